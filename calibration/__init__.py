@@ -1,0 +1,1 @@
+"""Calibration procedures as pure functions: arrays in, results out."""

@@ -1,0 +1,56 @@
+"""A measurement: the codes of one frame and where each of its steps happened. The only image data the daemon sees."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+CapturePath = Literal["board", "camera", "loop", "twin"]
+Step = Literal["optical", "analog", "digital", "simulated"]
+
+# Where each step of the signal chain happens on each capture path: (convolution, pooling, thresholds).
+STEPS: dict[CapturePath, tuple[Step, Step, Step]] = {
+    "board": ("optical", "analog", "analog"),
+    "camera": ("optical", "digital", "digital"),
+    "loop": ("optical", "digital", "analog"),
+    "twin": ("simulated", "simulated", "simulated"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """Where, when and with what one measurement was made.
+
+    `encoding_id` is the full hexadecimal id of the encoding; `thresholds_digest` the CRC-32 (8 hexadecimal digits) of the
+    15 DAC codes that the board read back; `boot_id` changes with every start of the board; `board_sequence` counts
+    measurements since the board was armed, without gaps; `frame` counts the sensor's frames, so a gap is a frame that was
+    not measured; `capture_time_s` is on the clock of the scene (a recording) or of the board (seconds since it started).
+    """
+
+    capture_path: CapturePath
+    encoding_id: str
+    board_serial: str
+    firmware: str
+    thresholds_digest: str
+    boot_id: int
+    board_sequence: int
+    frame: int
+    capture_time_s: float
+    exposure_us: int
+    gain: float
+    monotonic_s: float
+    wall_time_s: float
+
+    @property
+    def steps(self) -> dict[str, Step]:
+        """Where convolution, pooling and thresholds happened: every privacy claim is derived from this."""
+        return dict(zip(("convolution", "pooling", "thresholds"), STEPS[self.capture_path], strict=True))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Measurement:
+    """Codes uint8 (rows, columns, channels), each 0..15, with their provenance."""
+
+    codes: NDArray[np.uint8]
+    provenance: Provenance

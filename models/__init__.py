@@ -1,0 +1,1 @@
+"""Models that read codes (detector, presence) and attackers that measure leakage. Pure: arrays in, arrays out."""

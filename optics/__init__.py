@@ -1,0 +1,1 @@
+"""Optics of privacy masks: the encoding and its bundle. Pure: arrays in, arrays out."""

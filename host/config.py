@@ -1,0 +1,136 @@
+"""What an installer may set: the sections of canopic.yaml, their units, limits and defaults."""
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
+
+LATER_PATHS = ("camera", "loop")
+
+
+class Section(BaseModel):
+    """A mapping of the file: unknown keys refused, no silent conversion ("5" is not 5), no NaN or infinity."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+class Capture(Section):
+    """Where measurements come from."""
+
+    path: Literal["twin", "board", "camera", "loop"] = Field(
+        default="twin",
+        description="twin: a simulated scene and optics in front of the real firmware; board: a real board",
+    )
+    port: str | None = Field(
+        default=None, min_length=1, description="serial port of the board; a stable name such as /dev/serial/by-id/..."
+    )
+    scene: str = Field(
+        default="demo", min_length=1, description="twin only: demo, a video file, a folder of images, or camera:0"
+    )
+    pace: Literal["realtime", "fast"] = Field(
+        default="realtime",
+        description="twin only: realtime drops late frames; fast measures every frame, as fast as it can",
+    )
+    seed: int = Field(
+        default=0, ge=0, le=2**31 - 1, description="twin only: seed of the scene, the noise and the comparators"
+    )
+
+    @field_validator("path")
+    @classmethod
+    def _available(cls, path: str) -> str:
+        if path in LATER_PATHS:
+            raise PydanticCustomError("later", "expected 'twin' or 'board'; the capture path '{path}' is not in this "
+                                      "version", {"path": path})  # fmt: skip
+        return path
+
+    @model_validator(mode="after")
+    def _board_has_a_port(self) -> Self:
+        if self.path == "board" and self.port is None:
+            raise PydanticCustomError("port", "expected 'port' beside 'path: board'; `canopic doctor` lists the ports")
+        return self
+
+
+class Occupancy(Section):
+    """When a change of the count becomes an event. Times are on the scene's clock."""
+
+    arrive_after_seconds: float = Field(
+        default=1.0, ge=0, le=3600, description="how long people must be seen: 'arrived'"
+    )
+    leave_after_seconds: float = Field(default=5.0, ge=0, le=86_400, description="how long nobody may be seen: 'left'")
+    count_after_seconds: float = Field(default=2.0, ge=0, le=3600, description="how long a new count must last")
+
+
+class Presence(Section):
+    """Presence from change against the learned empty room: a person seen from behind has no face."""
+
+    enabled: bool = Field(default=True, description="false: only faces count as people")
+
+
+class Exposure(Section):
+    """Exposure and gain of the sensor."""
+
+    mode: Literal["auto", "manual"] = Field(default="auto", description="auto steers from the codes alone")
+    exposure_us: int = Field(
+        default=10_000, ge=100, le=33_000, description="exposure time, microseconds; auto starts here"
+    )
+    gain: float = Field(default=1.0, ge=1, le=16, description="analog gain, a factor; auto starts here")
+    mains_hz: Literal[50, 60] | None = Field(
+        default=None,
+        description="mains frequency: auto keeps to whole half-periods, so lamps do not flicker; null: any",
+    )
+
+
+class Storage(Section):
+    """Events, counts by the minute and the learned room, in one SQLite file."""
+
+    directory: Annotated[Path, Field(strict=False)] | None = Field(
+        default=None, description="null: $STATE_DIRECTORY, else $XDG_STATE_HOME/canopic, else ~/.local/state/canopic"
+    )
+    retention_days: int = Field(default=30, ge=1, le=3650, description="events and counts older than this are deleted")
+
+
+class Detector(Section):
+    """The model that finds faces in codes."""
+
+    score_threshold: float | None = Field(default=None, gt=0, lt=1, description="null: the bundle's own threshold")
+    threads: int = Field(default=1, ge=1, le=16, description="processor threads for the model")
+
+
+class Output(Section):
+    """What `canopic run` prints."""
+
+    format: Literal["auto", "live", "lines", "json", "none"] = Field(
+        default="auto", description="auto: live on a terminal, else a line a second"
+    )
+
+
+class Config(Section):
+    """The whole file. Every section and every key is optional."""
+
+    capture: Capture = Capture()
+    bundle: str = Field(default="default", min_length=1, description="a bundle file, or the name of a shipped one")
+    occupancy: Occupancy = Occupancy()
+    presence: Presence = Presence()
+    exposure: Exposure = Exposure()
+    storage: Storage = Storage()
+    detector: Detector = Detector()
+    output: Output = Output()
+
+
+def default_state_directory() -> Path:
+    """Where state lives if the configuration names no directory (systemd sets STATE_DIRECTORY; else the XDG base
+    directory specification, version 0.8)."""
+    if systemd := os.environ.get("STATE_DIRECTORY"):
+        return Path(systemd.split(":")[0])
+    if xdg := os.environ.get("XDG_STATE_HOME"):
+        return Path(xdg) / "canopic"
+    return Path.home() / ".local" / "state" / "canopic"
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON schema (draft 2020-12) of the file, for editors that complete and check YAML."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "canopic.yaml"} | {
+        key: value for key, value in Config.model_json_schema().items() if key != "title"
+    }

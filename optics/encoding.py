@@ -2,8 +2,8 @@
 
     scene -> convolve_planes -> pool_planes -> (per_frame only: normalise) -> quantize -> codes
 
-The method is CAnOPIC's (Tan et al., "CAnOPIC: Pre-Digital Privacy-Enhancing Encodings for Computer Vision", ICME 2020,
-DOI 10.1109/ICME46284.2020.9102956). Two things differ from the code released with that paper: a kernel acts here by true
+The method is CAnOPIC's: Tan et al., "CAnOPIC: Pre-Digital Privacy-Enhancing Encodings for Computer Vision", ICME 2020
+(par.nsf.gov/biblio/10217888). Two things differ from the code released with that paper: a kernel acts here by true
 convolution, since it stands for a point spread function (flip a kernel learned with a correlation in both axes), and
 thresholds are fractions of full scale (divide the paper's, which lie in 0..15, by 15).
 """
@@ -36,8 +36,8 @@ class Encoding:
     """Kernels, thresholds, pool and range: everything that decides which codes a scene gives.
 
     kernels: float32 (filters, height, width), finite, signed or not, any size >= 1. A kernel is the response to a point
-        of light: the tap at (height // 2, width // 2) lies on the point itself, for odd sizes the middle, for even sizes
-        the first tap after the middle (as `numpy.fft.fftshift` leaves it).
+        of light: the tap at (height // 2, width // 2) lies on the point itself. That is the middle of an odd size and
+        the first tap after the middle of an even one (where `numpy.fft.fftshift` puts the origin).
     thresholds: float32 (15,), fractions of full scale in [0, 1], ascending, duplicates allowed.
     pool: side of a cell in sensor pixels.
     range: "fixed": full scale is 1.0 (a reference voltage on a board). "per_frame": the minimum and the maximum over
@@ -81,11 +81,11 @@ class Encoding:
     @property
     def throughput(self) -> NDArray[np.float64]:
         """Sum of each kernel, float64 (filters,): the share of the light that a mask with this PSF would pass."""
-        return self.kernels.sum(axis=(1, 2), dtype=np.float64)
+        return np.asarray(self.kernels.sum(axis=(1, 2), dtype=np.float64))
 
     @property
     def realisable(self) -> bool:
-        """Whether one passive mask per filter could do this: no negative tap, and no kernel passes more than all light."""
+        """Whether a passive mask per filter could do this: no negative tap, no kernel that passes more than all light."""
         return bool(self.kernels.min() >= 0 and self.throughput.max() <= 1 + THROUGHPUT_TOLERANCE)
 
     @cached_property
@@ -115,10 +115,10 @@ def pooled(scene: NDArray[np.float32], encoding: Encoding, threads: int = 2) -> 
     """Value of every cell before its comparators, in fractions of full scale: float32 (rows, columns, filters * 3).
 
     The same kernel acts on each colour; beyond its edges the scene continues with its outermost pixels (replicate
-    padding). A cell is the maximum over pool x pool pixels. With range "per_frame" the frame's minimum becomes 0 and its
-    maximum 1; a frame without any contrast becomes 0 everywhere. Where height or width is not a multiple of the pool,
-    the remaining rows at the bottom or columns at the right belong to no cell: they are dropped after the convolution
-    (their light still reaches the cells nearby), and a RemainderWarning says so.
+    padding). A cell is the maximum over pool x pool pixels. With range "per_frame" the frame's minimum becomes 0 and
+    its maximum 1; a frame without any contrast becomes 0 everywhere. Where height or width is not a multiple of the
+    pool, the remaining rows at the bottom or columns at the right belong to no cell: they are dropped after the
+    convolution (their light still reaches the cells nearby), and a RemainderWarning says so.
 
     threads: how many threads share the work; the result does not depend on it.
     Raises TypeError unless the scene is a float32 array; ValueError for another shape, a scene smaller than one cell,
@@ -139,7 +139,7 @@ def convolve_planes(scene: NDArray[np.float32], encoding: Encoding, threads: int
 
 
 def pool_planes(planes: NDArray[np.float32], pool: int) -> NDArray[np.float32]:
-    """Maximum over pool x pool pixels: float32 (channels, height, width) to (height // pool, width // pool, channels)."""
+    """Maximum over cells: float32 (channels, height, width) to (height // pool, width // pool, channels)."""
     channels, height, width = planes.shape
     rows, columns = height // pool, width // pool
     if not (rows and columns):
@@ -157,7 +157,7 @@ def normalised(cells: NDArray[np.float32]) -> NDArray[np.float32]:
     span = high - low
     if not span > 0:
         return np.zeros_like(cells)
-    return (cells - low) / span
+    return np.asarray((cells - low) / span)
 
 
 def quantize(cells: NDArray[np.float32], thresholds: NDArray[np.float32]) -> NDArray[np.uint8]:

@@ -1,0 +1,330 @@
+"""A bundle: one file with an encoding, the models trained for it and their evidence; its id is a digest of its content.
+
+The file format is described in docs/bundle.md: a zip archive of stored entries, `manifest.json` first, which names the
+SHA-256 of every other entry. Reading trusts nothing: a damaged, truncated, inconsistent or newer file is refused with a
+BundleError that names the entry. The digests find damage; they are no signature, so whoever needs to know who made a
+bundle compares its id with one that came another way.
+"""
+
+import hashlib
+import importlib.resources
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from optics.archive import (
+    BundleError,
+    array_from_bytes,
+    array_to_bytes,
+    canonical_json,
+    json_from_bytes,
+    pack,
+    unpack,
+)
+from optics.encoding import BITS, Encoding
+
+SCHEMA = 1
+SUFFIX = ".canopic"
+# The largest bundle that is read: far above any real one (a few megabytes), far below a Pi's memory.
+LARGEST_FILE_BYTES = 256 * 1024 * 1024
+LARGEST_SENSOR_PX = 65_535
+
+
+@dataclass(frozen=True, eq=False)
+class Attachment:
+    """A JSON document and named arrays that belong together: the mask of a bundle, or its calibration."""
+
+    document: dict[str, Any]
+    arrays: dict[str, NDArray[Any]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Bundle:
+    """Everything that a camera needs to use one encoding.
+
+    encoding: see `optics.encoding.Encoding`. rows_px, columns_px: the sensor plane that it was made for.
+    models: file name (such as "detector.onnx") to content. metadata: the same names to a JSON object, which must have
+    "encoding_id" (the id of this bundle's encoding) and may have "score_threshold", "card" and others.
+    evidence: JSON object of what was measured about the encoding. mask, calibration: optional.
+
+    Raises BundleError when a model names another encoding, has no metadata, or a name or a value cannot be stored.
+    """
+
+    encoding: Encoding
+    rows_px: int = 480
+    columns_px: int = 640
+    models: Mapping[str, bytes] = field(default_factory=dict)
+    metadata: Mapping[str, dict[str, Any]] = field(default_factory=dict)
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+    mask: Attachment | None = None
+    calibration: Attachment | None = None
+
+    def __post_init__(self) -> None:
+        for name, size in (("rows_px", self.rows_px), ("columns_px", self.columns_px)):
+            if not (type(size) is int and self.encoding.pool <= size <= LARGEST_SENSOR_PX):
+                raise BundleError(
+                    f"sensor {name} must be whole pixels from {self.encoding.pool} (one cell) to {LARGEST_SENSOR_PX}, "
+                    f"got {size!r}"
+                )
+        if set(self.models) != set(self.metadata):
+            raise BundleError(f"models {sorted(self.models)} and their metadata {sorted(self.metadata)} must match")
+        for name, about in self.metadata.items():
+            named = about.get("encoding_id") if isinstance(about, dict) else None
+            if named != self.encoding.id:
+                raise BundleError(
+                    f"model {name} was trained for encoding {named}, this bundle holds {self.encoding.id}: "
+                    "use the model trained for this encoding, or the bundle it came with"
+                )
+
+    @property
+    def id(self) -> str:
+        """SHA-256 (64 hexadecimal digits) over the content; independent of how the file is packed."""
+        return _manifest(_entries(self))["id"]  # type: ignore[no-any-return]
+
+
+def bundle_to_bytes(bundle: Bundle) -> bytes:
+    """The file's content; equal bundles give equal bytes on every machine. Raises BundleError for unstorable values."""
+    entries = _entries(bundle)
+    return pack({"manifest.json": canonical_json(_manifest(entries)), **entries})
+
+
+def bundle_from_bytes(content: bytes) -> Bundle:
+    """The bundle in a file's content. Raises BundleError for anything but an intact bundle of a schema known here."""
+    if len(content) > LARGEST_FILE_BYTES:
+        raise BundleError(f"file of {len(content)} bytes is larger than any bundle ({LARGEST_FILE_BYTES} bytes)")
+    entries = unpack(content)
+    if "manifest.json" not in entries:
+        raise BundleError("manifest.json is missing: this zip file is not a CAnOPIC bundle")
+    _check_manifest(entries)
+    del entries["manifest.json"]
+    return _bundle(entries)
+
+
+def read_bundle(path: str | Path) -> Bundle:
+    """Read a bundle file. Raises BundleError, whose message begins with the path; a missing file is one, too."""
+    try:
+        size = Path(path).stat().st_size
+        if size > LARGEST_FILE_BYTES:
+            raise BundleError(f"file of {size} bytes is larger than any bundle ({LARGEST_FILE_BYTES} bytes)")
+        return bundle_from_bytes(Path(path).read_bytes())
+    except OSError as error:
+        raise BundleError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except BundleError as error:
+        raise BundleError(f"{path}: {error}") from error
+
+
+def write_bundle(bundle: Bundle, path: str | Path) -> None:
+    """Write a bundle file; the path either keeps its old content or gets the whole new one."""
+    target = Path(path)
+    unfinished = target.with_name(target.name + ".unfinished")
+    unfinished.write_bytes(bundle_to_bytes(bundle))
+    unfinished.replace(target)
+
+
+def default_bundle_path() -> Path:
+    """Where the bundle that ships in the package lies. Raises BundleError when the installation has none."""
+    resource = importlib.resources.files("models") / "bundles" / f"default{SUFFIX}"
+    if not (isinstance(resource, Path) and resource.is_file()):
+        raise BundleError("the default bundle is missing from this installation: install canopic again")
+    return resource
+
+
+def resolve_bundle(name_or_path: str | Path) -> Path:
+    """The path of a bundle: "default" is the shipped one, anything else a file. Raises BundleError if there is none."""
+    if str(name_or_path) == "default":
+        return default_bundle_path()
+    path = Path(name_or_path)
+    if not path.is_file():
+        raise BundleError(f'{path}: no such bundle file: give a path to a {SUFFIX} file, or "default"')
+    return path
+
+
+def export_encoding(bundle: Bundle, path: str | Path) -> None:
+    """Write the encoding as plain arrays to an .npz file that `numpy.load` reads without pickle.
+
+    kernels float32 (filters, height, width), to be used by true convolution; thresholds float32 (15,), fractions of
+    full scale; pool int64 (); range text (), "fixed" or "per_frame".
+    """
+    encoding = bundle.encoding
+    with Path(path).open("wb") as file:
+        np.savez(
+            file,
+            kernels=encoding.kernels,
+            thresholds=encoding.thresholds,
+            pool=np.array(encoding.pool, dtype=np.int64),
+            range=np.array(encoding.range),
+        )
+
+
+def describe(bundle: Bundle) -> dict[str, Any]:
+    """What is in a bundle, for people and for JSON: ids, geometry, levels, realisability, models, evidence."""
+    encoding = bundle.encoding
+    levels = encoding.effective_levels
+    return {
+        "id": bundle.id,
+        "schema": SCHEMA,
+        "encoding": {
+            "id": encoding.id,
+            "filters": encoding.filters,
+            "kernel_rows_px": encoding.kernels.shape[1],
+            "kernel_columns_px": encoding.kernels.shape[2],
+            "pool_px": encoding.pool,
+            "range": encoding.range,
+            "bits": BITS,
+            "effective_levels": levels,
+            "levels": f"{BITS} bits, {levels} effective level{'s' if levels > 1 else ''}",
+            "thresholds": [round(float(level), 6) for level in encoding.thresholds],
+            "throughput": [round(float(share), 6) for share in encoding.throughput],
+            "realisable": encoding.realisable,
+        },
+        "sensor": {
+            "rows_px": bundle.rows_px,
+            "columns_px": bundle.columns_px,
+            "cell_rows": bundle.rows_px // encoding.pool,
+            "cell_columns": bundle.columns_px // encoding.pool,
+            "channels": encoding.channels,
+        },
+        "models": {
+            name: {
+                "bytes": len(content),
+                "sha256": hashlib.sha256(content).hexdigest(),
+                **{key: value for key, value in bundle.metadata[name].items() if key != "card"},
+            }
+            for name, content in sorted(bundle.models.items())
+        },
+        "mask": None if bundle.mask is None else bundle.mask.document,
+        "calibration": None if bundle.calibration is None else bundle.calibration.document,
+        "evidence": dict(bundle.evidence),
+    }
+
+
+def _entries(bundle: Bundle) -> dict[str, bytes]:
+    """Every entry but the manifest, in the order in which they are written."""
+    encoding = bundle.encoding
+    entries = {
+        "encoding.json": canonical_json({"id": encoding.id, "pool": encoding.pool, "range": encoding.range}),
+        "encoding/kernels.npy": array_to_bytes(encoding.kernels),
+        "encoding/thresholds.npy": array_to_bytes(encoding.thresholds),
+        "sensor.json": canonical_json({"rows_px": bundle.rows_px, "columns_px": bundle.columns_px}),
+        "models.json": canonical_json({name: dict(about) for name, about in bundle.metadata.items()}),
+        "evidence.json": canonical_json(dict(bundle.evidence)),
+    }
+    for kind, attachment in (("mask", bundle.mask), ("calibration", bundle.calibration)):
+        if attachment is not None:
+            entries[f"{kind}.json"] = canonical_json(attachment.document)
+            for name, array in sorted(attachment.arrays.items()):
+                entries[f"{kind}/{_plain(name)}.npy"] = array_to_bytes(array)
+    for name, content in sorted(bundle.models.items()):
+        entries[f"models/{_plain(name)}"] = bytes(content)
+    return entries
+
+
+def _manifest(entries: Mapping[str, bytes]) -> dict[str, Any]:
+    manifest: dict[str, Any] = {
+        "format": "canopic-bundle",
+        "schema": SCHEMA,
+        "entries": {
+            name: {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+            for name, content in entries.items()
+        },
+    }
+    return {**manifest, "id": hashlib.sha256(canonical_json(manifest)).hexdigest()}
+
+
+def _check_manifest(entries: Mapping[str, bytes]) -> None:
+    """Refuse entries that are not exactly those of their manifest."""
+    manifest = json_from_bytes("manifest.json", entries["manifest.json"])
+    if manifest.get("format") != "canopic-bundle":
+        raise BundleError("manifest.json does not describe a CAnOPIC bundle")
+    schema = manifest.get("schema")
+    if not isinstance(schema, int) or isinstance(schema, bool) or schema < 1:
+        raise BundleError(f"manifest.json: schema must be a whole number from 1, got {schema!r}")
+    # Before anything else is judged: a newer format may differ in all of it.
+    if schema > SCHEMA:
+        raise BundleError(
+            f"the bundle has schema {schema}, this version of canopic reads up to {SCHEMA}: upgrade canopic "
+            "(pip install --upgrade canopic)"
+        )
+    listed = manifest.get("entries")
+    if not isinstance(listed, dict):
+        raise BundleError("manifest.json: entries must be an object")
+    present = {name: content for name, content in entries.items() if name != "manifest.json"}
+    if missing := sorted(set(listed) - set(present)):
+        raise BundleError(f"entry {missing[0]} is missing: the bundle is damaged, fetch it again")
+    if added := sorted(set(present) - set(listed)):
+        raise BundleError(f"entry {added[0]} is not in the manifest: the bundle was changed, fetch it again")
+    for name, content in present.items():
+        expected = listed[name].get("sha256") if isinstance(listed[name], dict) else None
+        actual = hashlib.sha256(content).hexdigest()
+        if actual != expected:
+            raise BundleError(
+                f"entry {name} is damaged: expected SHA-256 {expected}, found {actual}; fetch the bundle again"
+            )
+    rebuilt = _manifest(present)
+    if manifest != rebuilt:
+        raise BundleError(
+            f"manifest.json is damaged: expected id {manifest.get('id')}, its content gives {rebuilt['id']}; "
+            "fetch the bundle again"
+        )
+
+
+def _bundle(entries: dict[str, bytes]) -> Bundle:
+    """Entries, checked against their manifest, to a bundle; every entry has to be one that schema 1 knows."""
+    left = dict(entries)
+
+    def take(name: str) -> bytes:
+        if name not in left:
+            raise BundleError(f"entry {name} is missing from the manifest: this is not a complete bundle")
+        return left.pop(name)
+
+    def document(name: str) -> dict[str, Any]:
+        return json_from_bytes(name, take(name))
+
+    def under(folder: str) -> dict[str, bytes]:
+        return {name.removeprefix(folder): left.pop(name) for name in sorted(left) if name.startswith(folder)}
+
+    def attachment(kind: str) -> Attachment | None:
+        if f"{kind}.json" not in left:
+            return None
+        about = document(f"{kind}.json")
+        arrays = {}
+        for name, content in under(f"{kind}/").items():
+            if not name.endswith(".npy"):
+                raise BundleError(f"entry {kind}/{name} is none that schema {SCHEMA} knows")
+            arrays[_plain(name.removesuffix(".npy"))] = array_from_bytes(f"{kind}/{name}", content)
+        return Attachment(about, arrays)
+
+    about, sensor, metadata = document("encoding.json"), document("sensor.json"), document("models.json")
+    kernels, thresholds = (
+        array_from_bytes(name, take(name)) for name in ("encoding/kernels.npy", "encoding/thresholds.npy")
+    )
+    try:
+        encoding = Encoding(kernels, thresholds, about.get("pool"), about.get("range"))  # type: ignore[arg-type]
+    except (TypeError, ValueError) as error:
+        raise BundleError(f"the encoding is invalid: {error}") from error
+    if encoding.id != about.get("id"):
+        raise BundleError(f"encoding.json names encoding {about.get('id')}, its arrays are {encoding.id}")
+    bundle = Bundle(
+        encoding=encoding,
+        rows_px=sensor.get("rows_px"),  # type: ignore[arg-type]
+        columns_px=sensor.get("columns_px"),  # type: ignore[arg-type]
+        models={_plain(name): content for name, content in under("models/").items()},
+        metadata=metadata,
+        evidence=document("evidence.json"),
+        mask=attachment("mask"),
+        calibration=attachment("calibration"),
+    )
+    if left:
+        raise BundleError(f"entry {min(left)} is none that schema {SCHEMA} knows")
+    return bundle
+
+
+def _plain(name: str) -> str:
+    """A file name without folders, refused otherwise: nothing in a bundle may name a place outside of it."""
+    if not isinstance(name, str) or PurePosixPath(name).name != name or "\\" in name or not name.isprintable():
+        raise BundleError(f"{name!r} is not a plain file name")
+    return name

@@ -11,13 +11,13 @@ thresholds are fractions of full scale (divide the paper's, which lie in 0..15, 
 import hashlib
 import warnings
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from optics.convolution import convolved_planes, pooled_planes
+from optics.convolution import LARGEST_LIGHT, Plan, convolve, make_plan, maximum_of_cells
 
 Range = Literal["fixed", "per_frame"]
 COLOURS = 3
@@ -85,7 +85,7 @@ class Encoding:
 
     @property
     def realisable(self) -> bool:
-        """Whether a passive mask per filter could do this: no negative tap, no kernel that passes more than all light."""
+        """Whether a passive mask per filter could do this: no negative tap, none that passes more than all light."""
         return bool(self.kernels.min() >= 0 and self.throughput.max() <= 1 + THROUGHPUT_TOLERANCE)
 
     @cached_property
@@ -125,7 +125,8 @@ def pooled(scene: NDArray[np.float32], encoding: Encoding, threads: int = 2) -> 
     NaN, infinity or negative light.
     """
     check_scene(scene, encoding.pool)
-    cells = pooled_planes(scene, encoding.kernels, encoding.pool, threads)
+    planes = convolve(_plan(encoding, scene.shape[0], scene.shape[1], encoding.pool), scene, threads)
+    cells = np.ascontiguousarray(planes.transpose(1, 2, 0))
     return normalised(cells) if encoding.range == "per_frame" else cells
 
 
@@ -135,20 +136,17 @@ def convolve_planes(scene: NDArray[np.float32], encoding: Encoding, threads: int
     For whoever needs every pixel before the maximum (sensor noise is one). Takes and raises what `pooled` does.
     """
     check_scene(scene, 1)
-    return convolved_planes(scene, encoding.kernels, threads)
+    return convolve(_plan(encoding, scene.shape[0], scene.shape[1], 1), scene, threads)
 
 
 def pool_planes(planes: NDArray[np.float32], pool: int) -> NDArray[np.float32]:
     """Maximum over cells: float32 (channels, height, width) to (height // pool, width // pool, channels)."""
-    channels, height, width = planes.shape
+    height, width = planes.shape[1:]
     rows, columns = height // pool, width // pool
     if not (rows and columns):
         raise ValueError(f"planes of {height} x {width} pixels hold no cell of {pool} x {pool}")
     whole = planes[:, : rows * pool, : columns * pool]
-    # First over rows, where neighbours in memory are compared at once; only an eighth is left for the columns.
-    tall = whole.reshape(channels, rows, pool, columns * pool).max(axis=2)
-    cells = tall.reshape(channels, rows, columns, pool).max(axis=3)
-    return np.ascontiguousarray(cells.transpose(1, 2, 0))
+    return np.ascontiguousarray(np.stack([maximum_of_cells(plane, pool) for plane in whole], axis=2))
 
 
 def normalised(cells: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -167,6 +165,12 @@ def quantize(cells: NDArray[np.float32], thresholds: NDArray[np.float32]) -> NDA
     for threshold in thresholds:
         codes += (cells >= threshold).view(np.uint8)
     return codes
+
+
+@lru_cache(maxsize=4)
+def _plan(encoding: Encoding, height: int, width: int, pool: int) -> Plan:
+    # The spectra of an encoding's kernels, kept because a camera uses one encoding and one size for weeks.
+    return make_plan(encoding.kernels, height, width, pool)
 
 
 def check_scene(scene: NDArray[np.float32], pool: int) -> None:
@@ -215,6 +219,8 @@ def _checked_kernels(kernels: NDArray[np.float32]) -> NDArray[np.float32]:
         raise ValueError(f"kernels must have the shape (filters, height, width), none of them 0, got {kernels.shape}")
     if not np.isfinite(kernels).all():
         raise ValueError("kernels must be finite, got NaN or infinity")
+    if np.abs(kernels).sum(axis=(1, 2), dtype=np.float64).max() > LARGEST_LIGHT:
+        raise ValueError(f"a kernel's taps, without their signs, must add up to at most {LARGEST_LIGHT:g}: scale them")
     return _frozen(kernels)
 
 

@@ -1,0 +1,177 @@
+"""What this machine has of what the sensor needs, and the one command that mends each thing it lacks."""
+
+import importlib
+import importlib.metadata
+import os
+import platform
+import shutil
+import sqlite3
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from serial.tools import list_ports
+
+from host.config import default_state_directory
+from optics.bundle import BundleError, default_bundle_path, read_bundle
+
+Verdict = Literal["ok", "missing", "wrong", "optional"]
+
+NEEDED_PACKAGES = (
+    ("numpy", "numpy"), ("scipy", "scipy"), ("cv2", "opencv-python-headless"), ("onnxruntime", "onnxruntime"),
+    ("pydantic", "pydantic"), ("ruamel.yaml", "ruamel.yaml"), ("typer", "typer"), ("rich", "rich"),
+    ("serial", "pyserial"), ("matplotlib", "matplotlib"), ("skimage", "scikit-image"),
+)  # fmt: skip
+OLDEST_SQLITE = (3, 37, 0)  # STRICT tables
+SOURCE_ROOT = Path(__file__).resolve().parents[1]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One part: `found` says what and which version, `fix` is the one command that mends it ("" where it is ok)."""
+
+    part: str
+    verdict: Verdict
+    found: str
+    fix: str = ""
+
+
+@dataclass(frozen=True)
+class Ability:
+    """Something that this machine can do, or why it cannot."""
+
+    what: str
+    possible: bool
+    why: str = ""
+
+
+def examine() -> list[Check]:
+    """Look at every part, change nothing."""
+    return [*_python(), *_packages(), *_firmware(), _bundle(), _sqlite(), _state(), *_serial(), *_cameras(), *_extras()]
+
+
+def abilities(checks: list[Check]) -> list[Ability]:
+    """What the machine can run, from what was found."""
+    bad = {check.part: check for check in checks if check.verdict in ("missing", "wrong")}
+    base = [part for part in bad if part.startswith(("Python", "package", "default bundle", "SQLite"))]
+    blocked = f"see {', '.join(base)}" if base else ""
+    board = [check for check in checks if check.part.startswith("serial port")]
+    usable = [check for check in board if check.verdict == "ok"]
+    twin_blocked = blocked or ("see board program" if "board program" in bad else "")
+    board_blocked = blocked or (
+        "" if usable else "no usable serial port: connect a board" if not board else "see serial port"
+    )
+    return [
+        Ability("the twin, `canopic run`: the whole camera without hardware", not twin_blocked, twin_blocked),
+        Ability("a board, `canopic run --board PORT`", not board_blocked, board_blocked),
+    ]
+
+
+def _python() -> Iterator[Check]:
+    version = platform.python_version()
+    ok = sys.version_info >= (3, 11)
+    yield Check("Python", "ok" if ok else "wrong", f"{version} on {platform.machine()} {platform.system()}",
+                "" if ok else "sudo apt-get install python3.11")  # fmt: skip
+    yield Check("canopic", "ok", _version("canopic"))
+
+
+def _packages() -> Iterator[Check]:
+    for module, distribution in NEEDED_PACKAGES:
+        try:
+            importlib.import_module(module)
+        except (ImportError, OSError) as error:  # OSError: a shared library that the package needs
+            yield Check(f"package {distribution}", "missing", str(error), "make setup")
+        else:
+            yield Check(f"package {distribution}", "ok", _version(distribution))
+
+
+def _firmware() -> Iterator[Check]:
+    named = os.environ.get("CANOPIC_BOARD")
+    program = Path(named) if named else SOURCE_ROOT / "firmware" / "build" / "host" / "canopic-board"
+    tools = [tool for tool in ("gcc", "make") if shutil.which(tool) is None]
+    if os.access(program, os.X_OK) and program.is_file():
+        yield Check("board program", "ok", f"{program}{' (CANOPIC_BOARD)' if named else ''}")
+    elif named:
+        yield Check(
+            "board program", "wrong", f"CANOPIC_BOARD names {named}, which cannot be run", "unset CANOPIC_BOARD"
+        )
+    elif tools:
+        yield Check("board program", "missing", f"not built; {' and '.join(tools)} not found",
+                    f"sudo apt-get install {' '.join(tools)} libc6-dev")  # fmt: skip
+    elif not (SOURCE_ROOT / "firmware" / "Makefile").exists():
+        yield Check("board program", "missing", "not built, and its sources are not here",
+                    "export CANOPIC_BOARD=/path/to/canopic-board")  # fmt: skip
+    else:
+        yield Check("board program", "optional", "not built yet; the first run builds it", "make firmware")
+
+
+def _bundle() -> Check:
+    try:
+        bundle = read_bundle(default_bundle_path())
+    except BundleError as error:
+        return Check("default bundle", "wrong", str(error), "pip install --force-reinstall canopic")
+    models = ", ".join(bundle.models) or "no model"
+    return Check("default bundle", "ok", f"{bundle.id[:12]}, encoding {bundle.encoding.id[:12]}, {models}")
+
+
+def _sqlite() -> Check:
+    ok = sqlite3.sqlite_version_info >= OLDEST_SQLITE
+    return Check(
+        "SQLite", "ok" if ok else "wrong", sqlite3.sqlite_version, "" if ok else "sudo apt-get upgrade libsqlite3-0"
+    )
+
+
+def _state() -> Check:
+    directory = default_state_directory()
+    existing = next(path for path in (directory, *directory.parents) if path.exists())
+    if os.access(existing, os.W_OK | os.X_OK) and existing.is_dir():
+        free = shutil.disk_usage(existing).free / 1e6
+        return Check("state directory", "ok", f"{directory}, {free:,.0f} MB free")
+    return Check("state directory", "wrong", f"{existing} cannot be written by this user",
+                 f"sudo install -d -o {_user()} {directory}")  # fmt: skip
+
+
+def _serial() -> Iterator[Check]:
+    by_id = {path.resolve(): path for path in Path("/dev/serial/by-id").glob("*")}
+    # Legacy ports (ttyS) exist on every PC and mean no hardware.
+    ports = [port for port in list_ports.comports() if port.vid is not None or "ttyAMA" in port.device]
+    if not ports:
+        yield Check("serial board", "optional", "no USB serial port found", "connect the board, then run this again")
+    for port in ports:
+        stable = by_id.get(Path(port.device).resolve(), Path(port.device))
+        allowed = os.access(port.device, os.R_OK | os.W_OK)
+        found = f"{stable} ({port.description})"
+        if allowed:
+            yield Check("serial port", "ok", found)
+        else:
+            yield Check("serial port", "wrong", f"{found}: no permission", f"sudo usermod -aG dialout {_user()}")
+
+
+def _cameras() -> Iterator[Check]:
+    devices = sorted(Path("/dev").glob("video[0-9]*"))
+    for device in devices[:1]:
+        allowed = os.access(device, os.R_OK | os.W_OK)
+        yield Check("webcam", "ok" if allowed else "wrong", f"{device}{'' if allowed else ': no permission'}",
+                    "" if allowed else f"sudo usermod -aG video {_user()}")  # fmt: skip
+    if not devices:
+        yield Check("webcam", "optional", "none (only needed for --scene camera:0)", "connect one")
+
+
+def _extras() -> Iterator[Check]:
+    for module, why in (("torch", "training and audits"), ("onnx", "training")):
+        version = _version(module)
+        yield Check(f"extra {module}", "ok" if version else "optional", version or f"not installed (only for {why})",
+                    "" if version else "pip install 'canopic[train]'")  # fmt: skip
+
+
+def _version(distribution: str) -> str:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+
+
+def _user() -> str:
+    return os.environ.get("USER") or "$USER"

@@ -1,0 +1,100 @@
+"""Training batches: measured scenes at random exposures, with comparator offsets and noise, cut and mirrored at random."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.detector.cache import Samples
+from models.detector.scenes import POOL_PX
+from models.detector.targets import make_targets
+from optics.encoding import Encoding, quantize
+
+# Comparator offset and noise, as a fraction of full scale: 1.5 mV of 2.5 V.
+COMPARATOR_SIGMA = 0.0015 / 2.5
+HIGHEST_CODE = 15
+
+Batch = dict[str, NDArray[np.float32]]
+
+
+def mirror_symmetric(encoding: Encoding) -> bool:
+    """Whether mirrored codes are what a mirrored scene would give: each kernel equals its mirror image."""
+    return bool(np.allclose(encoding.kernels, encoding.kernels[:, :, ::-1], rtol=0, atol=1e-6 * encoding.kernels.max()))
+
+
+def network_input(codes: NDArray[np.uint8], encoded: bool = True) -> NDArray[np.float32]:
+    """Codes uint8 (n, rows, columns, channels) as the network takes them: float32 (n, channels, rows, columns) in 0..1.
+
+    `encoded` False: unencoded sRGB uint8 instead (the ceiling's input).
+    """
+    scale = np.float32(1 / (HIGHEST_CODE if encoded else 255))
+    return np.ascontiguousarray(codes.transpose(0, 3, 1, 2)).astype(np.float32) * scale
+
+
+def random_batch(
+    samples: Samples,
+    encoding: Encoding,
+    rng: np.random.Generator,
+    size: int,
+    window: tuple[int, int] = (40, 48),
+    encoded: bool = True,
+) -> Batch:
+    """`size` random windows of `window` (rows, columns) cells, with targets: {"codes", "heat", "care", "box", "box_weight"}.
+
+    Seven in ten windows hold a face that is to be found, where their scene has one. With `encoded` False the input is the unencoded
+    picture of the same window, under the same exposure.
+    """
+    inputs, targets = [], []
+    mirrored_too = mirror_symmetric(encoding)
+    for index in rng.integers(len(samples), size=size):
+        boxes, ignore = samples.boxes_of(int(index))
+        top, left = _window(boxes[~ignore], samples.cells.shape[1:3], window, rng)
+        part = (int(index), slice(top, top + window[0]), slice(left, left + window[1]))
+        boxes = boxes - np.array([left, top, 0, 0], np.float32) * POOL_PX
+        exposure = float(np.exp(rng.uniform(np.log(0.45), np.log(1.5))))
+        if encoded:
+            cells = samples.cells[part].astype(np.float32) * np.float32(samples.steady[index] * exposure)
+            one: NDArray[np.uint8] = noisy_codes(cells, encoding, rng)
+        else:
+            one = _exposed_plain(samples.plain[part], exposure)
+        if mirrored_too and rng.random() < 0.5:
+            one = one[:, ::-1]
+            boxes = boxes.copy()
+            boxes[:, 0] = window[1] * POOL_PX - boxes[:, 0] - boxes[:, 2]
+        inputs.append(one)
+        targets.append(make_targets(boxes, ignore, *window))
+    batch = {name: np.stack([target[name] for target in targets]) for name in targets[0]}
+    return batch | {"codes": network_input(np.stack(inputs), encoded)}
+
+
+def noisy_codes(cells: NDArray[np.float32], encoding: Encoding, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Codes of exposed cells float32 (rows, columns, channels) through imperfect parts, uint8 of the same shape.
+
+    Sensor noise enters before the maximum, so it lifts dark cells more than it spreads them: the maximum of 64 noisy
+    pixels lies about 2.4 sigma above their mean and varies by 0.4 sigma. Each comparator has its own offset.
+    """
+    shot = np.float32(rng.uniform(0, 0.012))
+    read = np.float32(rng.uniform(0, 0.003))
+    sigma = np.sqrt(shot * shot * np.maximum(cells, 0) + read * read)
+    # A cell is rarely flat, and then fewer of its pixels compete for the maximum: any part of the full lift occurs.
+    lift = np.float32(rng.uniform(0, 2.4))
+    noisy = cells + sigma * (lift + np.float32(0.4) * rng.standard_normal(cells.shape, np.float32))
+    noisy += np.float32(COMPARATOR_SIGMA) * rng.standard_normal(cells.shape, np.float32)
+    offsets = rng.normal(0, COMPARATOR_SIGMA, encoding.thresholds.shape).astype(np.float32)
+    return quantize(noisy, encoding.thresholds + offsets)
+
+
+def _exposed_plain(image: NDArray[np.uint8], exposure: float) -> NDArray[np.uint8]:
+    """A plain picture under another exposure: its sRGB values scaled by the exposure as sRGB's exponent sees it."""
+    return np.asarray(np.clip(image * np.float32(exposure ** (1 / 2.2)), 0, 255), np.uint8)
+
+
+def _window(
+    faces: NDArray[np.float32], cells: tuple[int, ...], window: tuple[int, int], rng: np.random.Generator
+) -> tuple[int, int]:
+    """Top row and left column of a random window, usually one that holds the centre of a face."""
+    room = (cells[0] - window[0], cells[1] - window[1])
+    if len(faces) and rng.random() < 0.7:
+        x, y, width, height = faces[rng.integers(len(faces))] / POOL_PX
+        top = (y + height / 2) - rng.uniform(0.1, 0.9) * window[0]
+        left = (x + width / 2) - rng.uniform(0.1, 0.9) * window[1]
+        return int(np.clip(top, 0, room[0])), int(np.clip(left, 0, room[1]))
+    return int(rng.integers(room[0] + 1)), int(rng.integers(room[1] + 1))

@@ -1,0 +1,224 @@
+"""Measures a detector on scenes that it was not trained on: average precision by face size, and the error of its counts.
+
+    python -m models.detector.evaluate --data ../shared/data [--bundle default] [--ceiling DIR] [--out FILE]
+"""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+import onnxruntime as ort
+import typer
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+
+from models.detector.archives import DataMissingError, Photograph, read_scenes, validation_part
+from models.detector.batches import noisy_codes
+from models.detector.cache import Samples, measured
+from models.detector.decode import Faces, decode
+from models.detector.metrics import Matches, average_precision, bootstrap_interval, match, wilson_interval
+from models.detector.runtime import INPUT, OUTPUTS
+from models.detector.scenes import fitted
+from optics.bundle import BundleError, read_bundle, resolve_bundle
+from optics.encoding import Encoding
+
+if TYPE_CHECKING:
+    from models.detector.network import FaceNetwork
+
+# heat float32 (rows, columns), box float32 (4, rows, columns) of one uint8 input (rows, columns, channels).
+Answer = Callable[[NDArray[np.uint8]], tuple[NDArray[np.float32], NDArray[np.float32]]]
+
+SIZES_PX = ((16, 24), (24, 40), (40, 64), (64, 120))
+# Candidates below this score hardly change the average precision, and there are many.
+LOWEST_SCORE = 0.02
+
+
+def onnx_answer(model: bytes) -> Answer:
+    """An ONNX detector as an Answer."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+    def answer(codes: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        heat, box = session.run(list(OUTPUTS), {INPUT: codes[None]})
+        return heat, box
+
+    return answer
+
+
+def torch_answer(network: "FaceNetwork", full_scale: float = 15.0) -> Answer:
+    """A torch network as an Answer. Needs torch."""
+    from models.detector.export import network_answers
+
+    def answer(codes: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        heat, box = network_answers(network, codes[None], full_scale)
+        return heat[0], box[0]
+
+    return answer
+
+
+def validation_scenes(data: Path, encoding: Encoding) -> Samples:
+    """The part of the training split that training does not see, fitted to the plane as the twin does."""
+    return fitted_scenes([one for one in read_scenes(data, "train") if validation_part(one.name)], encoding)
+
+
+def fitted_scenes(photographs: list[Photograph], encoding: Encoding) -> Samples:
+    """Photographs fitted to the plane (scaled to fit, centred, the rest black) and measured."""
+    return measured([fitted(one) for one in photographs], encoding)
+
+
+def inputs_of(
+    samples: Samples, encoding: Encoding, rng: np.random.Generator, encoded: bool = True, limit: int | None = None
+) -> NDArray[np.uint8]:
+    """Codes of measured scenes at their steady exposure, with the noise of training; `encoded` False: the plain pictures."""
+    count = len(samples) if limit is None else min(limit, len(samples))
+    if not encoded:
+        return samples.plain[:count]
+    return np.stack(
+        [
+            noisy_codes(samples.cells[index].astype(np.float32) * samples.steady[index], encoding, rng)
+            for index in range(count)
+        ]
+    )
+
+
+def found_in(answer: Answer, codes: NDArray[np.uint8], threshold: float = LOWEST_SCORE) -> list[Faces]:
+    """Faces in each of the inputs uint8 (n, rows, columns, channels)."""
+    return [decode(*answer(one), threshold) for one in codes]
+
+
+def matches_of(found: list[Faces], samples: Samples, sizes_px: tuple[float, float] | None = None) -> list[Matches]:
+    """Faces found against faces there, scene by scene."""
+    return [match(faces, *samples.boxes_of(index), sizes_px=sizes_px) for index, faces in enumerate(found)]
+
+
+def average_precision_of(answer: Answer, codes: NDArray[np.uint8], samples: Samples) -> float:
+    """Average precision at IoU 0.5 over all scenes."""
+    return average_precision(matches_of(found_in(answer, codes), samples))
+
+
+def best_threshold(answer: Answer, codes: NDArray[np.uint8], samples: Samples) -> tuple[float, float]:
+    """The score threshold (in steps of 0.01) with the best F1 over all scenes, and that F1."""
+    matches = matches_of(found_in(answer, codes), samples)
+    scores = np.concatenate([one.scores for one in matches])
+    right = np.concatenate([one.right for one in matches])
+    faces = sum(one.faces for one in matches)
+    best = (0.0, 0.5)
+    for threshold in np.arange(0.1, 0.8, 0.01):
+        kept = scores >= threshold
+        f1 = 2 * right[kept].sum() / max(1, kept.sum() + faces)
+        best = max(best, (float(f1), round(float(threshold), 2)))
+    return best[1], best[0]
+
+
+def judged(
+    answer: Answer, codes: NDArray[np.uint8], samples: Samples, threshold: float, rng: np.random.Generator
+) -> dict[str, Any]:
+    """Average precision overall and by size, and the error of the counts at `threshold`, as a JSON object.
+
+    Intervals are 95 %: bootstrap over scenes, and Wilson's for the share of exact counts. `empty` is a predictor that
+    always says 0, `constant` one that always says the median count.
+    """
+    found = found_in(answer, codes)
+    matches = matches_of(found, samples)
+    sizes = []
+    for low, high in SIZES_PX:
+        part = matches_of(found, samples, (low, high))
+        sizes.append({"from_px": low, "to_px": high} | _precision(part, rng))
+    truth = np.array([one.faces for one in matches])
+    counts = np.array([int((one.scores >= threshold).sum()) for one in matches])
+    errors = np.abs(counts - truth)
+    exact = int((errors == 0).sum())
+    return {
+        "scenes": len(matches),
+        "ap": _precision(matches, rng),
+        "ap_by_size": sizes,
+        "score_threshold": threshold,
+        "count": {
+            "mean_absolute_error": float(errors.mean()),
+            "mean_absolute_error_95": _mean_interval(errors, rng),
+            "mean_error": float((counts - truth).mean()),
+            "exact": exact,
+            "exact_share": exact / len(errors),
+            "exact_share_95": list(wilson_interval(exact, len(errors))),
+            "mean_faces": float(truth.mean()),
+            "empty_mean_absolute_error": float(truth.mean()),
+            "empty_exact_share": float((truth == 0).mean()),
+            "constant": float(np.median(truth)),
+            "constant_mean_absolute_error": float(np.abs(truth - np.median(truth)).mean()),
+            "constant_exact_share": float((truth == np.median(truth)).mean()),
+        },
+    }
+
+
+def _precision(matches: list[Matches], rng: np.random.Generator) -> dict[str, Any]:
+    return {
+        "value": average_precision(matches),
+        "interval_95": list(bootstrap_interval(matches, average_precision, rng, rounds=500)),
+        "faces": sum(one.faces for one in matches),
+    }
+
+
+def _mean_interval(errors: NDArray[np.int64], rng: np.random.Generator) -> list[float]:
+    return list(bootstrap_interval(errors.tolist(), lambda some: float(np.mean(some)), rng))
+
+
+def evaluation(data: Path, bundle_name: str, ceiling: Path | None) -> dict[str, Any]:
+    """What `main` reports: the bundle's detector on the test split and, where a folder made by `train --plain` is given,
+    the same architecture on unencoded pictures."""
+    bundle = read_bundle(resolve_bundle(bundle_name))
+    threshold = float(bundle.metadata["detector.onnx"]["score_threshold"])
+    samples = fitted_scenes(read_scenes(data, "test"), bundle.encoding)
+    rng = np.random.default_rng(0)
+    codes = inputs_of(samples, bundle.encoding, rng)
+    report = {"codes": judged(onnx_answer(bundle.models["detector.onnx"]), codes, samples, threshold, rng)}
+    if ceiling is not None:
+        about = json.loads((ceiling / "training.json").read_text())
+        answer = onnx_answer((ceiling / "detector.onnx").read_bytes())
+        plain = inputs_of(samples, bundle.encoding, rng, encoded=False)
+        report["plain"] = judged(answer, plain, samples, float(about["score_threshold"]), rng)
+    return report
+
+
+def report_table(report: dict[str, Any]) -> Table:
+    """The report as a table to read."""
+    table = Table("", *report.keys(), title="WIDER test scenes, fitted to 480 x 640")
+    first = next(iter(report.values()))
+
+    def cell(value: dict[str, Any]) -> str:
+        low, high = value["interval_95"]
+        return f"{value['value']:.3f} ({low:.3f}..{high:.3f}), {value['faces']} faces"
+
+    table.add_row("AP at IoU 0.5", *(cell(one["ap"]) for one in report.values()))
+    for index, size in enumerate(first["ap_by_size"]):
+        name = f"AP, {size['from_px']}..{size['to_px']} px"
+        table.add_row(name, *(cell(one["ap_by_size"][index]) for one in report.values()))
+    for key in ("mean_absolute_error", "exact_share", "empty_mean_absolute_error", "constant_mean_absolute_error"):
+        table.add_row(f"count: {key}", *(f"{one['count'][key]:.3f}" for one in report.values()))
+    return table
+
+
+def main(
+    data: Annotated[Path, typer.Option(help="Folder with the image archives.")],
+    bundle: Annotated[str, typer.Option(help='A bundle file, or "default".')] = "default",
+    ceiling: Annotated[Path | None, typer.Option(help="Folder made by `train --plain`, for comparison.")] = None,
+    out: Annotated[Path | None, typer.Option(help="JSON file to write.")] = None,
+) -> None:
+    """Measure the detector in a bundle on the test scenes."""
+    console = Console(stderr=True)
+    try:
+        report = evaluation(data, bundle, ceiling)
+    except (DataMissingError, BundleError) as error:
+        console.print(f"[red]{error}")
+        sys.exit(1)
+    console.print(report_table(report))
+    if out is not None:
+        out.write_text(json.dumps(report, indent=1))
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -21,11 +21,11 @@ COLOURS = 3
 DIRECT_TAPS = 49
 # Light beyond this (and kernels whose taps add up to more) could leave the range of float32 inside a transform.
 LARGEST_LIGHT = 1e6
-# Costs in units of one point of a transform (2.1 ns where this was measured): what a tile costs besides its transforms,
-# and how much slower a point is when a window does not fit a core's cache of 1 MB together with its spectrum.
-TILE_OVERHEAD_POINTS = 20_000
-CACHED_POINTS = 131_072
-UNCACHED_COST = 1.15
+# The cost of a tile apart from its size, in points of a transform (a point takes 2.9 ns where this was measured), and
+# the window of 1 MB that is not to be exceeded without need: larger ones leave the caches of a small machine.
+TILE_OVERHEAD_POINTS = 5_000
+CACHED_POINTS = 262_144
+UNCACHED_COST = 1.3
 MOST_CUTS = 16
 
 
@@ -216,17 +216,24 @@ def _tiling(rows: int, columns: int, pool: int, high: int, wide: int) -> tuple[t
 
 
 def fast_length(least: int) -> int:
-    """The smallest length from `least` that is a multiple of 16 times 1, 3, 5, 9 or 15 and a power of two.
+    """The smallest length from `least` that is a multiple of 16, has no prime factor above 5 and no awkward stride.
 
-    Measured with OpenCV 4.14, 300 points take longer than 320, and lengths with a factor of 7, 11 or 13 twice as long.
+    Measured with OpenCV 4.14: lengths with a factor of 7 or above take twice as long, odd multiples of 4 a fifth longer,
+    and multiples of 256 from 512 upwards up to twice as long, because lines that far apart compete for cache sets.
     """
-    lengths = []
-    for factor in (1, 3, 5, 9, 15):
-        length = 16 * factor
-        while length < least:
-            length *= 2
-        lengths.append(length)
-    return min(lengths)
+    length = -(-least // 16) * 16
+    while not _is_fast(length):
+        length += 16
+    return length
+
+
+def _is_fast(length: int) -> bool:
+    if length >= 512 and length % 256 == 0:
+        return False
+    for factor in (2, 3, 5):
+        while length % factor == 0:
+            length //= factor
+    return length == 1
 
 
 def _spectrum(kernel: Plane, transform_px: tuple[int, int]) -> Plane:

@@ -37,6 +37,17 @@ class Capture(Section):
         default=0, ge=0, le=2**31 - 1, description="twin only: seed of the scene, the noise and the comparators"
     )
 
+    light: list[Annotated[list[float], Field(min_length=2, max_length=2)]] = Field(
+        default=[], description="twin only: steps in light as [seconds, factor], ascending"
+    )
+
+    @field_validator("light")
+    @classmethod
+    def _ascending(cls, light: list[list[float]]) -> list[list[float]]:
+        if any(factor < 0 or at < 0 for at, factor in light) or sorted(light) != light:
+            raise PydanticCustomError("light", "expected ascending times and factors of 0 or more")
+        return light
+
     @field_validator("path")
     @classmethod
     def _available(cls, path: str) -> str:

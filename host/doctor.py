@@ -15,7 +15,8 @@ from typing import Literal
 from serial.tools import list_ports
 
 from host.config import default_state_directory
-from optics.bundle import BundleError, default_bundle_path, read_bundle
+from optics.archive import BundleError
+from optics.bundle import default_bundle_path, read_bundle
 
 Verdict = Literal["ok", "missing", "wrong", "optional"]
 
@@ -25,7 +26,7 @@ NEEDED_PACKAGES = (
     ("serial", "pyserial"), ("matplotlib", "matplotlib"), ("skimage", "scikit-image"),
 )  # fmt: skip
 OLDEST_SQLITE = (3, 37, 0)  # STRICT tables
-SOURCE_ROOT = Path(__file__).resolve().parents[1]
+SOURCE_ROOT = Path(__file__).resolve().parent.parent
 
 
 @dataclass(frozen=True)

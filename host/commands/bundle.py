@@ -1,0 +1,50 @@
+"""canopic bundle show | export."""
+
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from host.commands.common import DONE, WRONG_INPUT, expected, out, print_json
+from optics.archive import BundleError
+from optics.bundle import describe, export_encoding, read_bundle, resolve_bundle
+
+
+def show(name: str, as_json: bool) -> int:
+    """Print what is in the bundle."""
+    with expected(BundleError, status=WRONG_INPUT):
+        path = resolve_bundle(name)
+        about = describe(read_bundle(path))
+    if as_json:
+        print_json({"file": str(path), **about})
+        return DONE
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    table.add_row("file", str(path))
+    for key, value in _flat(about):
+        table.add_row(key, value)
+    out().print(table)
+    return DONE
+
+
+def export(name: str, target: Path) -> int:
+    """Write the arrays of the bundle's encoding to `target`."""
+    with expected(BundleError, OSError, status=WRONG_INPUT):
+        bundle = read_bundle(resolve_bundle(name))
+        export_encoding(bundle, target)
+    out().print(f"{target}: kernels {bundle.encoding.kernels.shape}, thresholds (15,), pool, range")
+    return DONE
+
+
+def _flat(value: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    rows: list[tuple[str, str]] = []
+    for key, item in value.items():
+        name = f"{prefix}{key}"
+        if isinstance(item, dict) and item:
+            rows += _flat(item, f"{name}.")
+        elif isinstance(item, list):
+            rows.append((name, ", ".join(str(each) for each in item)))
+        elif item not in (None, {}):
+            rows.append((name, str(item)))
+    return rows

@@ -111,6 +111,8 @@ def expose(
     values *= np.float32(model.full_well_electrons * exposure_us / REFERENCE_EXPOSURE_US)
     values += np.float32(dark_electrons)
     np.add(values, np.float32(model.read_noise_electrons**2), out=noise)
+    # A convolution by transforms leaves light of a few 1e-7 below 0 where there is none.
+    np.maximum(noise, 0, out=noise)
     np.sqrt(noise, out=noise)
     noise *= _samples(sensor, rng)
     values += noise

@@ -325,6 +325,6 @@ def _bundle(entries: dict[str, bytes]) -> Bundle:
 
 def _plain(name: str) -> str:
     """A file name without folders, refused otherwise: nothing in a bundle may name a place outside of it."""
-    if not isinstance(name, str) or PurePosixPath(name).name != name or "\\" in name or not name.isprintable():
+    if name in ("", "..") or PurePosixPath(name).name != name or "\\" in name or not name.isprintable():
         raise BundleError(f"{name!r} is not a plain file name")
     return name

@@ -129,8 +129,8 @@ def _convolve_tiles(plan: Plan, scene: Plane, tiles: Iterator[tuple[int, int, in
     for colour, y, x in tiles:
         height = min(plan.tile_px[0], plan.rows * pool - y)
         width = min(plan.tile_px[1], plan.columns * pool - x)
-        middle = _fill_window(plan, scene, (colour, y, x), (height, width), window)
-        if middle is None:
+        level = _fill_window(plan, scene, (colour, y, x), (height, width), window)
+        if level is None:
             return False
         cv2.dft(window, dst=spectrum)
         place = np.s_[y // pool : (y + height) // pool, x // pool : (x + width) // pool]
@@ -139,7 +139,7 @@ def _convolve_tiles(plan: Plan, scene: Plane, tiles: Iterator[tuple[int, int, in
             cv2.dft(product, dst=product, flags=cv2.DFT_INVERSE | cv2.DFT_REAL_OUTPUT)
             tile = product[:height, :width]
             tile = tile if pool == 1 else maximum_of_cells(tile, pool)
-            np.add(tile, middle * plan.sums[number], out=cells[number * COLOURS + colour][place])
+            np.add(tile, level * plan.sums[number], out=cells[number * COLOURS + colour][place])
     plan.workspaces.append(workspace)
     return True
 
@@ -147,10 +147,10 @@ def _convolve_tiles(plan: Plan, scene: Plane, tiles: Iterator[tuple[int, int, in
 def _fill_window(
     plan: Plan, scene: Plane, tile: tuple[int, int, int], size: tuple[int, int], window: Plane
 ) -> np.float32 | None:
-    """Copy what a tile's outputs depend on into the window's corner, less its middle level; zeros elsewhere.
+    """Copy what a tile's outputs depend on into the window's corner, less its usual level; zeros elsewhere.
 
-    Returns the middle level, or None for invalid light. Around its middle the light is as small as it can be, and so is
-    the rounding of the transforms; evenly lit tiles give exactly zero, so a scene without contrast keeps none.
+    Returns that level, or None for invalid light. The transforms' rounding grows with the light, so the light is made
+    small; an evenly lit tile becomes exactly zero, so a scene without contrast keeps none.
     """
     colour, *origin = tile
     starts, stops, inner = [], [], []
@@ -162,11 +162,12 @@ def _fill_window(
     (bottom, right) = (size[axis] + plan.before[axis] + plan.after[axis] for axis in (0, 1))
     inside = window[top : top + high, left : left + wide]
     cv2.extractChannel(scene[starts[0] : stops[0], starts[1] : stops[1]], colour, inside)
-    low, high_level = inside.min(), inside.max()
-    if not _is_light(low, high_level):
+    darkest, brightest = inside.min(), inside.max()
+    if not _is_light(darkest, brightest):
         return None
-    middle = np.float32(0.5) * (low + high_level)
-    np.subtract(inside, middle, out=inside)
+    # Every eighth line is enough for a mean that only has to be near; equal values must give exactly their value.
+    level = darkest if darkest == brightest else inside[::8].mean(dtype=np.float32)
+    np.subtract(inside, level, out=inside)
     # Replicate padding: columns beside the copied part first, then whole lines above and below.
     lines = window[top : top + high]
     lines[:, :left] = lines[:, left : left + 1]
@@ -175,7 +176,7 @@ def _fill_window(
     window[:top] = window[top]
     window[top + high : bottom] = window[top + high - 1]
     window[bottom:] = 0
-    return np.float32(middle)
+    return np.float32(level)
 
 
 def _sum_directly(plan: Plan, scene: Plane, cells: Plane) -> None:

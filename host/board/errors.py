@@ -19,14 +19,16 @@ class BoardLost(BoardError):  # noqa: N818
 
     def __init__(self, what: str, *, restarted: bool = False) -> None:
         self.restarted = restarted
-        advice = (
-            "resume re-arms it" if restarted else "check its cable and power; resume waits for the port"
-        )
+        advice = "resume re-arms it" if restarted else "check its cable and power; resume waits for the port"
         super().__init__(f"{what}; {advice}")
 
 
 class PortUnavailable(BoardError):  # noqa: N818
     """The serial port cannot be opened."""
+
+
+class PortMissing(PortUnavailable):
+    """There is nothing at the serial port's path."""
 
 
 class PortBusy(PortUnavailable):

@@ -49,14 +49,14 @@ class BoardLink:
         deadline: Deadline,
         *,
         baud: int = DEFAULT_BAUD,
-        wait: bool = False,
+        patient: bool = False,
     ) -> "BoardLink":
         """Open `path`, end whatever frame the board was reading, and throw away what was under way.
 
-        With `wait` a missing or busy port is tried again until the deadline. Raises PortUnavailable, PortBusy or
-        BoardLost.
+        A missing port is waited for until the deadline; with `patient` also one that is busy or not permitted yet.
+        Raises PortMissing, PortBusy, PortUnavailable or BoardLost.
         """
-        transport = open_when_there(path, baud, deadline) if wait else SerialTransport(path, baud)
+        transport = open_when_there(path, baud, deadline, patient=patient)
         try:
             transport.write(b"\x00", deadline)
             drain = Deadline(deadline.at_most_s(_DRAIN_AT_MOST_S), "draining the port")

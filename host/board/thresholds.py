@@ -1,4 +1,4 @@
-"""Thresholds as the board holds them: 16-bit DAC codes, their digest, and what rounding leaves of them."""
+"""Thresholds as the board holds them: 16-bit DAC codes, their digest, and the id of the encoding they belong to."""
 
 import zlib
 
@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 COMPARATORS = 15
 DAC_FULL_SCALE = 65535
 REFERENCE_VOLTS = 2.5
+_ENCODING_ID_BYTES = 16
 
 
 def thresholds_to_dac_codes(thresholds: ArrayLike) -> NDArray[np.uint16]:
@@ -74,3 +75,14 @@ def thresholds_crc32(dac_codes: ArrayLike) -> int:
 def thresholds_digest(dac_codes: ArrayLike) -> str:
     """The CRC-32 of 15 DAC codes as 8 hexadecimal digits: the digest in every measurement's provenance."""
     return f"{thresholds_crc32(dac_codes):08x}"
+
+
+def wire_id(encoding_id: str) -> bytes:
+    """The 16 bytes that stand for an encoding on the wire: the first of its hexadecimal id. ValueError if too short."""
+    try:
+        raw = bytes.fromhex(encoding_id)
+    except ValueError as error:
+        raise ValueError(f"an encoding id is hexadecimal digits, not {encoding_id!r}") from error
+    if len(raw) < _ENCODING_ID_BYTES:
+        raise ValueError(f"an encoding id has at least {2 * _ENCODING_ID_BYTES} hexadecimal digits, not {len(raw) * 2}")
+    return raw[:_ENCODING_ID_BYTES]

@@ -11,7 +11,7 @@ from pathlib import Path
 import serial
 
 from host.board.deadline import Deadline
-from host.board.errors import BoardLost, PortBusy, PortUnavailable
+from host.board.errors import BoardLost, PortBusy, PortMissing, PortUnavailable
 
 DEFAULT_BAUD = 921_600  # USB and PTY ports ignore it
 _BLOCK_BYTES = 65_536
@@ -102,14 +102,20 @@ class SerialTransport:
         return BoardLost(f"{self.path} failed: {error.strerror or error}")
 
 
-def open_when_there(path: str | Path, baud: int, deadline: Deadline) -> SerialTransport:
-    """Open `path`, waiting until it appears and is free; raises the last PortUnavailable at the deadline."""
+def open_when_there(path: str | Path, baud: int, deadline: Deadline, *, patient: bool) -> SerialTransport:
+    """Open `path`, waiting until it appears and, where `patient`, until it is free and permitted as well.
+
+    Raises the last PortUnavailable at the deadline.
+    """
     wait_s = 0.005
     while True:
         try:
             return SerialTransport(path, baud)
-        except PortUnavailable:
+        except PortMissing:
             if deadline.expired:
+                raise
+        except PortUnavailable:
+            if deadline.expired or not patient:
                 raise
         time.sleep(deadline.at_most_s(wait_s))
         wait_s = min(0.1, wait_s * 1.5)
@@ -124,7 +130,7 @@ def _cannot_open(path: str, error: serial.SerialException) -> PortUnavailable:
             " (`sudo usermod -aG dialout $USER`) and log in again"
         )
     if error.errno in (errno.ENOENT, errno.ENXIO, errno.EIO, errno.ENODEV):
-        return PortUnavailable(
+        return PortMissing(
             f"{path} is not there; plug the board in (`ls /dev/serial/by-id/` names what is), or start the twin"
         )
     return PortUnavailable(f"{path} cannot be opened as a serial port: {error}")

@@ -1,0 +1,407 @@
+"""The board as the daemon sees it: provision, arm, read measurements, and pick all of it up again after a loss."""
+
+import contextlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeVar
+
+from numpy.typing import ArrayLike
+
+from host.board import protocol
+from host.board.assembly import BoardMeasurement, Geometry
+from host.board.conversation import Conversation
+from host.board.deadline import Deadline
+from host.board.errors import (
+    BoardError,
+    BoardFault,
+    BoardIdentityMismatch,
+    BoardLost,
+    BoardRefused,
+    DeadlineExceeded,
+    NotConnected,
+    PortUnavailable,
+    ProtocolViolation,
+    ThresholdMismatch,
+)
+from host.board.identity import check_schema, firmware_text
+from host.board.link import BoardLink, LinkCounters
+from host.board.protocol import ErrorCode, HelloReply, Message, State, StatusReply
+from host.board.reports import BoardEvent, SelfTest
+from host.board.stream import StreamReader, latched_fault
+from host.board.thresholds import dac_codes_to_bytes, thresholds_crc32, thresholds_digest, wire_id
+from host.board.transport import DEFAULT_BAUD
+
+OPERATION_S = 5.0
+RESUME_S = 30.0
+_CLOSE_S = 0.5
+_FAULT_AGAIN_S = 0.1
+_REOPEN_S = 0.05
+_Reply = TypeVar("_Reply", bound=Message)
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What the board was told to be: what `resume` makes of it again."""
+
+    encoding_id: str
+    dac_codes: tuple[int, ...]
+    geometry: Geometry | None = None
+    chunk_bytes: int = protocol.CHUNK_BYTES_MAX
+    exposure: tuple[float, float] | None = None
+
+
+class BoardClient:
+    """One board behind one stable path. Not thread-safe, and without threads: everything happens in the caller's calls.
+
+    While armed, `read_measurement` has to be called at least once a second: it is the heartbeat too, and a host that
+    hangs must blind the board. Every operation takes one Deadline (or its own default) and may raise DeadlineExceeded,
+    BoardLost, BoardFault, BoardRefused or NotConnected; after BoardLost and recoverable faults call `resume`.
+    """
+
+    def __init__(
+        self, path: str | Path, *, on_event: Callable[[BoardEvent], None] | None = None, baud: int = DEFAULT_BAUD
+    ) -> None:
+        """Nothing is opened yet: `connect` does. `path` is a stable one (/dev/serial/by-id/..., or the twin's symlink)."""
+        self.path = str(path)
+        self.counters = LinkCounters()
+        self._on_event = on_event
+        self._baud = baud
+        self._conversation: Conversation | None = None
+        self._hello: HelloReply | None = None
+        self._plan: _Plan | None = None
+        self._committed = False
+        self._stream: StreamReader | None = None
+        self._leftover: list[BoardMeasurement] = []
+
+    def __enter__(self) -> "BoardClient":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def identity(self) -> HelloReply:
+        """What the board said about itself when it was last connected. NotConnected before that."""
+        if self._hello is None:
+            raise NotConnected(f"no board has answered at {self.path} yet: call connect first")
+        return self._hello
+
+    @property
+    def firmware(self) -> str:
+        """The board's firmware version, such as "0.1.0"."""
+        return firmware_text(self.identity)
+
+    @property
+    def round_trip_s(self) -> float:
+        """Smoothed time from a command to its reply, seconds."""
+        return self._talk().round_trip_s
+
+    def connect(self, deadline: Deadline | None = None) -> HelloReply:
+        """Open the port (waiting for it to appear) and shake hands.
+
+        Raises PortUnavailable (PortMissing, PortBusy), SchemaMismatch, DeadlineExceeded.
+        """
+        deadline = deadline or Deadline(OPERATION_S, f"connecting to the board at {self.path}")
+        self._drop()
+        hello = self._open(deadline, patient=False)
+        self._tell("connected", f"board {hello.board_serial}, firmware {self.firmware}, at {self.path}")
+        return hello
+
+    def status(self, deadline: Deadline | None = None) -> StatusReply:
+        """The board's own account: state, fault, thresholds, counters, supply."""
+        return self._command(protocol.Status(), StatusReply, deadline)
+
+    def heartbeat(self, deadline: Deadline | None = None) -> State:
+        """Tell the board that the host lives, and get its state. `read_measurement` does this by itself."""
+        return State(self._command(protocol.Heartbeat(), protocol.HeartbeatReply, deadline).state)
+
+    def provision(self, encoding_id: str, dac_codes: ArrayLike, deadline: Deadline | None = None) -> str:
+        """Bring thresholds, uint16 (15,) DAC codes, onto the board and verify each as read back; returns their digest.
+
+        `encoding_id` is the encoding's hexadecimal id; its first 16 bytes go to the board. An armed board is disarmed
+        first, and a fault that needs no person is cleared. Raises ThresholdMismatch, BoardFault, ValueError.
+        """
+        deadline = deadline or Deadline(OPERATION_S, "provisioning thresholds")
+        wanted = tuple(memoryview(dac_codes_to_bytes(dac_codes)).cast("H"))
+        plan = _Plan(encoding_id, wanted, exposure=self._plan.exposure if self._plan else None)
+        self._provision(plan, deadline)
+        self._plan = plan
+        digest = thresholds_digest(dac_codes)
+        self._tell("provisioned", f"thresholds {digest} verified on every channel")
+        return digest
+
+    def arm(
+        self,
+        rows: int,
+        columns: int,
+        channels: int,
+        *,
+        chunk_bytes: int = protocol.CHUNK_BYTES_MAX,
+        deadline: Deadline | None = None,
+    ) -> None:
+        """Start measuring frames of rows x columns x channels cells. `provision` comes first.
+
+        `chunk_bytes` (32..240) is how measurements are cut on the wire; it falls to 32 by itself while the line is bad.
+        Raises NotConnected, ThresholdMismatch, BoardRefused (geometry, supply).
+        """
+        if self._plan is None or not self._committed:
+            raise NotConnected("the board holds no verified thresholds: call provision first")
+        plan = replace(self._plan, geometry=Geometry(rows, columns, channels), chunk_bytes=chunk_bytes)
+        self._arm(plan, deadline or Deadline(OPERATION_S, "arming the board"))
+        self._plan = plan
+        self._tell("armed", f"measuring {rows} x {columns} x {channels} cells")
+
+    def set_exposure(self, exposure_us: float, gain: float, deadline: Deadline | None = None) -> None:
+        """Hand exposure (microseconds) and gain (1 = none) to the sensor; measurements say from when on they hold."""
+        if not 0 < exposure_us < 2**32 or not 0 < gain * 1000 < 2**32:
+            raise ValueError(f"exposure_us and gain must be positive, not {exposure_us!r} and {gain!r}")
+        self._command(protocol.SetExposure(round(exposure_us), round(gain * 1000)), protocol.SetExposureReply, deadline)
+        if self._plan is not None:
+            self._plan = replace(self._plan, exposure=(exposure_us, gain))
+
+    def read_measurement(self, timeout_s: float = 1.0) -> BoardMeasurement | None:
+        """The next measurement in order, or None where none was complete after `timeout_s` seconds.
+
+        Raises BoardLost (port gone, board restarted), BoardFault (latched), ThresholdMismatch (made with other
+        thresholds than provisioned), ProtocolViolation, NotConnected.
+        """
+        deadline = Deadline(timeout_s, "reading a measurement")
+        if self._stream is None:
+            if self._leftover:
+                return self._leftover.pop(0)
+            raise NotConnected("the board is not armed: call arm, or resume after a loss")
+        try:
+            return self._stream.read(deadline)
+        except BoardLost as error:
+            self._lost(error)
+            raise
+        except BoardError:
+            self._stop_stream()
+            raise
+
+    def disarm(self, deadline: Deadline | None = None) -> None:
+        """Stop measuring; the board drives the safe table and has to be provisioned again."""
+        self._committed = False
+        self._stream = None
+        self._leftover = []
+        self._command(protocol.Disarm(), protocol.DisarmReply, deadline)
+
+    def selftest(self, deadline: Deadline | None = None) -> SelfTest:
+        """Let the board test its DAC channels and comparators. Not while armed; provision again afterwards."""
+        self._committed = False
+        reply = self._command(protocol.SelfTest(), protocol.SelfTestReply, deadline)
+        dac = tuple(bool(reply.dac_ok >> channel & 1) for channel in range(protocol.DAC_CHANNELS))
+        comparators = tuple(bool(reply.comparators_ok >> channel & 1) for channel in range(protocol.COMPARATORS))
+        return SelfTest(dac, comparators, reply.supply_millivolts / 1000)
+
+    def clear_fault(self, deadline: Deadline | None = None) -> None:
+        """Clear the latched fault, if there is one. Raises BoardFault while its cause is still there."""
+        deadline = deadline or Deadline(OPERATION_S, "clearing the board's fault")
+        status = self.status(deadline)
+        if status.state != State.FAULTED:
+            return
+        self._stop_stream()
+        fault = latched_fault(status.fault, status.fault_channel)
+        try:
+            self._command(protocol.ClearFault(status.fault), protocol.ClearFaultReply, deadline)
+        except BoardRefused as error:
+            if error.code == ErrorCode.FAULT_PERSISTS:
+                raise fault from error
+            raise
+        self._tell("fault_cleared", f"fault {fault.name} cleared: {fault.reason}")
+
+    def reset(self, deadline: Deadline | None = None) -> None:
+        """Restart the board. Afterwards `connect` (or `resume`) again."""
+        self._command(protocol.Reset(), protocol.ResetReply, deadline)
+        self._drop()
+
+    def close(self) -> None:
+        """Disarm the board, if it still listens, and close the port; safe to call twice."""
+        if self._stream is not None and self._conversation is not None:
+            with contextlib.suppress(BoardError):
+                self.disarm(Deadline(_CLOSE_S, "disarming the board"))
+        self._drop()
+        self._leftover = []
+
+    def resume(self, deadline: Deadline | None = None) -> HelloReply:
+        """After BoardLost or a recoverable BoardFault: make the board again what it was, and go on.
+
+        Waits for the port to come back, shakes hands, insists on the same board, clears heartbeat_lost and brown_out
+        (the latter once the supply is back), provisions and verifies every threshold, restores the exposure and arms.
+        The board's sequence starts again at 0. Raises BoardFault for any other fault (it needs a person),
+        BoardIdentityMismatch, SchemaMismatch, ThresholdMismatch; at the deadline what was in the way last.
+        """
+        deadline = deadline or Deadline(RESUME_S, f"resuming the board at {self.path}")
+        before = self.identity
+        if self._plan is None:
+            raise NotConnected("nothing to resume: the board was never provisioned")
+        started_s = time.monotonic()
+        while True:
+            try:
+                hello = self._resume_once(before, self._plan, deadline)
+                break
+            except (BoardLost, PortUnavailable):
+                # It may well be lost again while it starts: only the deadline ends the attempts.
+                self._drop()
+                if deadline.expired:
+                    raise
+            except BoardRefused as error:
+                if error.code != ErrorCode.SUPPLY_LOW or deadline.expired:
+                    raise
+            time.sleep(deadline.at_most_s(_REOPEN_S))
+        how = "without a restart" if hello.boot_id == before.boot_id else "after a restart"
+        took_s = time.monotonic() - started_s
+        self._tell("resumed", f"board {hello.board_serial} provisioned and armed again {how}, in {took_s:.2f} s")
+        return hello
+
+    def _resume_once(self, before: HelloReply, plan: _Plan, deadline: Deadline) -> HelloReply:
+        self._stop_stream()
+        self._drop()
+        hello = self._open(deadline, patient=True, expected_serial=before.board_serial)
+        self._provision(plan, deadline)
+        if plan.exposure is not None:
+            self.set_exposure(*plan.exposure, deadline)
+        if plan.geometry is not None:
+            self._arm(plan, deadline)
+        return hello
+
+    def _open(self, deadline: Deadline, *, patient: bool, expected_serial: str | None = None) -> HelloReply:
+        link = BoardLink.open(
+            self.path, protocol.MAX_PAYLOAD, self.counters, deadline, baud=self._baud, patient=patient
+        )
+        self._conversation = Conversation(link, self._on_stream, self._on_reply)
+        try:
+            hello = self._command(protocol.Hello(protocol.SCHEMA_DIGEST), HelloReply, deadline)
+            check_schema(hello)
+            if expected_serial is not None and hello.board_serial != expected_serial:
+                raise BoardIdentityMismatch(expected_serial, hello.board_serial, self.path)
+        except BaseException:
+            self._drop()
+            raise
+        self._hello = hello
+        return hello
+
+    def _provision(self, plan: _Plan, deadline: Deadline) -> None:
+        encoding_id = wire_id(plan.encoding_id)
+        crc32 = thresholds_crc32(plan.dac_codes)
+        self._settle(deadline)
+        stage = protocol.StageThresholds(encoding_id, plan.dac_codes)
+        staged = self._command(stage, protocol.StageThresholdsReply, deadline)
+        if staged.crc32 != crc32:
+            raise ThresholdMismatch(f"the board received CRC-32 {staged.crc32:08x}, {crc32:08x} was sent")
+        committed = self._command(protocol.Commit(crc32), protocol.CommitReply, deadline)
+        found = self._command(protocol.ReadThresholds(), protocol.ReadThresholdsReply, deadline)
+        for channel, (want, have) in enumerate(zip(plan.dac_codes, found.dac_codes, strict=True)):
+            if want != have:
+                raise ThresholdMismatch(f"DAC code {have} was read back, {want} was written", channel)
+        if committed.crc32 != crc32:
+            raise ThresholdMismatch(f"the board committed CRC-32 {committed.crc32:08x}, {crc32:08x} was staged")
+        self._committed = True
+
+    def _settle(self, deadline: Deadline) -> None:
+        """Bring the board where thresholds can be staged: no fault latched, not armed."""
+        self._stop_stream()
+        status = self.status(deadline)
+        while status.state == State.FAULTED:
+            fault = latched_fault(status.fault, status.fault_channel)
+            if not fault.recoverable:
+                raise fault
+            try:
+                self.clear_fault(deadline)
+            except BoardFault as still:
+                # A brown-out lasts as long as it lasts; nothing but waiting helps.
+                if deadline.expired or not still.recoverable:
+                    raise
+                time.sleep(deadline.at_most_s(_FAULT_AGAIN_S))
+            except DeadlineExceeded as error:
+                raise fault from error
+            status = self.status(deadline)
+        if status.state == State.ARMED:
+            self._command(protocol.Disarm(), protocol.DisarmReply, deadline)
+
+    def _arm(self, plan: _Plan, deadline: Deadline) -> None:
+        geometry = plan.geometry
+        if geometry is None:
+            raise NotConnected("no geometry to arm with: call arm first")
+        chunk_bytes = max(plan.chunk_bytes, geometry.smallest_chunk_bytes())
+        crc32 = thresholds_crc32(plan.dac_codes)
+        self._stop_stream()
+        command = protocol.Arm(
+            encoding_id=wire_id(plan.encoding_id),
+            thresholds_crc=crc32,
+            rows=geometry.rows,
+            columns=geometry.columns,
+            channels=geometry.channels,
+            chunk_bytes=chunk_bytes,
+        )
+        try:
+            self._command(command, protocol.ArmReply, deadline)
+        except protocol.ProtocolError as error:
+            raise ValueError(f"{geometry} with chunks of {chunk_bytes} bytes cannot be armed: {error}") from error
+        slots = max(1, self.identity.measurement_slots)
+        self._stream = StreamReader(self._talk(), geometry, crc32, slots, chunk_bytes, self._tell)
+        self._stream.prepend(self._leftover)
+        self._leftover = []
+
+    def _command(self, command: Message, reply_type: type[_Reply], deadline: Deadline | None) -> _Reply:
+        name = type(command).__name__
+        deadline = deadline or Deadline(OPERATION_S, f"waiting for the board's reply to {name}")
+        try:
+            reply = self._talk().request(command, deadline)
+        except BoardLost as error:
+            self._lost(error)
+            raise
+        except BoardRefused as error:
+            raise self._explained(error, deadline) from error
+        if not isinstance(reply, reply_type):
+            raise ProtocolViolation(f"the board answered {name} with {type(reply).__name__}: update host and firmware")
+        return reply
+
+    def _explained(self, error: BoardRefused, deadline: Deadline) -> BoardError:
+        """What is behind a refusal: a latched fault or a DAC channel, where it is one of these."""
+        if error.code == ErrorCode.DAC_MISMATCH:
+            return ThresholdMismatch("the DAC does not read back what was written", error.detail)
+        faulted = error.code == ErrorCode.WRONG_STATE and error.detail == State.FAULTED
+        if faulted or error.code == ErrorCode.DAC_WRITE_FAILED:
+            status = self.status(deadline)
+            if status.state == State.FAULTED:
+                self._stop_stream()
+                return latched_fault(status.fault, status.fault_channel)
+        return error
+
+    def _talk(self) -> Conversation:
+        if self._conversation is None:
+            raise NotConnected(f"the port {self.path} is not open: call connect, or resume after a loss")
+        return self._conversation
+
+    def _on_stream(self, kind: int, payload: bytes) -> None:
+        if self._stream is not None:
+            self._stream.on_stream(kind, payload)
+
+    def _on_reply(self, reply: Message) -> None:
+        if self._stream is not None:
+            self._stream.on_reply(reply)
+
+    def _lost(self, error: BoardLost) -> None:
+        self.counters.lost_ports += 1
+        self._tell("lost", str(error))
+        self._drop()
+
+    def _stop_stream(self) -> None:
+        """The board no longer measures: keep what is complete, forget the rest."""
+        self._committed = False
+        if self._stream is not None:
+            self._leftover += self._stream.leftover()
+            self._stream = None
+
+    def _drop(self) -> None:
+        self._stop_stream()
+        if self._conversation is not None:
+            self._conversation.link.close()
+            self._conversation = None
+
+    def _tell(self, kind: str, message: str) -> None:
+        if self._on_event is not None:
+            self._on_event(BoardEvent(kind, message, time.monotonic()))

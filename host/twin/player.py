@@ -24,7 +24,7 @@ CONTROL_S = 10.0
 # not let a video decoder write to the terminal.
 ENVIRONMENT = {
     "MALLOC_TRIM_THRESHOLD_": "268435456",
-    "MALLOC_MMAP_THRESHOLD_": "134217728",
+    "MALLOC_MMAP_THRESHOLD_": "33554432",
     "OPENCV_LOG_LEVEL": "ERROR",
     "OPENCV_FFMPEG_LOGLEVEL": "-8",
 }
@@ -39,8 +39,8 @@ class TwinStatus:
     """How a twin gets on, as last reported (twice a second and at the end).
 
     `measured` and `dropped` count frames (dropped: not measured in time at realtime pace), `resent` those that the
-    board was given again; `stages_ms` are running medians of decode, convolve, noise, pool, send and board (from a frame's
-    sending until it is measured); `frames_per_second` is from the first to the last measured frame.
+    board was given again; `stages_ms` are running medians of decode, convolve, noise, pool, send and board (from a
+    frame's sending until it is measured); `frames_per_second` is from the first to the last measured frame.
     """
 
     measured: int = 0

@@ -1,0 +1,42 @@
+// Little-endian numbers in byte buffers, on any machine: no alignment and no byte order is assumed.
+#ifndef CANOPIC_BYTES_H
+#define CANOPIC_BYTES_H
+
+#include <stdint.h>
+
+static inline void put_u16(uint8_t *out, uint16_t value) {
+    out[0] = (uint8_t)(value & 0xFFu);
+    out[1] = (uint8_t)(value >> 8);
+}
+
+static inline void put_u32(uint8_t *out, uint32_t value) {
+    put_u16(out, (uint16_t)(value & 0xFFFFu));
+    put_u16(out + 2, (uint16_t)(value >> 16));
+}
+
+static inline void put_u64(uint8_t *out, uint64_t value) {
+    put_u32(out, (uint32_t)(value & 0xFFFFFFFFu));
+    put_u32(out + 4, (uint32_t)(value >> 32));
+}
+
+static inline uint16_t get_u16(const uint8_t *in) {
+    return (uint16_t)(in[0] | (uint16_t)(in[1] << 8));
+}
+
+static inline uint32_t get_u32(const uint8_t *in) {
+    return (uint32_t)get_u16(in) | ((uint32_t)get_u16(in + 2) << 16);
+}
+
+static inline uint64_t get_u64(const uint8_t *in) {
+    return (uint64_t)get_u32(in) | ((uint64_t)get_u32(in + 4) << 32);
+}
+
+// Number of set bits among the low 16: Cortex-M has no instruction for it.
+static inline uint8_t count_bits(uint16_t value) {
+    uint16_t bits = (uint16_t)(value - ((value >> 1) & 0x5555u));
+    bits = (uint16_t)((bits & 0x3333u) + ((bits >> 2) & 0x3333u));
+    bits = (uint16_t)((bits + (bits >> 4)) & 0x0F0Fu);
+    return (uint8_t)((bits + (bits >> 8)) & 0x1Fu);
+}
+
+#endif

@@ -1,4 +1,4 @@
-"""Two questions put to a view of the same faces: who is it, and is there a face at all? Needs torch (see `classifier`)."""
+"""Two questions put to a view of faces: who is it, and is there a face at all? Needs torch (see `classifier`)."""
 
 from collections import Counter
 from collections.abc import Callable

@@ -12,7 +12,7 @@ from models.attackers.views import View
 WIDTH = 48
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class AttackSettings:
     """How the attacker is trained: `epochs` over the training images in batches, learning rate falling as a cosine."""
 
@@ -54,13 +54,14 @@ def _step(inputs: int, outputs: int, stride: int) -> list[nn.Module]:
 
 
 def train_attacker(view: View, labels: NDArray[np.int64], classes: int, settings: AttackSettings) -> SmallNetwork:
-    """A network trained to tell `labels` (n,) from the inputs of `view`; mirrored, shifted and dimmed copies vary them."""
+    """A network trained to tell `labels` (n,) from the inputs of `view`, varied by mirroring, shifts and brightness."""
     torch.set_num_threads(1)
     torch.manual_seed(settings.seed)
     rng = np.random.default_rng([settings.seed, 2])
     inputs = _tensor(view)
     goals = torch.from_numpy(labels)
-    network = SmallNetwork(inputs.shape[1], inputs.shape[2], classes).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = SmallNetwork(inputs.shape[1], inputs.shape[2], classes)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.AdamW(network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
     steps = settings.epochs * -(-len(inputs) // settings.batch)
     plan = torch.optim.lr_scheduler.OneCycleLR(optimizer, settings.learning_rate, total_steps=steps, pct_start=0.1)
@@ -78,14 +79,15 @@ def train_attacker(view: View, labels: NDArray[np.int64], classes: int, settings
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             plan.step()
-    return network.eval()
+    network.eval()
+    return network
 
 
 @torch.no_grad()
 def predicted(network: SmallNetwork, view: View) -> NDArray[np.int64]:
     """The most likely class of every input of `view`, int64 (n,): logits of the input and its mirror image added."""
     inputs = _tensor(view)
-    found = [network(part) + network(part.flip(3)) for part in inputs.split(256)]
+    found = [network(part) + network(part.flip(3)) for part in torch.split(inputs, 256)]
     return np.asarray(torch.cat(found).argmax(dim=1).numpy(), np.int64)
 
 

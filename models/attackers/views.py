@@ -30,10 +30,10 @@ def clean_view(crops: NDArray[np.uint8]) -> View:
 
 def blurred_view(crops: NDArray[np.uint8], sigma_px: float = BLUR_SIGMA_PX) -> View:
     """Blurred by a Gaussian in linear light, back to sRGB, at full size: blur as a lens makes it, read with 8 bits."""
-    blurred = [
-        linear_to_srgb(cv2.GaussianBlur(srgb_to_linear(crop), (0, 0), sigma_px, borderType=cv2.BORDER_REPLICATE))
-        for crop in crops
-    ]
+    blurred = []
+    for crop in crops:
+        soft = cv2.GaussianBlur(srgb_to_linear(crop), (0, 0), sigma_px, borderType=cv2.BORDER_REPLICATE)
+        blurred.append(linear_to_srgb(np.asarray(soft, np.float32)))
     return View("blur", np.stack(blurred), 255)
 
 
@@ -41,11 +41,13 @@ def pixelated_view(crops: NDArray[np.uint8], pixel_px: int = PIXEL_PX) -> View:
     """The mean of every 8 x 8 px in linear light, as sRGB uint8 (n, 8, 8, 3)."""
     count, height, width, _ = crops.shape
     blocks = srgb_to_linear(crops).reshape(count, height // pixel_px, pixel_px, width // pixel_px, pixel_px, 3)
-    return View("pixelate", linear_to_srgb(blocks.mean(axis=(2, 4))), 255)
+    means = np.asarray(blocks.mean(axis=(2, 4)), np.float32)
+    return View("pixelate", linear_to_srgb(means), 255)
 
 
 def pooled_crops(crops: NDArray[np.uint8], encoding: Encoding) -> NDArray[np.float32]:
-    """Pooled values of each crop at exposure 1, before the thresholds: float32 (n, 8, 8, channels) for 64 x 64 crops."""
+    """Pooled values of each crop at exposure 1, before the thresholds: float32 (n, 8, 8, channels)
+    for crops of 64 x 64 px."""
     return np.stack([pooled(srgb_to_linear(crop), encoding, threads=1) for crop in crops])
 
 
@@ -55,5 +57,7 @@ def codes_view(cells: NDArray[np.float32], encoding: Encoding) -> View:
     Every crop is exposed on its own, as if it were the whole scene (`optics.exposure.steady_exposure`). That is kind to
     the attacker: each face is as well lit as the thresholds allow, which a face in a corner of a room is not.
     """
-    codes = [quantize(one * np.float32(steady_exposure(one, encoding.thresholds)), encoding.thresholds) for one in cells]
+    codes = [
+        quantize(one * np.float32(steady_exposure(one, encoding.thresholds)), encoding.thresholds) for one in cells
+    ]
     return View("codes", np.stack(codes), 15)

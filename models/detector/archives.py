@@ -115,12 +115,12 @@ def _bytes(tar: tarfile.TarFile, name: str) -> bytes:
     except KeyError:
         file = None
     if file is None:
-        raise DataMissingError(f"{tar.name} holds no file {name}: it is not the archive that its name says.")
+        raise DataMissingError(f"{tar.name!s} holds no file {name}: it is not the archive that its name says.")
     return file.read()
 
 
 def _image(tar: tarfile.TarFile, name: str) -> NDArray[np.uint8]:
     decoded = cv2.imdecode(np.frombuffer(_bytes(tar, name), np.uint8), cv2.IMREAD_COLOR_RGB)
     if decoded is None:
-        raise DataMissingError(f"{name} in {tar.name} cannot be decoded as an image; fetch the archive again.")
+        raise DataMissingError(f"{name} in {tar.name!s} cannot be decoded as an image; fetch the archive again.")
     return np.asarray(decoded, np.uint8)

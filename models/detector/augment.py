@@ -14,7 +14,6 @@ from models.detector.scenes import (
     boxes_on_plane,
     fitted,
     linear_to_srgb,
-    paste,
     place,
     resized,
     srgb_to_linear,
@@ -45,8 +44,8 @@ def material(photographs: list[Photograph], faces: Crops, non_faces: Crops) -> M
 def random_scene(source: Material, rng: np.random.Generator) -> Scene:
     """One training scene, linear float32 (480, 640, 3) with its boxes.
 
-    Seven in ten are one photograph (fitted as the twin fits it, or zoomed so that a random face spans 16 to 140 px), one in
-    ten two photographs side by side, two in ten a composite of crops alone. Crops are also pasted into half of the others.
+    Seven in ten are one photograph (fitted as the twin fits it, or zoomed so that a random face spans 16 to 140 px),
+    one in ten two photographs side by side, two in ten crops alone. Crops are also pasted into half of the others.
     Crops with and without a face are equally likely and go through the same enlargement, light and blending, so that
     being pasted tells nothing about being a face.
     """
@@ -70,7 +69,9 @@ def with_crops(scene: Scene, source: Material, rng: np.random.Generator, count: 
         with_face = rng.random() < 0.5
         crops = source.faces if with_face else source.non_faces
         side_px = float(np.exp(rng.uniform(np.log(22), np.log(200))))
-        left, top = (int(rng.uniform(-0.2 * side_px, size - 0.8 * side_px)) for size in (PLANE_COLUMNS_PX, PLANE_ROWS_PX))
+        left, top = (
+            int(rng.uniform(-0.2 * side_px, size - 0.8 * side_px)) for size in (PLANE_COLUMNS_PX, PLANE_ROWS_PX)
+        )
         area = np.array([left, top, side_px, side_px], np.float32)
         if _overlaps(area, boxes):
             continue

@@ -1,4 +1,4 @@
-"""Training batches: measured scenes at random exposures, with comparator offsets and noise, cut and mirrored at random."""
+"""Training batches: windows of measured scenes at random exposures, with comparator offsets and noise."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,10 +37,10 @@ def random_batch(
     window: tuple[int, int] = (40, 48),
     encoded: bool = True,
 ) -> Batch:
-    """`size` random windows of `window` (rows, columns) cells, with targets: {"codes", "heat", "care", "box", "box_weight"}.
+    """`size` random windows of `window` (rows, columns) cells: "codes" and the targets "heat", "care", "box", "box_weight".
 
-    Seven in ten windows hold a face that is to be found, where their scene has one. With `encoded` False the input is the unencoded
-    picture of the same window, under the same exposure.
+    Seven in ten windows hold a face that is to be found, where their scene has one. With `encoded` False the input is
+    the unencoded picture of the same window, under the same exposure.
     """
     inputs, targets = [], []
     mirrored_too = mirror_symmetric(encoding)

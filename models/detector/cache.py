@@ -1,4 +1,4 @@
-"""Training scenes measured once and kept: pooled values before the thresholds, so that exposure, noise and thresholds stay free.
+"""Training scenes measured once and kept, before the thresholds: exposure, noise and thresholds stay free.
 
 Convolution and maximum commute with exposure, so one pooled array stands for every exposure of its scene, and one cache
 serves every choice of thresholds. It is written in shards, each with its own random seed: an interrupted build goes on

@@ -1,4 +1,4 @@
-"""From the network's answer to faces: peaks of the heat map, their boxes, and duplicates removed. NumPy and OpenCV only."""
+"""From the network's answer to faces: peaks of the heat map, their boxes, duplicates removed. NumPy and OpenCV only."""
 
 from dataclasses import dataclass
 
@@ -28,9 +28,10 @@ def decode(
 ) -> Faces:
     """Faces in one answer.
 
-    heat: float32 (rows, columns), probability of a face's centre; box: float32 (4, rows, columns), offset x, offset y from the middle of the cell, ln
-    width, ln height, all in cells. A cell is a candidate when it reaches `threshold` and no neighbour is higher; overlapping candidates give way to
-    the best. Boxes may reach beyond the plane. At most `limit` faces, the best ones.
+    heat: float32 (rows, columns), probability of a face's centre; box: float32 (4, rows, columns), offset x, offset y
+    from the middle of the cell, ln width, ln height, all in cells. A cell is a candidate when it reaches `threshold`
+    and no neighbour is higher; overlapping candidates give way to the best. Boxes may reach beyond the plane. At most
+    `limit` faces, the best ones.
     """
     highest = cv2.dilate(heat, np.ones((3, 3), np.uint8))
     rows, columns = np.nonzero((heat >= threshold) & (heat >= highest))

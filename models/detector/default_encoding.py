@@ -1,14 +1,13 @@
-"""Chooses the default encoding from data: a Gaussian mask, and thresholds that make every code equally likely in real scenes.
+"""Chooses the default encoding from data: a Gaussian mask, and thresholds that make its codes equally frequent.
 
     python -m models.detector.default_encoding --data ../shared/data --out encoding.npz
 
-`--compare` measures other widths and numbers of levels beside it (identity, face or not, a short detector training).
+`models.detector.compare_encodings` measures what it is based on.
 """
 
-import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import typer
@@ -38,7 +37,7 @@ def gaussian_kernel(sigma_px: float, side_px: int = KERNEL_SIDE_PX) -> NDArray[n
     distance = np.arange(side_px) - side_px // 2
     profile = np.exp(-(distance**2) / (2 * sigma_px**2))
     kernel = np.outer(profile, profile)
-    return (kernel / kernel.sum()).astype(np.float32)[None]
+    return np.asarray(kernel / kernel.sum(), np.float32)[None]
 
 
 def chosen_thresholds(
@@ -46,8 +45,8 @@ def chosen_thresholds(
 ) -> NDArray[np.float32]:
     """Fifteen thresholds, float32 (15,), with `levels` - 1 distinct values, so that `levels` codes occur.
 
-    values: pooled values under steady exposure, any shape. The lowest and the highest threshold are given; those between
-    are quantiles, so that the codes between are equally frequent. Fewer than 15 are repeated as evenly as possible.
+    values: pooled values under steady exposure, any shape. The lowest and the highest threshold are given; those
+    between are quantiles, so that the codes between are equally frequent. Fewer than 15 are repeated evenly.
     Raises ValueError unless 3 <= levels <= 16.
     """
     if not 3 <= levels <= THRESHOLDS + 1:
@@ -82,7 +81,7 @@ def chosen_encoding(data: Path, sigma_px: float = SIGMA_PX, levels: int = LEVELS
 
 
 def read_encoding(path: Path) -> Encoding:
-    """An encoding from an .npz file with `kernels`, `thresholds` and, where they differ from the default, `pool`, `range`."""
+    """An encoding from an .npz file with `kernels`, `thresholds` and, unless they are defaults, `pool` and `range`."""
     with np.load(path) as arrays:
         pool = int(arrays["pool"]) if "pool" in arrays else 8
         kind = "per_frame" if "range" in arrays and str(arrays["range"]) == "per_frame" else "fixed"
@@ -95,87 +94,23 @@ def training_material(data: Path) -> Material:
     return material(photographs, read_crops(data, FACES, "train"), read_crops(data, NON_FACES, "train"))
 
 
-def compare(
-    data: Path, sigmas: list[float], levels: list[int], cache: Path, steps: int, scenes: int, console: Console
-) -> list[dict[str, Any]]:
-    """Measures every pair of sigma and levels: attackers on crops, and a short detector training judged on the
-    validation part. One JSON object per pair. Needs torch."""
-    from models.attackers.audit import attack, face_parts, identity_parts
-    from models.attackers.classifier import AttackSettings
-    from models.attackers.views import codes_view, pooled_crops
-    from models.detector.evaluate import found_in, inputs_of, matches_of, torch_answer, validation_scenes
-    from models.detector.metrics import average_precision, bootstrap_interval
-    from models.detector.training import Settings
-    from models.detector.workflow import train_on_cache
-
-    train, test, people = identity_parts(data)
-    face_train, face_test = face_parts(data, np.random.default_rng(0))
-    found = []
-    for sigma_px in sigmas:
-        kernel = gaussian_kernel(sigma_px)
-        values = exposed_values(data, kernel)
-        for count in levels:
-            encoding = Encoding(kernel, chosen_thresholds(values, count))
-
-            def view(crops: NDArray[np.uint8], encoding: Encoding = encoding) -> Any:
-                return codes_view(pooled_crops(crops, encoding), encoding)
-
-            rng = np.random.default_rng(0)
-            row: dict[str, Any] = {"sigma_px": sigma_px, "levels": count, "thresholds": encoding.thresholds.tolist()}
-            row["identity"] = attack(view, train, test, len(people), AttackSettings(), rng)
-            row["face"] = attack(view, face_train, face_test, 2, AttackSettings(epochs=15), rng)
-            if steps:
-                settings = Settings(steps=steps)
-                folder = cache / "compare" / encoding.id[:16]
-                network, _ = train_on_cache(data, encoding, settings, scenes, cache, folder, console)
-                seen = validation_scenes(data, encoding)
-                matches = matches_of(found_in(torch_answer(network), inputs_of(seen, encoding, rng)), seen)
-                row["detector"] = {
-                    "ap": average_precision(matches),
-                    "ap_95": list(bootstrap_interval(matches, average_precision, rng)),
-                    "faces": sum(one.faces for one in matches),
-                    "steps": steps,
-                }
-            found.append(row)
-            console.print(_line(row))
-    return found
-
-
-def _line(row: dict[str, Any]) -> str:
-    parts = [f"sigma {row['sigma_px']:g} px, {row['levels']} levels"]
-    parts += [f"{name} {100 * row[name]['per_class']:.1f} %" for name in ("identity", "face")]
-    if "detector" in row:
-        parts.append(f"AP {row['detector']['ap']:.3f}")
-    return ", ".join(parts)
-
-
 def main(
     data: Annotated[Path, typer.Option(help="Folder with the image archives.")],
     out: Annotated[Path, typer.Option(help="The .npz file to write.")],
     sigma: Annotated[float, typer.Option(help="Width of the Gaussian mask, px.")] = SIGMA_PX,
     levels: Annotated[int, typer.Option(help="Codes that occur, 3..16.")] = LEVELS,
-    comparison: Annotated[Path | None, typer.Option("--compare", help="JSON file for a comparison of others.")] = None,
-    sigmas: Annotated[str, typer.Option(help="Widths to compare.")] = "4,8",
-    level_counts: Annotated[str, typer.Option(help="Numbers of levels to compare.")] = "4,6,8,16",
-    steps: Annotated[int, typer.Option(help="Detector training steps in the comparison; 0: no detector.")] = 2000,
-    scenes: Annotated[int, typer.Option(help="Training scenes in the comparison.")] = 4000,
-    cache: Annotated[Path | None, typer.Option(help="Where measured scenes are kept.")] = None,
 ) -> None:
     """Choose the default encoding from the training scenes and write it."""
-    from models.detector.cache import default_cache_root
-
     console = Console(stderr=True)
     try:
         encoding = chosen_encoding(data, sigma, levels)
-        np.savez(out, kernels=encoding.kernels, thresholds=encoding.thresholds, pool=encoding.pool, range=encoding.range)
+        np.savez(
+            out, kernels=encoding.kernels, thresholds=encoding.thresholds, pool=encoding.pool, range=encoding.range
+        )
         table = Table("comparator", "threshold")
         for index, threshold in enumerate(encoding.thresholds):
             table.add_row(str(index), f"{threshold:.4f}")
         console.print(table, f"encoding {encoding.id}, {encoding.effective_levels} effective levels")
-        if comparison is not None:
-            pairs = [float(text) for text in sigmas.split(",")], [int(text) for text in level_counts.split(",")]
-            found = compare(data, *pairs, cache or default_cache_root(), steps, scenes, console)
-            comparison.write_text(json.dumps(found, indent=1))
     except DataMissingError as error:
         console.print(f"[red]{error}")
         sys.exit(1)

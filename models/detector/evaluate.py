@@ -1,6 +1,6 @@
-"""Measures a detector on scenes that it was not trained on: average precision by face size, and the error of its counts.
+"""Measures a detector on scenes it was not trained on: average precision by face size, and the error of its counts.
 
-    python -m models.detector.evaluate --data ../shared/data [--bundle default] [--ceiling DIR] [--out FILE]
+python -m models.detector.evaluate --data ../shared/data [--bundle default | --detector DIR] [--ceiling DIR]
 """
 
 import json
@@ -19,11 +19,14 @@ from rich.table import Table
 from models.detector.archives import DataMissingError, Photograph, read_scenes, validation_part
 from models.detector.batches import noisy_codes
 from models.detector.cache import Samples, measured
+from models.detector.clips import clip_report
 from models.detector.decode import Faces, decode
+from models.detector.default_encoding import read_encoding
 from models.detector.metrics import Matches, average_precision, bootstrap_interval, match, wilson_interval
-from models.detector.runtime import INPUT, OUTPUTS
+from models.detector.runtime import INPUT, OUTPUTS, FaceDetector
 from models.detector.scenes import fitted
-from optics.bundle import BundleError, read_bundle, resolve_bundle
+from optics.archive import BundleError
+from optics.bundle import read_bundle, resolve_bundle
 from optics.encoding import Encoding
 
 if TYPE_CHECKING:
@@ -74,7 +77,7 @@ def fitted_scenes(photographs: list[Photograph], encoding: Encoding) -> Samples:
 def inputs_of(
     samples: Samples, encoding: Encoding, rng: np.random.Generator, encoded: bool = True, limit: int | None = None
 ) -> NDArray[np.uint8]:
-    """Codes of measured scenes at their steady exposure, with the noise of training; `encoded` False: the plain pictures."""
+    """Codes of measured scenes at steady exposure, with the noise of training; `encoded` False: the plain pictures."""
     count = len(samples) if limit is None else min(limit, len(samples))
     if not encoded:
         return samples.plain[:count]
@@ -167,25 +170,44 @@ def _mean_interval(errors: NDArray[np.int64], rng: np.random.Generator) -> list[
     return list(bootstrap_interval(errors.tolist(), lambda some: float(np.mean(some)), rng))
 
 
-def evaluation(data: Path, bundle_name: str, ceiling: Path | None) -> dict[str, Any]:
-    """What `main` reports: the bundle's detector on the test split and, where a folder made by `train --plain` is given,
-    the same architecture on unencoded pictures."""
-    bundle = read_bundle(resolve_bundle(bundle_name))
-    threshold = float(bundle.metadata["detector.onnx"]["score_threshold"])
-    samples = fitted_scenes(read_scenes(data, "test"), bundle.encoding)
+def loaded(bundle_name: str, folder: Path | None) -> tuple[Encoding, bytes, float]:
+    """Encoding, ONNX detector and score threshold out of a folder that `train` made, or else out of a bundle."""
+    if folder is None:
+        bundle = read_bundle(resolve_bundle(bundle_name))
+        return (
+            bundle.encoding,
+            bundle.models["detector.onnx"],
+            float(bundle.metadata["detector.onnx"]["score_threshold"]),
+        )
+    about = json.loads((folder / "training.json").read_text())
+    return (
+        read_encoding(folder / "encoding.npz"),
+        (folder / "detector.onnx").read_bytes(),
+        float(about["score_threshold"]),
+    )
+
+
+def evaluation(
+    data: Path, encoding: Encoding, model: bytes, threshold: float, ceiling: Path | None = None
+) -> dict[str, Any]:
+    """What `main` reports, as a JSON object: the detector on the test split, the same architecture on unencoded
+    pictures where a folder made by `train --plain` is given, and the clips."""
+    samples = fitted_scenes(read_scenes(data, "test"), encoding)
     rng = np.random.default_rng(0)
-    codes = inputs_of(samples, bundle.encoding, rng)
-    report = {"codes": judged(onnx_answer(bundle.models["detector.onnx"]), codes, samples, threshold, rng)}
+    codes = inputs_of(samples, encoding, rng)
+    report = {"codes": judged(onnx_answer(model), codes, samples, threshold, rng)}
     if ceiling is not None:
-        about = json.loads((ceiling / "training.json").read_text())
-        answer = onnx_answer((ceiling / "detector.onnx").read_bytes())
-        plain = inputs_of(samples, bundle.encoding, rng, encoded=False)
-        report["plain"] = judged(answer, plain, samples, float(about["score_threshold"]), rng)
+        _, plain_model, plain_threshold = loaded("", ceiling)
+        plain = inputs_of(samples, encoding, rng, encoded=False)
+        report["plain"] = judged(onnx_answer(plain_model), plain, samples, plain_threshold, rng)
+    report["clips"] = clip_report(data, encoding, FaceDetector(model, score_threshold=threshold))
     return report
 
 
 def report_table(report: dict[str, Any]) -> Table:
     """The report as a table to read."""
+    clips = report["clips"]
+    report = {name: one for name, one in report.items() if name != "clips"}
     table = Table("", *report.keys(), title="WIDER test scenes, fitted to 480 x 640")
     first = next(iter(report.values()))
 
@@ -199,20 +221,25 @@ def report_table(report: dict[str, Any]) -> Table:
         table.add_row(name, *(cell(one["ap_by_size"][index]) for one in report.values()))
     for key in ("mean_absolute_error", "exact_share", "empty_mean_absolute_error", "constant_mean_absolute_error"):
         table.add_row(f"count: {key}", *(f"{one['count'][key]:.3f}" for one in report.values()))
+    corridor = clips["corridor"]
+    table.add_row("corridor, frames with exactly two", f"{corridor['exactly_two']} of {corridor['frames']}")
+    for name in ("room_empty", "room_occupied"):
+        table.add_row(f"{name}, frames with a face", f"{clips[name]['with_a_face']} of {clips[name]['frames']}")
     return table
 
 
 def main(
     data: Annotated[Path, typer.Option(help="Folder with the image archives.")],
     bundle: Annotated[str, typer.Option(help='A bundle file, or "default".')] = "default",
+    detector: Annotated[Path | None, typer.Option(help="A folder made by `train`, instead of a bundle.")] = None,
     ceiling: Annotated[Path | None, typer.Option(help="Folder made by `train --plain`, for comparison.")] = None,
     out: Annotated[Path | None, typer.Option(help="JSON file to write.")] = None,
 ) -> None:
     """Measure the detector in a bundle on the test scenes."""
     console = Console(stderr=True)
     try:
-        report = evaluation(data, bundle, ceiling)
-    except (DataMissingError, BundleError) as error:
+        report = evaluation(data, *loaded(bundle, detector), ceiling)
+    except (DataMissingError, BundleError, OSError) as error:
         console.print(f"[red]{error}")
         sys.exit(1)
     console.print(report_table(report))

@@ -62,8 +62,8 @@ class _Calibration(CalibrationDataReader):  # type: ignore[misc]
 
 def quantized(model: bytes, codes: NDArray[np.uint8]) -> bytes:
     """`model` with its convolutions in int8 (QDQ, one scale per output channel), calibrated on codes uint8 (n, rows,
-    columns, channels). The last layers, which give the heat map and the boxes, stay float32: they are 0.5 % of the work and
-    carry the positions."""
+    columns, channels). The last layers, which give the heat map and the boxes, stay float32: they are 0.5 % of the work
+    and carry the positions."""
     graph = onnx.load_from_string(model)
     last = [node.name for node in graph.graph.node if node.op_type == "Conv" and _leads_out(graph, node)]
     with tempfile.TemporaryDirectory() as folder:

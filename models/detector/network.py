@@ -67,7 +67,7 @@ def _twice(features: Tensor) -> Tensor:
 
 
 def detector_loss(heat: Tensor, box: Tensor, targets: dict[str, Tensor]) -> Tensor:
-    """Penalty-reduced focal loss of the heat map plus IoU loss of the boxes, per face. Targets as `targets.make_targets`.
+    """Penalty-reduced focal loss of the heat map plus IoU loss of the boxes; targets as `make_targets` gives, in batches.
 
     The focal loss is the one of "Objects as Points" (exponents 2 and 4); cells with `care` 0 count for nothing.
     """
@@ -85,7 +85,7 @@ def detector_loss(heat: Tensor, box: Tensor, targets: dict[str, Tensor]) -> Tens
 
 
 def _box_error(predicted: Tensor, goal: Tensor) -> Tensor:
-    """1 - IoU plus a little of the absolute error (which has a gradient where boxes do not meet): (n, 1, rows, columns)."""
+    """1 - IoU plus a little absolute error, which has a gradient where boxes do not meet: (n, 1, rows, columns)."""
     size, goal_size = predicted[:, 2:].clamp(-2, 5).exp(), goal[:, 2:].exp()
     low = torch.maximum(predicted[:, :2] - size / 2, goal[:, :2] - goal_size / 2)
     high = torch.minimum(predicted[:, :2] + size / 2, goal[:, :2] + goal_size / 2)

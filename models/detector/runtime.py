@@ -19,7 +19,7 @@ class FaceDetector:
     """Counts faces in codes.
 
     onnx: the model's bytes, as a bundle holds them. metadata: the bundle's entry for this model; `score_threshold` is
-    taken from it unless given, and its `encoding_id` must be `encoding_id` where both are given. threads: of the inference.
+    taken from it unless given, and its `encoding_id` must be `encoding_id` where both are given. threads: its own.
 
     Raises ModelError when the bytes are no such model, the score threshold is missing, or the encoding is another.
     """
@@ -37,7 +37,7 @@ class FaceDetector:
         trained_for = metadata.get("encoding_id")
         if encoding_id is not None and trained_for is not None and trained_for != encoding_id:
             raise ModelError(
-                f"the detector was trained for encoding {str(trained_for)[:16]}, the bundle's encoding is {encoding_id[:16]}. "
+                f"the detector was trained for encoding {str(trained_for)[:16]}, the encoding is {encoding_id[:16]}. "
                 "Train it for this encoding (python -m models.detector.train) or take the bundle it came with."
             )
         threshold = metadata.get("score_threshold", 0.3) if score_threshold is None else score_threshold
@@ -57,7 +57,9 @@ class FaceDetector:
         if not isinstance(codes, np.ndarray) or codes.dtype != np.uint8:
             raise TypeError(f"codes must be a uint8 array, got {getattr(codes, 'dtype', type(codes).__name__)}")
         if codes.shape != self.shape:
-            raise ValueError(f"codes must have the shape {self.shape} that the detector was trained for, got {codes.shape}")
+            raise ValueError(
+                f"codes must have the shape {self.shape} that the detector was trained for, got {codes.shape}"
+            )
         if codes.max() > HIGHEST_CODE:
             raise ValueError(f"codes must be 0..{HIGHEST_CODE}, got {codes.max()}: are they still packed two per byte?")
         heat, box = self._session.run(list(OUTPUTS), {INPUT: codes[None]})
@@ -82,7 +84,9 @@ def _input_shape(session: ort.InferenceSession) -> tuple[int, int, int]:
     inputs, outputs = session.get_inputs(), tuple(output.name for output in session.get_outputs())
     if [one.name for one in inputs] != [INPUT] or outputs != OUTPUTS:
         names = [one.name for one in inputs]
-        raise ModelError(f"the detector must take {[INPUT]} and give {list(OUTPUTS)}, it takes {names}, gives {list(outputs)}")
+        raise ModelError(
+            f"the detector must take {[INPUT]} and give {list(OUTPUTS)}, it takes {names}, gives {list(outputs)}"
+        )
     shape = inputs[0].shape
     if len(shape) != 4 or shape[0] != 1 or not all(isinstance(side, int) for side in shape):
         raise ModelError(f"the detector's input must have a fixed shape (1, rows, columns, channels), it has {shape}")

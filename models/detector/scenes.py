@@ -74,7 +74,9 @@ def place(
     if x1 > x0 and y1 > y0:
         patch = resized(srgb_to_linear(photograph.image[y0:y1, x0:x1]), scale)
         paste(radiance, patch, left + round(x0 * scale), top + round(y0 * scale))
-    boxes, ignore = boxes_on_plane(photograph.boxes * scale + np.array([left, top, 0, 0], np.float32), photograph.ignore)
+    boxes, ignore = boxes_on_plane(
+        photograph.boxes * scale + np.array([left, top, 0, 0], np.float32), photograph.ignore
+    )
     return Scene(radiance, boxes, ignore)
 
 

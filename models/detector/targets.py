@@ -17,8 +17,8 @@ def make_targets(
     boxes: float32 (n, 4), x, y, width, height in pixels of the plane that the cells cover; ignore: bool (n,).
     Returns float32 arrays, cells as the last two axes: "heat" (1, rows, columns), 1 at the cell that holds a face's
     centre and falling off like a Gaussian with the face's size; "care" (1, rows, columns), 0 over ignored faces; "box"
-    (4, rows, columns), offset x, offset y, ln width, ln height in cells; "box_weight" (1, rows, columns), where box is taught.
-    A face with its centre outside the cells is left out.
+    (4, rows, columns), offset x, offset y, ln width, ln height in cells; "box_weight" (1, rows, columns), where box is
+    taught. A face with its centre outside the cells is left out.
     """
     heat = np.zeros((rows, columns), np.float32)
     care = np.ones((rows, columns), np.float32)

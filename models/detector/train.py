@@ -20,7 +20,8 @@ from models.detector.cache import default_cache_root
 from models.detector.default_encoding import read_encoding
 from models.detector.training import Settings
 from models.detector.workflow import cached_samples, finished, train_on_cache
-from optics.bundle import BundleError, read_bundle, resolve_bundle
+from optics.archive import BundleError
+from optics.bundle import read_bundle, resolve_bundle
 from optics.encoding import Encoding
 
 

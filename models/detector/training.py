@@ -15,7 +15,7 @@ from models.detector.batches import Batch
 from models.detector.network import FaceNetwork, detector_loss
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Settings:
     """How to train. `steps` batches of `batch` windows; the learning rate rises over `warmup` steps and then follows a
     cosine to zero; `average` is the decay of the running mean of the weights, which is what is shipped."""
@@ -36,7 +36,7 @@ def train(
     checkpoint: Path,
     channels: int = 3,
     every: int = 500,
-    report: Callable[[int, float], None] = lambda step, loss: None,
+    report: Callable[[int, float], None] | None = None,
     stop_after: int | None = None,
 ) -> FaceNetwork:
     """Trains a FaceNetwork on batches from `next_batch(rng)` and returns the one with averaged weights, in eval mode.
@@ -48,7 +48,8 @@ def train(
     """
     torch.set_num_threads(1)
     torch.manual_seed(settings.seed)
-    network = FaceNetwork(channels, settings.widths).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = FaceNetwork(channels, settings.widths)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     averaged = copy.deepcopy(network).eval()
     optimizer = torch.optim.AdamW(network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
     rng = np.random.default_rng([settings.seed, 1])
@@ -63,7 +64,8 @@ def train(
             group["lr"] = settings.learning_rate * schedule(step, settings)
         batch = {name: torch.from_numpy(value) for name, value in next_batch(rng).items()}
         codes = batch.pop("codes").to(memory_format=torch.channels_last)
-        loss = detector_loss(*network(codes), batch)
+        heat, box = network(codes)
+        loss = detector_loss(heat, box, batch)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
@@ -73,9 +75,11 @@ def train(
         losses.append(loss.item())
         if step % every == 0 or step == end:
             _save(checkpoint, settings, network, averaged, optimizer, rng, step)
-            report(step, float(np.mean(losses)))
+            if report is not None:
+                report(step, float(np.mean(losses)))
             losses.clear()
-    return averaged.eval()
+    averaged.eval()
+    return averaged
 
 
 def schedule(step: int, settings: Settings) -> float:
@@ -146,4 +150,5 @@ def load_network(checkpoint: Path) -> FaceNetwork:
     weights: dict[str, Tensor] = state["averaged"]
     network = FaceNetwork(weights["at_full.0.0.weight"].shape[1], tuple(state["settings"]["widths"]))
     network.load_state_dict(weights)
-    return network.eval()
+    network.eval()
+    return network

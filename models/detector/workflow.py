@@ -1,4 +1,4 @@
-"""The steps from data to a detector that ships: measure scenes, train, choose a score threshold, quantize, check. Needs torch."""
+"""From data to a detector that ships: measure scenes, train, choose a score threshold, quantize, check. Needs torch."""
 
 import hashlib
 import platform
@@ -112,7 +112,7 @@ def train_on_cache(
 def finished(
     network: FaceNetwork, data: Path, encoding: Encoding, samples: Samples, encoded: bool, rng: np.random.Generator
 ) -> tuple[bytes, bytes, dict[str, Any]]:
-    """The float and the int8 ONNX model, and what was measured on the way: parity, AP before and after, score threshold.
+    """The float and the int8 ONNX model, and what was measured: parity, AP before and after, score threshold.
 
     Calibration uses training scenes, the threshold and the comparison the validation part.
     """

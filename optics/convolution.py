@@ -1,9 +1,10 @@
 """True convolution of a scene with a few kernels, and the maximum over cells, tile by tile on a few threads.
 
 The scene is cut into tiles whose windows overlap by the kernel's size less one (overlap-save: Oppenheim and Schafer,
-"Discrete-Time Signal Processing", chapter 8). Each window is transformed, multiplied by every kernel's spectrum and
-transformed back while a core's cache still holds it. The tiling depends on the sizes alone, never on the threads, so
-neither do the results. Why like this, with measurements: docs/decisions/0003-convolution-by-tiles.md.
+"Discrete-Time Signal Processing", chapter 8). Two windows at a time become the real and the imaginary part of one
+transform, which is multiplied by every kernel's spectrum and transformed back while a core's cache still holds it: a
+real kernel keeps the parts apart. The tiling depends on the sizes alone, never on the threads, so neither do the
+results. Why like this, with measurements: docs/decisions/0003-convolution-by-tiles.md.
 """
 
 from collections.abc import Iterator
@@ -21,21 +22,12 @@ COLOURS = 3
 DIRECT_TAPS = 49
 # Light beyond this (and kernels whose taps add up to more) could leave the range of float32 inside a transform.
 LARGEST_LIGHT = 1e6
-# The cost of a tile apart from its size, in points of a transform (a point takes 2.9 ns where this was measured), and
-# the window of 1 MB that is not to be exceeded without need: larger ones leave the caches of a small machine.
+# The cost of a tile apart from its size, in points of a transform (a point takes 2 to 3 ns where this was measured),
+# and the transform of 1 MB that is not to be exceeded without need: larger ones leave the caches of a small machine.
 TILE_OVERHEAD_POINTS = 5_000
-CACHED_POINTS = 262_144
+CACHED_POINTS = 131_072
 UNCACHED_COST = 1.3
 MOST_CUTS = 16
-
-
-@dataclass(frozen=True, slots=True)
-class Workspace:
-    """Buffers of one thread, float32, each of the size of a transform."""
-
-    window: Plane
-    spectrum: Plane
-    product: Plane
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +36,9 @@ class Plan:
 
     kernels: float32 (filters, h, w) without their empty margins. before, after: how many pixels (vertically,
     horizontally) a kernel reaches from an output pixel towards the origin and away from it. rows, columns: of cells.
-    tile_px: (height, width) of a tile. spectra: one per filter, already divided by the number of points; none when the
-    sum is taken directly. sums: of the taps of each kernel. workspaces: buffers that no thread is using.
+    tile_px: (height, width) of a tile; cuts: number of tiles (down, across), which cover all cells. spectra: one per
+    filter, float32 (height, width, 2), already divided by the number of points; none when the sum is taken directly.
+    sums: of the taps of each kernel. padded, workspaces: buffers that no thread is using.
     """
 
     kernels: Plane
@@ -54,11 +47,12 @@ class Plan:
     pool: int
     rows: int
     columns: int
-    tile_px: tuple[int, int]
-    transform_px: tuple[int, int]
-    spectra: tuple[Plane, ...]
-    sums: tuple[np.float32, ...]
-    workspaces: list[Workspace] = field(default_factory=list)
+    tile_px: tuple[int, int] = (0, 0)
+    cuts: tuple[int, int] = (0, 0)
+    spectra: tuple[Plane, ...] = ()
+    sums: tuple[np.float32, ...] = ()
+    padded: list[Plane] = field(default_factory=list)
+    workspaces: list[list[Plane]] = field(default_factory=list)
 
 
 def make_plan(kernels: Plane, height: int, width: int, pool: int) -> Plan:
@@ -71,11 +65,11 @@ def make_plan(kernels: Plane, height: int, width: int, pool: int) -> Plan:
     rows, columns = height // pool, width // pool
     before, after = (high - 1 - row, wide - 1 - column), (row, column)
     if high * wide <= DIRECT_TAPS:
-        return Plan(kernels, before, after, pool, rows, columns, (rows * pool, columns * pool), (0, 0), (), ())
-    tile_px, transform_px = _tiling(rows, columns, pool, high, wide)
+        return Plan(kernels, before, after, pool, rows, columns)
+    tile_px, cuts, transform_px = _tiling(rows, columns, pool, high, wide)
     spectra = tuple(_spectrum(kernel, transform_px) for kernel in kernels)
     sums = tuple(kernel.sum(dtype=np.float64).astype(np.float32) for kernel in kernels)
-    return Plan(kernels, before, after, pool, rows, columns, tile_px, transform_px, spectra, sums)
+    return Plan(kernels, before, after, pool, rows, columns, tile_px, cuts, spectra, sums)
 
 
 def convolve(plan: Plan, scene: Plane, threads: int) -> Plane:
@@ -85,98 +79,91 @@ def convolve(plan: Plan, scene: Plane, threads: int) -> Plane:
     negative, or above LARGEST_LIGHT.
     """
     scene = np.ascontiguousarray(scene)
+    darkest, brightest = scene.min(), scene.max()
+    # NaN fails every comparison, and the minimum and maximum of values with a NaN are NaN.
+    if not (darkest >= 0 and brightest <= LARGEST_LIGHT):
+        raise ValueError(_invalid_light(scene))
     cells = np.empty((len(plan.kernels) * COLOURS, plan.rows, plan.columns), dtype=np.float32)
     if not plan.spectra:
-        valid = _is_light(scene.min(), scene.max())
-        if valid:
-            _sum_directly(plan, scene, cells)
+        _sum_directly(plan, scene, cells)
+        return cells
+    # The transforms' rounding grows with the light, so its usual level is taken away and added to the cells again. A
+    # rough mean will do, but a scene without contrast has to become exactly zero, so that it keeps none.
+    level = darkest if darkest == brightest else scene[::8, ::8].mean(dtype=np.float32)
+    padded = _padded(plan, scene, level)
+    windows = [
+        (colour, y, x)
+        for y in range(0, plan.cuts[0] * plan.tile_px[0], plan.tile_px[0])
+        for x in range(0, plan.cuts[1] * plan.tile_px[1], plan.tile_px[1])
+        for colour in range(COLOURS)
+    ]
+    pairs = [windows[start : start + 2] for start in range(0, len(windows), 2)]
+    # All threads draw from one iterator: whoever is done takes the next pair.
+    shared = iter(pairs)
+    helpers = min(threads, len(pairs)) - 1
+    if helpers > 0:
+        # Threads that live as long as the call: nothing to clean up, and a forked child finds no dead pool.
+        with ThreadPoolExecutor(helpers) as executor:
+            others = [executor.submit(_convolve_pairs, plan, padded, level, shared, cells) for _ in range(helpers)]
+            _convolve_pairs(plan, padded, level, shared, cells)
+            for other in others:
+                other.result()
     else:
-        tiles = [
-            (colour, y, x)
-            for y in range(0, plan.rows * plan.pool, plan.tile_px[0])
-            for x in range(0, plan.columns * plan.pool, plan.tile_px[1])
-            for colour in range(COLOURS)
-        ]
-        helpers = min(threads, len(tiles)) - 1
-        # All threads draw from one iterator: whoever is done takes the next tile.
-        shared = iter(tiles)
-        if helpers > 0:
-            # Threads that live as long as the call: nothing to clean up, and a forked child finds no dead pool.
-            with ThreadPoolExecutor(helpers) as executor:
-                others = [executor.submit(_convolve_tiles, plan, scene, shared, cells) for _ in range(helpers)]
-                valid = _convolve_tiles(plan, scene, shared, cells)
-                valid = all(other.result() for other in others) and valid
-        else:
-            valid = _convolve_tiles(plan, scene, shared, cells)
-    if not valid:
-        raise ValueError(_invalid_light(scene))
+        _convolve_pairs(plan, padded, level, shared, cells)
+    plan.padded.append(padded)
     return cells
 
 
-def maximum_of_cells(plane: Plane, pool: int) -> Plane:
-    """Maximum over pool x pool pixels: float32 (rows * pool, columns * pool) to (rows, columns)."""
-    rows, columns = plane.shape[0] // pool, plane.shape[1] // pool
+def maximum_of_cells(planes: Plane, pool: int) -> Plane:
+    """Maximum over pool x pool pixels: float32 (rows * pool, columns * pool, n) to (n, rows, columns)."""
+    rows, columns, count = planes.shape[0] // pool, planes.shape[1] // pool, planes.shape[2]
     # Down the rows first, where whole lines are compared at once; then an eighth is left, turned to do the same.
-    tall = plane.reshape(rows, pool, columns * pool).max(axis=1)
-    return np.asarray(np.ascontiguousarray(tall.reshape(rows * columns, pool).T).max(axis=0).reshape(rows, columns))
+    tall = planes.reshape(rows, pool, columns * pool * count).max(axis=1)
+    turned = np.ascontiguousarray(tall.reshape(rows * columns, pool, count).transpose(1, 2, 0))
+    return np.asarray(turned.max(axis=0).reshape(count, rows, columns))
 
 
-def _convolve_tiles(plan: Plan, scene: Plane, tiles: Iterator[tuple[int, int, int]], cells: Plane) -> bool:
-    """Fill the cells of every (colour, y, x) that the iterator still gives; False as soon as light is invalid."""
-    workspace = plan.workspaces.pop() if plan.workspaces else _new_workspace(plan.transform_px)
-    window, spectrum, product = workspace.window, workspace.spectrum, workspace.product
-    pool = plan.pool
-    for colour, y, x in tiles:
-        height = min(plan.tile_px[0], plan.rows * pool - y)
-        width = min(plan.tile_px[1], plan.columns * pool - x)
-        level = _fill_window(plan, scene, (colour, y, x), (height, width), window)
-        if level is None:
-            return False
-        cv2.dft(window, dst=spectrum)
-        place = np.s_[y // pool : (y + height) // pool, x // pool : (x + width) // pool]
-        for number, kernel_spectrum in enumerate(plan.spectra):
-            cv2.mulSpectrums(spectrum, kernel_spectrum, 0, product)
-            cv2.dft(product, dst=product, flags=cv2.DFT_INVERSE | cv2.DFT_REAL_OUTPUT)
-            tile = product[:height, :width]
-            tile = tile if pool == 1 else maximum_of_cells(tile, pool)
-            np.add(tile, level * plan.sums[number], out=cells[number * COLOURS + colour][place])
-    plan.workspaces.append(workspace)
-    return True
-
-
-def _fill_window(
-    plan: Plan, scene: Plane, tile: tuple[int, int, int], size: tuple[int, int], window: Plane
-) -> np.float32 | None:
-    """Copy what a tile's outputs depend on into the window's corner, less its usual level; zeros elsewhere.
-
-    Returns that level, or None for invalid light. The transforms' rounding grows with the light, so the light is made
-    small; an evenly lit tile becomes exactly zero, so a scene without contrast keeps none.
-    """
-    colour, *origin = tile
-    starts, stops, inner = [], [], []
-    for start, length, before, after, limit in zip(origin, size, plan.before, plan.after, scene.shape, strict=False):
-        starts.append(max(start - before, 0))
-        stops.append(min(start + length + after, limit))
-        inner.append(starts[-1] - (start - before))
-    (top, left), (high, wide) = inner, (stops[0] - starts[0], stops[1] - starts[1])
-    (bottom, right) = (size[axis] + plan.before[axis] + plan.after[axis] for axis in (0, 1))
-    inside = window[top : top + high, left : left + wide]
-    cv2.extractChannel(scene[starts[0] : stops[0], starts[1] : stops[1]], colour, inside)
-    darkest, brightest = inside.min(), inside.max()
-    if not _is_light(darkest, brightest):
-        return None
-    # Every eighth line is enough for a mean that only has to be near; equal values must give exactly their value.
-    level = darkest if darkest == brightest else inside[::8].mean(dtype=np.float32)
-    np.subtract(inside, level, out=inside)
-    # Replicate padding: columns beside the copied part first, then whole lines above and below.
-    lines = window[top : top + high]
+def _padded(plan: Plan, scene: Plane, level: np.float32) -> Plane:
+    """The scene less its level in the middle of a buffer, continued with its outermost pixels up to the last window."""
+    height, width = scene.shape[:2]
+    shape = tuple(plan.cuts[axis] * plan.tile_px[axis] + plan.before[axis] + plan.after[axis] for axis in (0, 1))
+    padded = plan.padded.pop() if plan.padded else np.empty((*shape, COLOURS), dtype=np.float32)
+    top, left = plan.before
+    # Where a scene is no whole number of cells, its rest may reach beyond the last window: nothing depends on it.
+    high, wide = min(height, shape[0] - top), min(width, shape[1] - left)
+    lines = padded[top : top + high]
+    np.subtract(scene[:high, :wide], level, out=lines[:, left : left + wide])
     lines[:, :left] = lines[:, left : left + 1]
-    lines[:, left + wide : right] = lines[:, left + wide - 1 : left + wide]
-    lines[:, right:] = 0
-    window[:top] = window[top]
-    window[top + high : bottom] = window[top + high - 1]
-    window[bottom:] = 0
-    return np.float32(level)
+    lines[:, left + wide :] = lines[:, left + wide - 1 : left + wide]
+    padded[:top] = padded[top]
+    padded[top + high :] = padded[top + high - 1]
+    return padded
+
+
+def _convolve_pairs(
+    plan: Plan, padded: Plane, level: np.float32, pairs: Iterator[list[tuple[int, int, int]]], cells: Plane
+) -> None:
+    """Fill the cells of every pair of (colour, y, x) that the iterator still gives."""
+    pool, (height, width) = plan.pool, plan.tile_px
+    buffers = plan.workspaces.pop() if plan.workspaces else [np.empty_like(plan.spectra[0]) for _ in range(2)]
+    window, spectrum = buffers
+    high, wide = (plan.tile_px[axis] + plan.before[axis] + plan.after[axis] for axis in (0, 1))
+    for pair in pairs:
+        # The product is put into the window below, so what lies beside this window is not zero any more.
+        window[high:], window[:, wide:] = 0, 0
+        sources = [padded[y : y + high, x : x + wide] for _, y, x in pair]
+        # From (a channel of the first or the second source) to (a part of the window); -1 stands for zeros.
+        routes = [pair[0][0], 0, COLOURS + pair[1][0] if len(pair) == 2 else -1, 1]
+        cv2.mixChannels(sources, [window[:high, :wide]], routes)
+        cv2.dft(window, dst=spectrum)
+        for number, kernel_spectrum in enumerate(plan.spectra):
+            cv2.mulSpectrums(spectrum, kernel_spectrum, 0, window)
+            cv2.dft(window, dst=window, flags=cv2.DFT_INVERSE)
+            tiles = maximum_of_cells(window[:height, :width], pool)
+            for tile, (colour, y, x) in zip(tiles, pair, strict=False):
+                place = cells[number * COLOURS + colour, y // pool :, x // pool :][: tile.shape[0], : tile.shape[1]]
+                np.add(tile[: place.shape[0], : place.shape[1]], level * plan.sums[number], out=place)
+    plan.workspaces.append(buffers)
 
 
 def _sum_directly(plan: Plan, scene: Plane, cells: Plane) -> None:
@@ -185,10 +172,8 @@ def _sum_directly(plan: Plan, scene: Plane, cells: Plane) -> None:
         turned = np.ascontiguousarray(kernel[::-1, ::-1])
         anchor = (plan.before[1], plan.before[0])
         image = cv2.filter2D(scene, cv2.CV_32F, turned, anchor=anchor, borderType=cv2.BORDER_REPLICATE)
-        for colour in range(COLOURS):
-            plane = np.asarray(cv2.extractChannel(image, colour), dtype=np.float32)
-            whole = plane[: plan.rows * plan.pool, : plan.columns * plan.pool]
-            cells[number * COLOURS + colour] = maximum_of_cells(whole, plan.pool)
+        whole = np.asarray(image, dtype=np.float32)[: plan.rows * plan.pool, : plan.columns * plan.pool]
+        cells[number * COLOURS : (number + 1) * COLOURS] = maximum_of_cells(whole, plan.pool)
 
 
 def _trimmed(kernels: Plane) -> tuple[Plane, tuple[int, int]]:
@@ -201,26 +186,32 @@ def _trimmed(kernels: Plane) -> tuple[Plane, tuple[int, int]]:
     return part, (centre[0] - int(rows[0]), centre[1] - int(columns[0]))
 
 
-def _tiling(rows: int, columns: int, pool: int, high: int, wide: int) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Sizes (height, width) of tile and transform that cost least on two cores, for kernels of high x wide taps."""
-    best = (np.inf, (0, 0), (0, 0))
-    for cuts_down in range(1, min(rows, MOST_CUTS) + 1):
-        for cuts_across in range(1, min(columns, MOST_CUTS) + 1):
-            tile = (-(-rows // cuts_down) * pool, -(-columns // cuts_across) * pool)
+def _tiling(
+    rows: int, columns: int, pool: int, high: int, wide: int
+) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]]:
+    """Tile size, number of tiles and transform size (each down, across) that cost least on two cores.
+
+    high, wide: size of the kernel. A tile is a whole number of cells.
+    """
+    least = np.inf
+    for tile_rows in sorted({-(-rows // cuts) for cuts in range(1, MOST_CUTS + 1)}):
+        for tile_columns in sorted({-(-columns // cuts) for cuts in range(1, MOST_CUTS + 1)}):
+            down, across = -(-rows // tile_rows), -(-columns // tile_columns)
+            tile = (tile_rows * pool, tile_columns * pool)
             transform = (fast_length(tile[0] + high - 1), fast_length(tile[1] + wide - 1))
             points = transform[0] * transform[1]
-            rounds = -(-cuts_down * cuts_across * COLOURS // 2)
-            cost = rounds * (points * (1 if points <= CACHED_POINTS else UNCACHED_COST) + TILE_OVERHEAD_POINTS)
-            if cost < best[0]:
-                best = (cost, tile, transform)
-    return best[1], best[2]
+            pairs = -(-down * across * COLOURS // 2)
+            cost = -(-pairs // 2) * (points * (1 if points <= CACHED_POINTS else UNCACHED_COST) + TILE_OVERHEAD_POINTS)
+            if cost < least:
+                least, best = cost, (tile, (down, across), transform)
+    return best
 
 
 def fast_length(least: int) -> int:
     """The smallest length from `least` that is a multiple of 16, has no prime factor above 5 and no awkward stride.
 
-    Measured with OpenCV 4.14: lengths with a factor of 7 or above take twice as long, odd multiples of 4 a fifth longer,
-    and multiples of 256 from 512 upwards up to twice as long, because lines that far apart compete for cache sets.
+    Measured with OpenCV 4.14: lengths with a factor of 7 or above take twice as long, odd multiples of 4 a fifth
+    longer, and multiples of 256 from 512 upwards up to twice as long: lines that far apart compete for cache sets.
     """
     length = -(-least // 16) * 16
     while not _is_fast(length):
@@ -238,20 +229,11 @@ def _is_fast(length: int) -> bool:
 
 
 def _spectrum(kernel: Plane, transform_px: tuple[int, int]) -> Plane:
-    """Packed spectrum of a kernel, turned so that the first valid output lands in the corner, over the point count."""
+    """Spectrum of a kernel, turned so that the first valid output lands in the corner, over the number of points."""
     padded = np.zeros(transform_px, dtype=np.float64)
     padded[: kernel.shape[0], : kernel.shape[1]] = kernel
     padded = np.roll(padded, (1 - kernel.shape[0], 1 - kernel.shape[1]), axis=(0, 1))
-    return np.asarray(cv2.dft(padded / padded.size).astype(np.float32))
-
-
-def _new_workspace(transform_px: tuple[int, int]) -> Workspace:
-    return Workspace(*(np.zeros(transform_px, dtype=np.float32) for _ in range(3)))
-
-
-def _is_light(low: np.float32, high: np.float32) -> bool:
-    # NaN fails every comparison, and the minimum and maximum of values with a NaN are NaN.
-    return bool(low >= 0 and high <= LARGEST_LIGHT)
+    return np.asarray(cv2.dft(padded / padded.size, flags=cv2.DFT_COMPLEX_OUTPUT).astype(np.float32))
 
 
 def _invalid_light(scene: Plane) -> str:

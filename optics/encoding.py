@@ -146,7 +146,8 @@ def pool_planes(planes: NDArray[np.float32], pool: int) -> NDArray[np.float32]:
     if not (rows and columns):
         raise ValueError(f"planes of {height} x {width} pixels hold no cell of {pool} x {pool}")
     whole = planes[:, : rows * pool, : columns * pool]
-    return np.ascontiguousarray(np.stack([maximum_of_cells(plane, pool) for plane in whole], axis=2))
+    cells = [maximum_of_cells(plane[:, :, np.newaxis], pool)[0] for plane in whole]
+    return np.ascontiguousarray(np.stack(cells, axis=2))
 
 
 def normalised(cells: NDArray[np.float32]) -> NDArray[np.float32]:

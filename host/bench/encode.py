@@ -173,8 +173,8 @@ def as_table(result: EncodeBench) -> Table:
         f"{result.rounds} interleaved rounds, load average {result.load_average:.1f} on {result.cores} cores. "
         f"The kernel has rank {result.kernel_rank}: no separable short cut. "
         f"Codes differ from filter2D's in {result.disagreements} of {result.cells} cells; {result.close_calls} lie "
-        f"within 1e-5 of full scale of a threshold. The bound is {result.bound_bytes / 1e6:.0f} MB, what transforms of whole "
-        f"padded planes move, at the {result.bandwidth_gb_per_s:.0f} GB/s of a copy on {result.threads} threads."
+        f"within 1e-5 of full scale of a threshold. The bound is {result.bound_bytes / 1e6:.0f} MB, what transforms of "
+        f"whole padded planes move, at the {result.bandwidth_gb_per_s:.0f} GB/s of a copy on {result.threads} threads."
     )
     return table
 

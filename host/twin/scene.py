@@ -81,7 +81,7 @@ class Scene:
         self._skip = round(spec.start_s * self.fps)
         self.frame_count = None if spec.loop or source.count is None else max(0, source.count - self._skip)
         if self.frame_count == 0:
-            raise SceneError(f"{spec.text}: starts at {spec.start_s} s, but has only {source.count} frames")
+            raise SceneError(f"{spec.text}: starts at {spec.start_s:g} s, but has only {source.count} frames")
 
     def __enter__(self) -> Self:
         return self

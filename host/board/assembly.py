@@ -17,6 +17,7 @@ _DATA_AT = protocol.Measurement.SIZE
 # A damaged frame passes a CRC-16 once in 65,536 times, so one wrong measurement is asked for again; several in a row
 # are no accident.
 _TRIES = 4
+_PATIENT_AFTER = 6
 # Two codes for each packed byte, the first in the low nibble: read as little-endian u2 they lie in order.
 _PAIRS = np.arange(256, dtype="<u2")
 _PAIRS = (_PAIRS & 0x0F) | (_PAIRS >> 4) << 8
@@ -219,13 +220,14 @@ class Assembler:
     def missing(self, now_s: float, quiet_s: float) -> Iterator[tuple[int, bytes]]:
         """(sequence, bitmap) of what to ask for again now: bit i % 8 of byte i // 8 is chunk i.
 
-        Asked for once the board has gone through all that it had to send, or nothing came for `quiet_s` seconds (twice
-        as long after each time that gave nothing, up to eight times).
+        Asked for once the board has gone through all that it had to send, or nothing came for `quiet_s` seconds (up to
+        eight times as long after it was asked often in vain: a board that is busy must not be flooded).
         """
         for sequence, partial in self._partials.items():
             if partial.complete():
                 continue
-            quiet = now_s - partial.progress_s >= quiet_s * (1 << min(3, partial.fruitless))
+            patience = 1 << min(3, max(0, partial.fruitless - _PATIENT_AFTER))
+            quiet = now_s - partial.progress_s >= quiet_s * patience
             if not partial.pass_over and not quiet:
                 continue
             bits = 1  # without a header the number of chunks is not known: ask for the header alone

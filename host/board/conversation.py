@@ -10,6 +10,7 @@ from host.board.link import BoardLink, LinkCounters
 from host.board.protocol import ErrorCode, Message
 
 _FIRST_RETRY_S = 0.1  # until a round trip has been measured
+_UNKNOWN_ROUND_TRIP_S = 0.001
 _SHORTEST_RETRY_S = 0.02
 _LONGEST_RETRY_S = 0.25
 _RETRY_GROWTH = 1.5
@@ -51,7 +52,7 @@ class Conversation:
     @property
     def round_trip_s(self) -> float:
         """Smoothed time from a command to its reply, seconds."""
-        return _FIRST_RETRY_S / 4 if self._round_trip_s is None else self._round_trip_s
+        return _UNKNOWN_ROUND_TRIP_S if self._round_trip_s is None else self._round_trip_s
 
     def retry_s(self) -> float:
         """How long to wait for a reply before the command is sent again (RFC 6298's estimate, other bounds)."""

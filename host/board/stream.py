@@ -15,10 +15,15 @@ from host.board.protocol import Fault, Message, State
 _CREDIT_AGAIN_S = 0.02  # doubles up to the longest while nothing changes
 _CREDIT_LONGEST_S = 0.25  # an eighth of the board's heartbeat timeout: several may be lost
 _CREDITS_BEFORE_ASKING = 3  # so many in vain, and the next measurement itself may have been lost
-_SHORTEST_QUIET_S = 0.01
+_SHORTEST_QUIET_S = 0.004
+_LONGEST_QUIET_S = 0.05
+_ROUND_TRIPS_QUIET = 8
 _PROBE_AFTER_S = 0.3  # without any frame: is the board still there, and still armed?
 _SILENT_S = 2.0  # of unanswered probes: the board is lost
 _WRITE_S = 1.0
+_COPIES = 2  # of the request for a few chunks, on a bad line
+_FEW_CHUNKS = 16
+_FIRST_WINDOW_FRAMES = 32  # about one measurement
 _WINDOW_FRAMES = 128  # over which the share of damaged frames is judged
 _CALM_WINDOW_FRAMES = 2048
 _SMALL_CHUNKS_FROM = 0.05  # share of damaged frames
@@ -66,6 +71,7 @@ class StreamReader:
         self._chunk_bytes = self._wanted_chunk = self._large_chunk
         self._asked_chunk_s = 0.0
         self._window_start = self._frame_counts()
+        self._judged = False
 
     @property
     def chunk_bytes(self) -> int:
@@ -99,7 +105,6 @@ class StreamReader:
         now_s = time.monotonic()
         while (measurement := self._assembler.take(now_s)) is not None:
             self._ready.append(measurement)
-            self._judge_line()
 
     def leftover(self) -> list[BoardMeasurement]:
         """Complete measurements that were not read yet; they are worth delivering after a loss, too."""
@@ -155,11 +160,15 @@ class StreamReader:
             self._send_credit(now_s)
             if self._credits_in_vain > _CREDITS_BEFORE_ASKING and (ask := self._assembler.ask_for_start()) is not None:
                 self._notify(protocol.Resend(*ask))
-        quiet_s = max(_SHORTEST_QUIET_S, 4 * self._conversation.round_trip_s)
+        quiet_s = min(_LONGEST_QUIET_S, max(_SHORTEST_QUIET_S, _ROUND_TRIPS_QUIET * self._conversation.round_trip_s))
         for sequence, bitmap in self._assembler.missing(now_s, quiet_s):
             self._conversation.counters.resends += 1
-            self._notify(protocol.Resend(sequence, bitmap))
+            # Where frames are often damaged the last few chunks cost most of the time: each copy brings them once more.
+            missing = int.from_bytes(bitmap, "little").bit_count()
+            for _ in range(_COPIES if self._wanted_chunk < self._large_chunk and missing <= _FEW_CHUNKS else 1):
+                self._notify(protocol.Resend(sequence, bitmap))
         self._probe(now_s)
+        self._judge_line()
         if self._wanted_chunk != self._chunk_bytes and now_s - self._asked_chunk_s > 4 * self._conversation.retry_s():
             self._asked_chunk_s = now_s
             self._post(protocol.SetChunk(self._wanted_chunk))
@@ -169,8 +178,11 @@ class StreamReader:
     def _send_credit(self, now_s: float) -> None:
         complete = self._assembler.next_sequence
         self._credited_s = now_s
-        # The board may fill its slots again only as fast as the caller reads: nothing piles up here.
-        limit = (complete + max(0, self._slots - len(self._ready))) % _SEQUENCES
+        # Until it is known how good the line is, one measurement at a time: chunks that are too long stay so in the
+        # board's slots. Later all slots, but filled only as fast as the caller reads: nothing piles up here.
+        self._judge_line()
+        slots = self._slots if self._judged and self._wanted_chunk == self._chunk_bytes else 1
+        limit = (complete + max(0, slots - len(self._ready))) % _SEQUENCES
         self._notify(protocol.Credit(complete, limit))
 
     def _probe(self, now_s: float) -> None:
@@ -196,8 +208,10 @@ class StreamReader:
         good -= self._window_start[0]
         bad -= self._window_start[1]
         small = self._wanted_chunk < self._large_chunk
-        if good + bad < (_CALM_WINDOW_FRAMES if small else _WINDOW_FRAMES):
+        window = _CALM_WINDOW_FRAMES if small else _WINDOW_FRAMES if self._judged else _FIRST_WINDOW_FRAMES
+        if good + bad < window:
             return
+        self._judged = True
         share = bad / (good + bad)
         self._window_start = self._frame_counts()
         if not small and share > _SMALL_CHUNKS_FROM:

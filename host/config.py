@@ -87,9 +87,8 @@ class Exposure(Section):
         default=10_000, ge=100, le=33_000, description="exposure time, microseconds; auto starts here"
     )
     gain: float = Field(default=1.0, ge=1, le=16, description="analog gain, a factor; auto starts here")
-    mains_hz: Literal[50, 60] | None = Field(
-        default=None,
-        description="mains frequency: auto keeps to whole half-periods, so lamps do not flicker; null: any",
+    mains_hz: Literal[0, 50, 60] = Field(
+        default=50, description="mains frequency: auto keeps to whole half-periods, so lamps do not flicker; 0: any"
     )
 
 

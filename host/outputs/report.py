@@ -82,6 +82,7 @@ class Summary:
     state: State
     reason: str | None
     why_stopped: str
+    failed: bool = False
 
 
 class Output(Protocol):

@@ -1,0 +1,87 @@
+"""canopic run: put a sensor together from a configuration and run it."""
+
+import sys
+import tempfile
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from rich.console import Console
+
+from host.commands.common import BLIND, DONE, FAILED, WRONG_INPUT, expected
+from host.commands.options import overrides
+from host.config import Config, default_state_directory
+from host.config_file import ConfigError, LoadedConfig, load_config
+from host.outputs.json_lines import JsonLines
+from host.outputs.lines import Lines
+from host.outputs.live import LiveView, fits
+from host.outputs.report import Output, Summary
+from host.sensor import Settings, run_configured
+from host.stop import StopRequest, stop_on_signals
+from host.storage import StorageError
+from host.twin.frame import SceneError
+from host.twin.player import TwinError
+
+
+def run_sensor(
+    config_file: Path | None,
+    frames: int | None,
+    *,
+    scene: str | None,
+    as_json: bool,
+    pace: str | None,
+    board: str | None,
+    bundle: str | None,
+    seed: int | None,
+    light: str | None,
+    state: Path | None,
+) -> int:
+    """Run until the scene ends, `frames` measurements are made, or a signal comes. Status 3: blind at the end."""
+    with expected(ConfigError, ValueError, status=WRONG_INPUT, prefix=""):
+        given = overrides(
+            scene=scene, pace=pace, board=board, bundle=bundle, seed=seed, light=light, state=state,
+            output_format="json" if as_json else None,
+        )  # fmt: skip
+        loaded = load_config(config_file, given)
+    config, stop = loaded.config, StopRequest()
+    with ExitStack() as stack:
+        stack.enter_context(stop_on_signals(stop))
+        directory = _state_directory(loaded, stack)
+        outputs = _outputs(config.output.format)
+        # Somebody can mend a board that is there, or a sensor that runs for good; a demonstration just ends.
+        stay = config.capture.path == "board" or config_file is not None
+        settings = Settings(config, directory, measurements=frames, stay_blind=stay)
+        with expected(StorageError, SceneError, TwinError, ValueError):
+            summary = run_configured(settings, outputs, stop)
+    return _status(summary)
+
+
+def _state_directory(loaded: LoadedConfig, stack: ExitStack) -> Path:
+    """The configured directory; without a configuration a temporary one, so that no scene inherits another's room."""
+    if loaded.config.storage.directory is not None:
+        return loaded.config.storage.directory
+    if loaded.path is not None:
+        return default_state_directory()
+    return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="canopic-")))
+
+
+def _outputs(wanted: str) -> Sequence[Output]:
+    console = Console(markup=False, highlight=False)
+    match wanted:
+        case "json":
+            return [JsonLines(sys.stdout)]
+        case "none":
+            return [Lines(sys.stderr)]
+        case "lines":
+            return [Lines(sys.stdout)]
+        case _:
+            return [LiveView(console)] if fits(console) else [Lines(sys.stdout)]
+
+
+def _status(summary: Summary) -> int:
+    if summary.state == "blind":
+        return BLIND
+    return FAILED if summary.failed else DONE
+
+
+__all__ = ["Config", "run_sensor"]

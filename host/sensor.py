@@ -1,0 +1,123 @@
+"""Puts a sensor together from its configuration: storage, bundle, models, scene, board; then runs the daemon."""
+
+import os
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from host.capture import Capture
+from host.causes import Cause
+from host.config import Config
+from host.daemon import Daemon
+from host.outputs.report import About, Output, Summary
+from host.pipeline import Pipeline
+from host.source import Source, open_source
+from host.stop import StopRequest
+from host.storage import open_storage
+from models.detector.runtime import FaceDetector, ModelError
+from optics.archive import BundleError
+from optics.bundle import Bundle, read_bundle, resolve_bundle
+
+DETECTOR = "detector.onnx"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a run needs besides its configuration. `measurements`: stop after so many; `stay_blind`: see Daemon."""
+
+    config: Config
+    directory: Path
+    measurements: int | None = None
+    stay_blind: bool = True
+
+
+@dataclass(frozen=True)
+class Equipment:
+    """A bundle and the detector in it, known to belong together."""
+
+    path: Path
+    bundle: Bundle
+    detector: FaceDetector
+
+
+def load_equipment(config: Config) -> Equipment:
+    """Read the bundle and start its detector. Raises BundleError or ModelError, also when they do not belong together."""
+    path = resolve_bundle(config.bundle)
+    bundle = read_bundle(path)
+    if DETECTOR not in bundle.models:
+        raise BundleError(
+            f"{path} holds no {DETECTOR}, only {sorted(bundle.models) or 'an encoding'}; use another bundle"
+        )
+    detector = FaceDetector(
+        bundle.models[DETECTOR],
+        config.detector.threads,
+        metadata=bundle.metadata[DETECTOR],
+        encoding_id=bundle.encoding.id,
+        score_threshold=config.detector.score_threshold,
+    )
+    shape = (
+        bundle.rows_px // bundle.encoding.pool,
+        bundle.columns_px // bundle.encoding.pool,
+        bundle.encoding.channels,
+    )
+    if detector.shape != shape:
+        raise ModelError(f"the detector takes codes of shape {detector.shape}, the bundle's sensor gives {shape}")
+    return Equipment(path, bundle, detector)
+
+
+def run_configured(
+    settings: Settings, outputs: Sequence[Output], stop: StopRequest, opened: Callable[[Source], None] = lambda _: None
+) -> Summary:
+    """Run a sensor to its end and return what it did.
+
+    `opened` is called with the source once it is there (tests inject faults through it). A bundle that cannot be used
+    leaves a sensor that is blind from the start. Raises StorageError, SceneError, TwinError or ValueError for what
+    cannot even start.
+    """
+    config = settings.config
+    with ExitStack() as stack:
+        storage = stack.enter_context(open_storage(settings.directory, config.storage.retention_days))
+        for output in outputs:
+            output.progress("starting: bundle and models")
+        try:
+            equipment = load_equipment(config)
+        except (BundleError, ModelError) as error:
+            cause = Cause(type(error).__name__, str(error), True, "correct the bundle, then start again")
+            return Daemon.blind_from_the_start(cause, storage, outputs, stop, settings.stay_blind)
+        for output in outputs:
+            output.progress(_slow_step(config))
+        source = open_source(config.capture, equipment.path)
+        stack.callback(source.close)
+        opened(source)
+        bundle = equipment.bundle
+        about = About(
+            bundle_name=equipment.path.stem,
+            bundle_id=bundle.id,
+            encoding_id=bundle.encoding.id,
+            effective_levels=bundle.encoding.effective_levels,
+            rows_px=bundle.rows_px,
+            columns_px=bundle.columns_px,
+            capture_path=config.capture.path,
+            source=source.description,
+            state_directory=str(settings.directory),
+        )
+        daemon = Daemon(
+            capture=Capture(source.port, bundle),
+            pipeline=Pipeline(equipment.detector, bundle.encoding, config),
+            source=source,
+            storage=storage,
+            outputs=outputs,
+            about=about,
+            stop=stop,
+            measurements=settings.measurements,
+            stay_blind=settings.stay_blind,
+        )
+        return daemon.run()
+
+
+def _slow_step(config: Config) -> str:
+    if config.capture.path == "board":
+        return f"starting: board on {config.capture.port}"
+    built = os.environ.get("CANOPIC_BOARD") is not None
+    return "starting: twin" + ("" if built else " (the first time, this compiles the firmware)")

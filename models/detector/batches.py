@@ -37,7 +37,7 @@ def random_batch(
     window: tuple[int, int] = (40, 48),
     encoded: bool = True,
 ) -> Batch:
-    """`size` random windows of `window` (rows, columns) cells: "codes" and the targets "heat", "care", "box", "box_weight".
+    """`size` random windows of `window` (rows, columns) cells: "codes" and their targets (`make_targets`).
 
     Seven in ten windows hold a face that is to be found, where their scene has one. With `encoded` False the input is
     the unencoded picture of the same window, under the same exposure.
@@ -49,7 +49,7 @@ def random_batch(
         top, left = _window(boxes[~ignore], samples.cells.shape[1:3], window, rng)
         part = (int(index), slice(top, top + window[0]), slice(left, left + window[1]))
         boxes = boxes - np.array([left, top, 0, 0], np.float32) * POOL_PX
-        exposure = float(np.exp(rng.uniform(np.log(0.45), np.log(1.5))))
+        exposure = float(np.exp(rng.uniform(np.log(0.55), np.log(1.4))))
         if encoded:
             cells = samples.cells[part].astype(np.float32) * np.float32(samples.steady[index] * exposure)
             one: NDArray[np.uint8] = noisy_codes(cells, encoding, rng)

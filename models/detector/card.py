@@ -63,8 +63,8 @@ def _data(evidence: Mapping[str, Any]) -> str:
 Research-only terms: WIDER FACE scenes (Yang et al. 2016, DOI 10.1109/CVPR.2016.596), LFW faces (Huang et al. 2007),
 crops without faces from Imagenette, Flickr8k and BSDS500. Scenes are split by photograph, faces by person; only the
 training splits train. {checked} training photographs are held out to choose the score threshold. From the rest
-{training["scenes"]:,} scenes were made: zoomed, moved, recoloured, with pasted crops. What is no face comes from the same
-photographs as the faces, and crops with and without faces are pasted alike, so that being pasted is no cue.
+{training["scenes"]:,} scenes were made: zoomed, moved, recoloured, with pasted crops. What is no face comes from the
+same photographs as the faces, and crops with and without faces are pasted alike, so that being pasted is no cue.
 
 | archive | SHA-256 |
 |---|---|
@@ -116,8 +116,9 @@ Baselines for the count ({base["mean_faces"]:.2f} faces in the mean scene): alwa
 Two recordings, judged frame by frame at score {report["codes"]["score_threshold"]:.2f}, without smoothing:
 
 - corridor, two people walking up (faces of 26 to 55 px): exactly two in {corridor["exactly_two"]} of
-  {corridor["frames"]} frames ({_interval(corridor["exactly_two_share_95"])}); mean count {_mean(corridor["counts"]):.2f}.
-- room, empty: a face in {empty["with_a_face"]} of {empty["frames"]} frames ({_interval(empty["with_a_face_share_95"])}).
+  {corridor["frames"]} frames ({_interval(corridor["exactly_two_share_95"])}); mean {_mean(corridor["counts"]):.2f}.
+- room, empty: a face in {empty["with_a_face"]} of {empty["frames"]} frames
+  ({_interval(empty["with_a_face_share_95"])}).
 - room, one person seen mostly from behind: a face in {occupied["with_a_face"]} of {occupied["frames"]} frames
   ({_interval(occupied["with_a_face_share_95"])}), {occupied["faces_per_frame"]:.3f} per frame.
 """
@@ -157,15 +158,15 @@ def _identity(report: dict[str, Any]) -> str:
 ## Identity that the codes still hold
 
 A small network trained afresh on each view of LFW faces of 64 x 64 px: {codes["identity"]["n_train"]} training and
-{codes["identity"]["n"]} test images, at most {report["most_per_person_and_part"]} of one person in either, mean of {runs} \
-seeds, Wilson intervals for one run's test images.
+{codes["identity"]["n"]} test images, at most {report["most_per_person_and_part"]} of one person in either, mean of
+{runs} seeds, Wilson intervals for one run's test images.
 Exposure of the codes: {report["exposure"]}. Face or not: {codes["face"]["n"]} crops of other people and of no face.
 
 {table}
 
-**Codes do not make a person anonymous.** An attacker gets far more than chance out of them. These attackers overfit (see
-their training images) and saw few faces: one with more pictures, several looks or a pretrained network finds more. The
-faces here span about 48 px on the plane; a larger face gives more away.
+**Codes do not make a person anonymous.** An attacker gets far more than chance out of them. These attackers overfit
+(see their training images) and saw few faces: one with more pictures, several looks or a pretrained network finds more.
+The faces here span about 48 px on the plane; a larger face gives more away.
 """
 
 
@@ -176,9 +177,9 @@ def _encoding(bundle: Bundle) -> str:
     return f"""
 ## Encoding
 
-{encoding.filters} kernel of {encoding.kernels.shape[1]} x {encoding.kernels.shape[2]} px, {realisable}, pool {encoding.pool},
-range `{encoding.range}`, 4 bits with {encoding.effective_levels} effective levels. Distinct thresholds, fractions of
-full scale: {distinct}. Why these: `docs/decisions/0008-default-encoding.md`.
+{encoding.filters} kernel of {encoding.kernels.shape[1]} x {encoding.kernels.shape[2]} px, {realisable},
+pool {encoding.pool}, range `{encoding.range}`, 4 bits with {encoding.effective_levels} effective levels. Distinct
+thresholds, fractions of full scale: {distinct}. Why these: `docs/decisions/0008-default-encoding.md`.
 """
 
 

@@ -67,7 +67,7 @@ def _twice(features: Tensor) -> Tensor:
 
 
 def detector_loss(heat: Tensor, box: Tensor, targets: dict[str, Tensor]) -> Tensor:
-    """Penalty-reduced focal loss of the heat map plus IoU loss of the boxes; targets as `make_targets` gives, in batches.
+    """Penalty-reduced focal loss of the heat map plus IoU loss of the boxes; targets as `make_targets`, in batches.
 
     The focal loss is the one of "Objects as Points" (exponents 2 and 4); cells with `care` 0 count for nothing.
     """

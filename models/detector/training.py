@@ -20,7 +20,7 @@ class Settings:
     """How to train. `steps` batches of `batch` windows; the learning rate rises over `warmup` steps and then follows a
     cosine to zero; `average` is the decay of the running mean of the weights, which is what is shipped."""
 
-    steps: int = 12_000
+    steps: int = 10_000
     batch: int = 16
     learning_rate: float = 3e-3
     weight_decay: float = 1e-3

@@ -40,7 +40,7 @@ class FaceDetector:
                 f"the detector was trained for encoding {str(trained_for)[:16]}, the encoding is {encoding_id[:16]}. "
                 "Train it for this encoding (python -m models.detector.train) or take the bundle it came with."
             )
-        threshold = metadata.get("score_threshold", 0.3) if score_threshold is None else score_threshold
+        threshold = metadata.get("score_threshold") if score_threshold is None else score_threshold
         if not isinstance(threshold, int | float) or isinstance(threshold, bool) or not 0 < threshold < 1:
             raise ModelError(f"score_threshold must be a number between 0 and 1, got {threshold!r}")
         self.score_threshold = float(threshold)

@@ -70,7 +70,7 @@ def test_damaged_bytes_are_refused() -> None:
         FaceDetector(b"no model at all", score_threshold=0.3)
 
 
-@pytest.mark.parametrize("threshold", [0, 1.5, "high", True])
+@pytest.mark.parametrize("threshold", [None, 0, 1.5, "high", True])
 def test_a_senseless_score_threshold_is_refused(threshold: object) -> None:
     with pytest.raises(ModelError, match="between 0 and 1"):
         FaceDetector(default_bundle().models["detector.onnx"], metadata={"score_threshold": threshold})

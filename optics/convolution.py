@@ -10,12 +10,15 @@ results. Why like this, with measurements: docs/decisions/0003-convolution-by-ti
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 Plane = NDArray[np.float32]
+Cells = NDArray[np.float32] | NDArray[np.float64]
+Real = TypeVar("Real", np.float32, np.float64)
 
 COLOURS = 3
 # Up to this many taps a direct sum is faster than the transforms; with a single tap it is exact, too.
@@ -40,7 +43,7 @@ class Plan:
     horizontally) a kernel reaches from an output pixel towards the origin and away from it. rows, columns: of cells.
     tile_px: (height, width) of a tile; cuts: number of tiles (down, across), which cover all cells. spectra: one per
     filter, complex64 (height, width, 1), already divided by the number of points; none when the sum is taken directly.
-    sums: of the taps of each kernel. padded, workspaces: buffers that no thread is using.
+    padded, workspaces: buffers that no thread is using.
     """
 
     kernels: Plane
@@ -52,7 +55,6 @@ class Plan:
     tile_px: tuple[int, int] = (0, 0)
     cuts: tuple[int, int] = (0, 0)
     spectra: tuple[NDArray[np.complex64], ...] = ()
-    sums: tuple[np.float32, ...] = ()
     padded: list[Plane] = field(default_factory=list)
     workspaces: list[Plane] = field(default_factory=list)
 
@@ -70,28 +72,32 @@ def make_plan(kernels: Plane, height: int, width: int, pool: int) -> Plan:
         return Plan(kernels, before, after, pool, rows, columns)
     tile_px, cuts, transform_px = _tiling(rows, columns, pool, high, wide)
     spectra = tuple(_spectrum(kernel, transform_px) for kernel in kernels)
-    sums = tuple(kernel.sum(dtype=np.float64).astype(np.float32) for kernel in kernels)
-    return Plan(kernels, before, after, pool, rows, columns, tile_px, cuts, spectra, sums)
+    return Plan(kernels, before, after, pool, rows, columns, tile_px, cuts, spectra)
 
 
-def convolve(plan: Plan, scene: Plane, threads: int) -> Plane:
-    """Cells of a scene: float32 (height, width, 3) to (filters * 3, rows, columns), channel = filter * 3 + colour.
+def convolve(plan: Plan, scene: Plane, threads: int) -> tuple[Cells, NDArray[np.float64]]:
+    """Cells of a scene, float32 (height, width, 3), as (contrast, offset): the value of a cell is their sum.
 
-    Beyond its edges the scene continues with its outermost pixels. Raises ValueError for light that is not finite,
-    negative, or above LARGEST_LIGHT.
+    contrast: (filters * 3, rows, columns), float32 from transforms, float64 from a direct sum; channel = filter * 3 +
+    colour. offset: float64 (filters * 3,), what the scene's usual level gives behind each kernel: apart from it, a
+    faint contrast keeps its digits. Beyond its edges the scene continues with its outermost pixels. Raises ValueError
+    for light that is not finite, negative, or above LARGEST_LIGHT.
     """
     scene = np.ascontiguousarray(scene)
     darkest, brightest = scene.min(), scene.max()
     # NaN fails every comparison, and the minimum and maximum of values with a NaN are NaN.
     if not (darkest >= 0 and brightest <= LARGEST_LIGHT):
         raise ValueError(_invalid_light(scene))
-    cells = np.empty((len(plan.kernels) * COLOURS, plan.rows, plan.columns), dtype=np.float32)
+    shape = (len(plan.kernels) * COLOURS, plan.rows, plan.columns)
+    sums = np.repeat(plan.kernels.sum(axis=(1, 2), dtype=np.float64), COLOURS)
+    if darkest == brightest:
+        # Without rounding, so that a scene without contrast keeps none.
+        return np.zeros(shape, dtype=np.float32), sums * np.float64(darkest)
     if not plan.spectra:
-        _sum_directly(plan, scene, cells)
-        return cells
-    # The transforms' rounding grows with the light, so its usual level is taken away and added to the cells again. A
-    # rough mean will do, but a scene without contrast has to become exactly zero, so that it keeps none.
-    level = darkest if darkest == brightest else scene[::8, ::8].mean(dtype=np.float32)
+        return _sum_directly(plan, scene), np.zeros_like(sums)
+    cells = np.empty(shape, dtype=np.float32)
+    # The transforms' rounding grows with the light, so its usual level is taken away; a rough mean will do.
+    level = scene[::8, ::8].mean(dtype=np.float32)
     padded = _padded(plan, scene, level)
     windows = [
         (colour, y, x)
@@ -107,18 +113,18 @@ def convolve(plan: Plan, scene: Plane, threads: int) -> Plane:
     if helpers > 0:
         # Threads that live as long as the call: nothing to clean up, and a forked child finds no dead pool.
         with ThreadPoolExecutor(helpers) as executor:
-            others = [executor.submit(_convolve_pairs, plan, padded, level, shared, cells) for _ in range(helpers)]
-            _convolve_pairs(plan, padded, level, shared, cells)
+            others = [executor.submit(_convolve_pairs, plan, padded, shared, cells) for _ in range(helpers)]
+            _convolve_pairs(plan, padded, shared, cells)
             for other in others:
                 other.result()
     else:
-        _convolve_pairs(plan, padded, level, shared, cells)
+        _convolve_pairs(plan, padded, shared, cells)
     plan.padded.append(padded)
-    return cells
+    return cells, sums * np.float64(level)
 
 
-def maximum_of_cells(planes: Plane, pool: int) -> Plane:
-    """Maximum over pool x pool pixels: float32 (rows * pool, columns * pool, n) to (n, rows, columns)."""
+def maximum_of_cells(planes: NDArray[Real], pool: int) -> NDArray[Real]:
+    """Maximum over pool x pool pixels: (rows * pool, columns * pool, n) to (n, rows, columns)."""
     rows, columns, count = planes.shape[0] // pool, planes.shape[1] // pool, planes.shape[2]
     # Down the rows first, where whole lines are compared at once; then an eighth is left, turned to do the same.
     tall = planes.reshape(rows, pool, columns * pool * count).max(axis=1)
@@ -140,9 +146,7 @@ def _padded(plan: Plan, scene: Plane, level: np.float32) -> Plane:
     return padded
 
 
-def _convolve_pairs(
-    plan: Plan, padded: Plane, level: np.float32, pairs: Iterator[list[tuple[int, int, int]]], cells: Plane
-) -> None:
+def _convolve_pairs(plan: Plan, padded: Plane, pairs: Iterator[list[tuple[int, int, int]]], cells: Plane) -> None:
     """Fill the cells of every pair of (colour, y, x) that the iterator still gives."""
     pool, (height, width) = plan.pool, plan.tile_px
     buffers = plan.workspaces.pop() if plan.workspaces else np.empty((2, *plan.spectra[0].shape[:2], 2), np.float32)
@@ -163,18 +167,21 @@ def _convolve_pairs(
             tiles = maximum_of_cells(window[:height, :width], pool)
             for tile, (colour, y, x) in zip(tiles, pair, strict=False):
                 place = cells[number * COLOURS + colour, y // pool :, x // pool :][: tile.shape[0], : tile.shape[1]]
-                np.add(tile[: place.shape[0], : place.shape[1]], level * plan.sums[number], out=place)
+                place[...] = tile[: place.shape[0], : place.shape[1]]
     plan.workspaces.append(buffers)
 
 
-def _sum_directly(plan: Plan, scene: Plane, cells: Plane) -> None:
-    """Fill the cells by adding up taps: OpenCV correlates, so the kernel is turned around and its anchor with it."""
-    for number, kernel in enumerate(plan.kernels):
-        turned = np.ascontiguousarray(kernel[::-1, ::-1])
+def _sum_directly(plan: Plan, scene: Plane) -> NDArray[np.float64]:
+    """The cells by adding up taps: OpenCV correlates, so the kernel is turned around and its anchor with it."""
+    light = scene.astype(np.float64)
+    cells = []
+    for kernel in plan.kernels:
+        turned = kernel[::-1, ::-1].astype(np.float64)
         anchor = (plan.before[1], plan.before[0])
-        image = cv2.filter2D(scene, cv2.CV_32F, turned, anchor=anchor, borderType=cv2.BORDER_REPLICATE)
-        whole = np.asarray(image, dtype=np.float32)[: plan.rows * plan.pool, : plan.columns * plan.pool]
-        cells[number * COLOURS : (number + 1) * COLOURS] = maximum_of_cells(whole, plan.pool)
+        filtered = cv2.filter2D(light, cv2.CV_64F, turned, anchor=anchor, borderType=cv2.BORDER_REPLICATE)
+        image = np.asarray(filtered, dtype=np.float64)
+        cells.append(maximum_of_cells(image[: plan.rows * plan.pool, : plan.columns * plan.pool], plan.pool))
+    return np.concatenate(cells)
 
 
 def _trimmed(kernels: Plane) -> tuple[Plane, tuple[int, int]]:

@@ -127,7 +127,7 @@ class Playback:
             if following is not None:
                 self._replaced += self._current is not None
                 self._current, self._sent_s = following, None
-                self._taken_s = time.monotonic()
+                self._taken_s, self._offer_s = time.monotonic(), 0.0
                 self._last_number = max(self._last_number, following.number)
         now_s = time.monotonic()
         if self._current is not None and self._sent_s is None and now_s >= self._offer_s:
@@ -166,8 +166,8 @@ class Playback:
             self._measured += 1
         self._current = None
 
-    def _rewind(self, index: int) -> None:
-        """Offer measured frames from `index` on once more, as they were; then go on."""
+    def _rewind(self, index: int) -> int:
+        """Offer measured frames from `index` on once more, as they were, then go on; how many there are."""
         self._over = False
         again = [cells for cells in self._kept if cells.index >= index]
         if again:
@@ -176,23 +176,23 @@ class Playback:
             behind = [cells for cells in behind if cells.number > again[-1].number]
             self._again = deque(sorted([*again, *behind], key=lambda cells: cells.number))
             self._current = None
+        return len(again)
 
     def _obey(self) -> None:
         for line in self._commands.lines():
             command = json.loads(line)
             if "control" in command:
                 threading.Thread(target=self._control, args=(command["control"], command["id"]), daemon=True).start()
-            elif "rewind" in command:
-                self._rewind(command["rewind"])
             else:
-                self._stopping = True
+                offered = self._rewind(command["rewind"])
+                self._status.send("answer", id=command["id"], answer=str(offered), failed=False)
         self._stopping |= self._commands.ended
 
     def _control(self, line: str, number: int) -> None:
         try:
-            self._status.send("control", id=number, answer=self._board.control(line), failed=False)
+            self._status.send("answer", id=number, answer=self._board.control(line), failed=False)
         except BoardProgramError as error:
-            self._status.send("control", id=number, answer=str(error), failed=True)
+            self._status.send("answer", id=number, answer=str(error), failed=True)
 
     def _patience_s(self) -> float:
         """How long nothing but the descriptors can change anything."""

@@ -126,27 +126,17 @@ class Twin:
 
         Raises TwinError when the board refuses it or the twin does not run.
         """
-        number = next(self._numbers)
-        answers = self._answers[number] = queue.SimpleQueue()
-        try:
-            self._send({"control": line, "id": number})
-            answer, failed = answers.get(timeout=timeout_s)
-        except queue.Empty:
-            raise TwinError(f"no answer to {line!r} within {timeout_s:g} s") from None
-        finally:
-            del self._answers[number]
-        if failed:
-            raise TwinError(answer)
-        return answer
+        return self._asked({"control": line}, timeout_s)
 
-    def rewind(self, index: int) -> None:
-        """Have the frames from `index` on measured once more, as they were, before the scene goes on.
+    def rewind(self, index: int, timeout_s: float = CONTROL_S) -> int:
+        """Have the frames from `index` on measured once more, as they were, then go on; how many they are.
 
-        For a host whose board died: what the board had measured but not delivered died with it. The last 32 measured
-        frames are at hand. Raises TwinError when the twin does not run.
+        For a host whose board died or disarmed: what it had measured but not delivered is lost. Read what was delivered
+        first, then rewind to the frame after the last one, then arm again: so no frame is missed and none comes twice.
+        The last 32 measured frames are at hand. Raises TwinError when the twin does not run.
         """
         self._ended = False
-        self._send({"rewind": index})
+        return int(self._asked({"rewind": index}, timeout_s))
 
     def close(self) -> None:
         """End the process and its board; can be called again."""
@@ -163,6 +153,20 @@ class Twin:
                 process.wait()
         if self._reader.is_alive():
             self._reader.join(STOP_S)
+
+    def _asked(self, command: dict[str, Any], timeout_s: float) -> str:
+        number = next(self._numbers)
+        answers = self._answers[number] = queue.SimpleQueue()
+        try:
+            self._send({**command, "id": number})
+            answer, failed = answers.get(timeout=timeout_s)
+        except queue.Empty:
+            raise TwinError(f"the twin did not answer {command} within {timeout_s:g} s") from None
+        finally:
+            del self._answers[number]
+        if failed:
+            raise TwinError(answer)
+        return answer
 
     def _send(self, command: dict[str, Any]) -> None:
         process = self._process
@@ -215,7 +219,7 @@ class Twin:
             self._frames, self._ended = report["frames"], True
         elif event == "error":
             self.failure = report["message"]
-        elif event == "control" and (answers := self._answers.get(report["id"])) is not None:
+        elif event == "answer" and (answers := self._answers.get(report["id"])) is not None:
             answers.put((report["answer"], report["failed"]))
 
 

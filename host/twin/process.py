@@ -1,8 +1,8 @@
 """The twin's own process, `python -m host.twin.process`: it plays a scene into a board that it starts and watches.
 
 Its standard input carries one line of JSON with a TwinSpec, then one JSON command a line: {"control": TEXT, "id": N}
-for the board's fault injection, {"rewind": FRAME} and {"stop": true}; its end means that the parent is gone. Standard
-output carries one JSON object a line: "started", "progress", "control", and "end" or "error" at the end of the scene.
+for the board's fault injection and {"rewind": FRAME, "id": N}; its end means that the parent is gone. Standard output
+carries one JSON object a line: "started", "progress", "answer" (to a command), and "end" or "error" after the scene.
 After the end the board stays, so that the host can fetch its last measurements, until the process is told to stop.
 """
 

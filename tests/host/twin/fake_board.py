@@ -2,7 +2,7 @@
 
 Control lines besides the board's own: `hold` and `go` (frames stay pending), `refuse N` (the next N frames are reported
 as not measured), `expose US GAIN_MILLI` (what a host's exposure command does), `frames` (JSON of what was measured:
-[frame, capture_us, exposure_us, gain_milli, mean volts, [rows, columns, channels]]), `pending` (number of the pending one).
+[frame, capture_us, exposure_us, gain_milli, mean volts of every tenth, [rows, columns, channels]]), `pending`.
 """
 
 import argparse

@@ -214,18 +214,16 @@ def test_a_video_that_was_cut_off_says_so(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     # FFmpeg refuses it at once, or plays what is there and then misses the rest.
     with pytest.raises(SceneError, match=r"long\.avi"), open_scene(str(path), 48, 64) as scene:
-        for _ in scene:
-            pass
+        list(scene)
 
 
 def test_a_video_that_vanishes_before_the_loop_ends_says_so(video: Path) -> None:
-    with (
-        pytest.raises(SceneError, match=r"ramp\.avi is not a readable video any more: it is gone"),
-        open_scene(parse_scene(str(video), loop=True), 48, 64) as scene,
-    ):
-        for frame in scene:
-            if frame.index == 0:
-                video.unlink()
+    with open_scene(parse_scene(str(video), loop=True), 48, 64) as scene:
+        frames = iter(scene)
+        next(frames)
+        video.unlink()
+        with pytest.raises(SceneError, match=r"ramp\.avi is not a readable video any more: it is gone"):
+            list(frames)
 
 
 def test_no_camera_is_a_clear_error() -> None:
@@ -280,5 +278,5 @@ def test_a_camera_is_live_until_it_is_unplugged() -> None:
         frames = iter(scene)
         times_s = [next(frames).time_s for _ in range(3)]
         assert times_s == sorted(times_s)
-        with pytest.raises(SceneError, match="camera 0 gave no picture for .* was it unplugged"):
+        with pytest.raises(SceneError, match=r"camera 0 gave no picture for .* was it unplugged"):
             next(frames)

@@ -1,5 +1,7 @@
 """The sensor's noise against the analytic results of the linear camera model (EMVA 1288)."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -13,7 +15,9 @@ def _flat(value: float) -> np.ndarray:
     return np.full(SHAPE, value, np.float32)
 
 
-def _expose(value: float, model: SensorModel, exposure_us: float = 10_000, gain: float = 1.0, seed: int = 0) -> np.ndarray:
+def _expose(
+    value: float, model: SensorModel, exposure_us: float = 10_000, gain: float = 1.0, seed: int = 0
+) -> np.ndarray:
     rng = np.random.default_rng(seed)
     sensor = make_sensor(model, SHAPE, rng)
     return expose(_flat(value), exposure_us, gain, sensor, rng)
@@ -56,7 +60,9 @@ def test_dark_signal_grows_with_the_exposure_and_has_shot_noise() -> None:
 
 
 def test_prnu_is_a_fixed_pattern_in_proportion_to_the_light() -> None:
-    model = SensorModel(full_well_electrons=1e12, read_noise_electrons=0, dark_current_electrons_per_s=0, prnu_percent=2)
+    model = SensorModel(
+        full_well_electrons=1e12, read_noise_electrons=0, dark_current_electrons_per_s=0, prnu_percent=2
+    )
     sensor = make_sensor(model, SHAPE, np.random.default_rng(2))
     dim, bright = (expose(_flat(value), 10_000, 1, sensor, np.random.default_rng(3)).copy() for value in (0.1, 0.4))
     assert dim.std() / dim.mean() == pytest.approx(0.02, rel=0.02)
@@ -114,7 +120,9 @@ def test_light_that_rounding_left_below_zero_is_no_light() -> None:
 
 
 def test_samples_are_normal_and_independent() -> None:
-    model = SensorModel(full_well_electrons=1e4, read_noise_electrons=10, dark_current_electrons_per_s=0, prnu_percent=0)
+    model = SensorModel(
+        full_well_electrons=1e4, read_noise_electrons=10, dark_current_electrons_per_s=0, prnu_percent=0
+    )
     rng = np.random.default_rng(6)
     sensor = make_sensor(model, SHAPE, rng)
     exposures = np.stack([expose(_flat(0), 10_000, 1, sensor, rng)[0] * 1000 for _ in range(12)])
@@ -122,7 +130,7 @@ def test_samples_are_normal_and_independent() -> None:
     assert exposures.std() == pytest.approx(1, rel=0.01)
     assert ((exposures / exposures.std()) ** 4).mean() == pytest.approx(3, abs=0.1)
     limit = 5 / np.sqrt(PIXELS)
-    for one, other in zip(exposures, exposures[1:], strict=False):
+    for one, other in pairwise(exposures):
         assert abs(np.corrcoef(one.ravel(), other.ravel())[0, 1]) < limit, "two exposures at the same pixel"
     for frame in exposures:
         assert abs(np.corrcoef(frame[:, 1:].ravel(), frame[:, :-1].ravel())[0, 1]) < limit

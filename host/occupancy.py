@@ -2,9 +2,9 @@
 
 What the words mean:
 
-- **count** of a measurement: max(faces, 1 if present), smoothed: faces are the median over the last `smoothing_s` (at most
-  half a second), presence the majority. Someone seen from behind has no face and counts as one; so does a group seen
-  from behind. count > 0 if and only if `occupied`.
+- **count** of a measurement: max(faces, 1 if present), smoothed: faces are the median over the last `smoothing_s` (at
+  most half a second), presence the majority. Someone seen from behind has no face and counts as one; so does a group
+  seen from behind. count > 0 if and only if `occupied`.
 - **occupied** of a measurement: most of the measurements of the last `smoothing_s` had somebody; on a tie it stays.
 - **arrived** / **left**: `occupied` has been different from the last of these events without interruption for
   `arrived_hold_s` / `left_hold_s`. They alternate, beginning with arrived: before the first measurement the room is
@@ -87,16 +87,15 @@ class OccupancyState:
             )
         try:
             recent = tuple((float(time_s), int(faces), bool(present)) for time_s, faces, present in values["recent"])
-            since = {
-                name: None if values[name] is None else float(values[name])
-                for name in ("occupied_since_s", "count_since_s")
-            }
-            counts = {name: int(values[name]) for name in ("count", "announced")}
+            since = [
+                None if values[name] is None else float(values[name]) for name in ("occupied_since_s", "count_since_s")
+            ]
+            count, announced = int(values["count"]), int(values["announced"])
         except (TypeError, ValueError) as cause:
             raise ValueError(f"stored occupancy cannot be read ({cause}): delete it to begin anew") from cause
-        if min(counts.values()) < 0 or bool(values["occupied"]) != (counts["count"] > 0):
+        if min(count, announced) < 0 or bool(values["occupied"]) != (count > 0):
             raise ValueError("stored occupancy contradicts itself: delete it to begin anew")
-        return OccupancyState(recent=recent, occupied=bool(values["occupied"]), **counts, **since)
+        return OccupancyState(recent, count > 0, count, announced, *since)
 
 
 def observe(

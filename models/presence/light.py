@@ -6,6 +6,8 @@ single cell shows but all together do. `smooth_field` adds what one lamp on one 
 picture.
 """
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -121,7 +123,7 @@ def _quadratic(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.flo
 
 def _robust_fit(design: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Coefficients float64 (6,) by eight rounds of reweighting; starts from the median, the safest constant."""
-    residual: NDArray[np.float64] = values - float(np.median(values))
+    residual: Any = values - float(np.median(values))
     coefficients = np.zeros(design.shape[1])
     # A slight pull to zero of all but the constant: tiles on one side only must not bend the other side.
     ridge = np.diag([0.0, 0.05, 0.05, 0.2, 0.2, 0.2])

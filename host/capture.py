@@ -57,6 +57,16 @@ class Probe:
     fault: int = 0
     speaks_schema: bool = False
 
+    @property
+    def answered(self) -> bool:
+        """Whether there was a board at all."""
+        return self.speaks_schema or self.fault != 0
+
+    @property
+    def healthy(self) -> bool:
+        """Whether it is worth verifying: the right protocol and no latched fault."""
+        return self.speaks_schema and self.fault == 0
+
 
 class Capture:
     """Measurements of one board on one stable path."""

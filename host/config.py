@@ -64,19 +64,32 @@ class Capture(Section):
 
 
 class Occupancy(Section):
-    """When a change of the count becomes an event. Times are on the scene's clock."""
+    """When a change of the count becomes an event. Seconds on the scene's clock."""
 
-    arrive_after_seconds: float = Field(
-        default=1.0, ge=0, le=3600, description="how long people must be seen: 'arrived'"
+    smoothing_s: float = Field(
+        default=0.5, ge=0, le=0.5, description="a measurement's count and occupied are smoothed over this time, seconds"
     )
-    leave_after_seconds: float = Field(default=5.0, ge=0, le=86_400, description="how long nobody may be seen: 'left'")
-    count_after_seconds: float = Field(default=2.0, ge=0, le=3600, description="how long a new count must last")
+    arrived_hold_s: float = Field(
+        default=1.0, ge=0, le=3600, description="how long somebody must be seen before 'arrived', seconds"
+    )
+    left_hold_s: float = Field(
+        default=3.0, ge=0, le=86_400, description="how long nobody may be seen before 'left', seconds"
+    )
+    count_hold_s: float = Field(
+        default=2.0, ge=0, le=3600, description="how long another count must last before 'count_changed', seconds"
+    )
 
 
 class Presence(Section):
     """Presence from change against the learned empty room: a person seen from behind has no face."""
 
     enabled: bool = Field(default=True, description="false: only faces count as people")
+    absorb_s: float = Field(
+        default=900.0, ge=10, le=86_400, description="calm time after which a moved chair belongs to the room, seconds"
+    )
+    dark_hold_s: float = Field(
+        default=30.0, ge=0, le=3600, description="how long presence is held while it is too dark or too bright, seconds"
+    )
 
 
 class Exposure(Section):

@@ -1,5 +1,6 @@
 """From a measurement to a decision: faces, presence, occupancy, and the exposure to ask for. No device, no file."""
 
+import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,12 +11,11 @@ from numpy.typing import NDArray
 from host.board.assembly import BoardMeasurement
 from host.config import Config
 from host.exposure import ExposureConfig, ExposureController
+from host.occupancy import Occupancy, OccupancyConfig, OccupancyState
 from host.outputs.report import Event
 from models.detector.runtime import FaceDetector
-from models.presence import PresenceModel, PresenceStateError
+from models.presence import PresenceConfig, PresenceModel, PresenceStateError
 from optics.encoding import Encoding
-
-from host.occupancy import Occupancy
 
 REFERENCE_EXPOSURE_US = 10_000  # at this exposure and gain 1, radiance 1 reaches full scale
 ROOM, OCCUPANCY = "room", "occupancy"
@@ -40,10 +40,18 @@ class Pipeline:
 
     def __init__(self, detector: FaceDetector, encoding: Encoding, config: Config) -> None:
         self._detector = detector
-        self._presence = (
-            PresenceModel(encoding.thresholds, encoding.id, pool=encoding.pool) if config.presence.enabled else None
+        self._presence = None
+        if config.presence.enabled:
+            learning = PresenceConfig(absorb_s=config.presence.absorb_s, dark_hold_s=config.presence.dark_hold_s)
+            self._presence = PresenceModel(encoding.thresholds, encoding.id, learning, encoding.pool)
+        self._occupancy = Occupancy(
+            OccupancyConfig(
+                config.occupancy.smoothing_s,
+                config.occupancy.arrived_hold_s,
+                config.occupancy.left_hold_s,
+                config.occupancy.count_hold_s,
+            )
         )
-        self._occupancy = Occupancy()
         self._controller = None
         if config.exposure.mode == "auto":
             self._controller = ExposureController(
@@ -52,11 +60,8 @@ class Pipeline:
         # What the board is told when it is armed (again): the last exposure asked for.
         self.exposure: tuple[int, float] = (config.exposure.exposure_us, config.exposure.gain)
 
-    def decide(self, measured: BoardMeasurement, time_s: float, new_stream: bool = False) -> Decision:
-        """Decide on one measurement. `time_s` is the scene's clock; `new_stream`: it began anew with this measurement.
-
-        Raises ValueError or TypeError for codes that cannot be used.
-        """
+    def decide(self, measured: BoardMeasurement, time_s: float) -> Decision:
+        """Decide on one measurement; `time_s` is the scene's clock. Raises ValueError or TypeError for bad codes."""
         marks = [time.perf_counter()]
         faces = self._detector.detect(measured.codes)
         marks.append(time.perf_counter())
@@ -65,7 +70,7 @@ class Pipeline:
         if self._presence is not None:
             presence = self._presence.update(measured.codes, scale, faces.boxes, time_s, measured.gain)
         marks.append(time.perf_counter())
-        occupancy = self._occupancy.update(len(faces), presence.present if presence else False, time_s)
+        completed = self._occupancy.update(time_s, len(faces), presence is not None and presence.present)
         marks.append(time.perf_counter())
         request = None
         if self._controller is not None:
@@ -75,18 +80,18 @@ class Pipeline:
         marks.append(time.perf_counter())
         names = ("detector", "presence", "occupancy", "exposure")
         return Decision(
-            count=occupancy.count,
-            occupied=occupancy.occupied,
+            count=self._occupancy.state.count,
+            occupied=self._occupancy.state.occupied,
             faces=faces.boxes,
             present=presence.present if presence else len(faces) > 0,
-            events=occupancy.events,
+            events=[Event(e.event, e.time_s, {"count": e.count, "since": round(e.since_s, 6)}) for e in completed],
             exposure=request,
             stages_ms={name: (b - a) * 1000 for name, a, b in zip(names, marks, marks[1:], strict=False)},
         )
 
     def small_state(self) -> dict[str, bytes]:
         """What has to be stored with every event: the occupancy's state."""
-        return {OCCUPANCY: self._occupancy.to_bytes()}
+        return {OCCUPANCY: json.dumps(self._occupancy.state.to_dict()).encode()}
 
     def room_state(self) -> dict[str, bytes]:
         """The learned room: large, and stored rarely."""
@@ -100,4 +105,9 @@ class Pipeline:
                 self._presence.load(stored[ROOM])
             except PresenceStateError as error:
                 notices.append(str(error))
+        if OCCUPANCY in stored:
+            try:
+                self._occupancy.state = OccupancyState.from_dict(json.loads(stored[OCCUPANCY]))
+            except (ValueError, TypeError, AttributeError) as error:
+                notices.append(f"the stored occupancy was not used: {error}")
         return notices

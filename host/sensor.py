@@ -3,13 +3,13 @@
 import os
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from host.capture import Capture
 from host.causes import Cause
 from host.config import Config
-from host.daemon import Daemon
+from host.daemon import Daemon, Limits, stand_blind
 from host.outputs.report import About, Output, Summary
 from host.pipeline import Pipeline
 from host.source import Source, open_source
@@ -24,12 +24,11 @@ DETECTOR = "detector.onnx"
 
 @dataclass(frozen=True)
 class Settings:
-    """What a run needs besides its configuration. `measurements`: stop after so many; `stay_blind`: see Daemon."""
+    """What a run needs: its configuration, the directory of its state, and when it ends by itself."""
 
     config: Config
     directory: Path
-    measurements: int | None = None
-    stay_blind: bool = True
+    limits: Limits = field(default_factory=Limits)
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,7 @@ class Equipment:
 
 
 def load_equipment(config: Config) -> Equipment:
-    """Read the bundle and start its detector. Raises BundleError or ModelError, also when they do not belong together."""
+    """Read the bundle and start its detector. Raises BundleError, or ModelError where the two do not belong together."""
     path = resolve_bundle(config.bundle)
     bundle = read_bundle(path)
     if DETECTOR not in bundle.models:
@@ -84,7 +83,7 @@ def run_configured(
             equipment = load_equipment(config)
         except (BundleError, ModelError) as error:
             cause = Cause(type(error).__name__, str(error), True, "correct the bundle, then start again")
-            return Daemon.blind_from_the_start(cause, storage, outputs, stop, settings.stay_blind)
+            return stand_blind(cause, storage, outputs, stop, settings.limits.stay_blind)
         for output in outputs:
             output.progress(_slow_step(config))
         source = open_source(config.capture, equipment.path)
@@ -103,15 +102,14 @@ def run_configured(
             state_directory=str(settings.directory),
         )
         daemon = Daemon(
-            capture=Capture(source.port, bundle),
-            pipeline=Pipeline(equipment.detector, bundle.encoding, config),
-            source=source,
+            Capture(source.port, bundle),
+            Pipeline(equipment.detector, bundle.encoding, config),
+            source,
+            about,
             storage=storage,
             outputs=outputs,
-            about=about,
             stop=stop,
-            measurements=settings.measurements,
-            stay_blind=settings.stay_blind,
+            limits=settings.limits,
         )
         return daemon.run()
 

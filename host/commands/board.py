@@ -73,7 +73,7 @@ def selftest(port: str | None, as_json: bool) -> int:
 
 
 def thresholds(port: str | None, bundle_name: str, as_json: bool) -> int:
-    """Print what the board reads back beside what the bundle wants. A twin started for it is given the bundle's first."""
+    """Print what the board reads back beside what the bundle wants (a twin started for it gets the bundle's first)."""
     with expected(BundleError, ValueError, status=WRONG_INPUT):
         bundle = read_bundle(resolve_bundle(bundle_name))
         wanted = thresholds_to_dac_codes(bundle.encoding.thresholds)

@@ -10,8 +10,9 @@ from rich.console import Console
 
 from host.commands.common import BLIND, DONE, FAILED, WRONG_INPUT, expected
 from host.commands.options import overrides
-from host.config import Config, default_state_directory
+from host.config import default_state_directory
 from host.config_file import ConfigError, LoadedConfig, load_config
+from host.daemon import Limits
 from host.outputs.json_lines import JsonLines
 from host.outputs.lines import Lines
 from host.outputs.live import LiveView, fits
@@ -50,7 +51,7 @@ def run_sensor(
         outputs = _outputs(config.output.format)
         # Somebody can mend a board that is there, or a sensor that runs for good; a demonstration just ends.
         stay = config.capture.path == "board" or config_file is not None
-        settings = Settings(config, directory, measurements=frames, stay_blind=stay)
+        settings = Settings(config, directory, Limits(frames, stay))
         with expected(StorageError, SceneError, TwinError, ValueError):
             summary = run_configured(settings, outputs, stop)
     return _status(summary)
@@ -82,6 +83,3 @@ def _status(summary: Summary) -> int:
     if summary.state == "blind":
         return BLIND
     return FAILED if summary.failed else DONE
-
-
-__all__ = ["Config", "run_sensor"]

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, TextIO
 
+from host.measurement import Step
 from host.outputs.claims import claim
 from host.outputs.report import About, Event, Reading, Standing, Summary
 
@@ -75,6 +76,6 @@ class JsonLines:
             os.close(null)
 
 
-def started_detail(about: About, steps: Mapping[str, Any]) -> dict[str, Any]:
+def started_detail(about: About, steps: Mapping[str, Step]) -> dict[str, Any]:
     """What the `started` event says about the run, the claim included."""
     return {**asdict(about), "steps": dict(steps), "claim": claim(steps)}

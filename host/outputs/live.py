@@ -15,7 +15,8 @@ from host.outputs.picture import CodesPicture, codes_to_pixels
 from host.outputs.report import About, Event, Reading, Standing, Summary
 
 SMALLEST_COLUMNS, SMALLEST_LINES = 64, 16
-PANEL_COLUMNS = 38
+PANEL_COLUMNS, PANEL_LINES = 38, 15
+HEAD_LINES, LEAST_EVENTS = 4, 3
 REFRESH_S = 0.15
 KEPT_EVENTS = 50
 RATE_WINDOW_S = 3.0
@@ -87,21 +88,20 @@ class LiveView:
         for name, value in self._rows():
             panel.add_row(name, value)
         head = self._headline()
+        left, lines = width - PANEL_COLUMNS - 1, PANEL_LINES
         picture: RenderableType = Text(self._progress or "waiting for the first measurement", style="dim")
-        taken = 2
         if self._reading is not None and self._about is not None and self._standing.state == "sensing":
             size = (self._about.rows_px, self._about.columns_px)
-            pixels = codes_to_pixels(
-                self._reading.measurement.codes, self._reading.faces, size, width - PANEL_COLUMNS - 1, height - 7
-            )
-            picture, taken = CodesPicture(pixels, colour=not self._console.no_color), pixels.shape[0] // 2
+            codes, faces = self._reading.measurement.codes, self._reading.faces
+            pixels = codes_to_pixels(codes, faces, size, left, height - HEAD_LINES - LEAST_EVENTS)
+            picture, left = CodesPicture(pixels, colour=not self._console.no_color), pixels.shape[1]
+            lines = max(lines, pixels.shape[0] // 2)
         body = Table.grid(padding=(0, 1, 0, 0))
-        body.add_column(width=width - PANEL_COLUMNS - 1 if self._reading is None else None)
+        body.add_column(width=left)
         body.add_column(width=PANEL_COLUMNS)
         body.add_row(picture, panel)
         rows: list[RenderableType] = [head, Text(), body, Text()]
-        room = height - 4 - max(taken, 12)
-        recent = list(self._events)[-max(room, 1) :]
+        recent = list(self._events)[-max(height - HEAD_LINES - lines, LEAST_EVENTS) :]
         rows.extend(Text(event_text(event), style=_event_style(event), no_wrap=True) for event in reversed(recent))
         return Group(*rows)
 

@@ -41,7 +41,7 @@ class Equipment:
 
 
 def load_equipment(config: Config) -> Equipment:
-    """Read the bundle and start its detector. Raises BundleError, or ModelError where the two do not belong together."""
+    """Read the bundle and start its detector. Raises BundleError, or ModelError where they do not belong together."""
     path = resolve_bundle(config.bundle)
     bundle = read_bundle(path)
     if DETECTOR not in bundle.models:

@@ -172,7 +172,8 @@ def c_text_helper(specification: Specification) -> str:
     lines += ["                                uint8_t *repacked) {", "    struct text text = *out;"]
     for structure in specification.all_structures():
         symbol = snake(structure.name)
-        lines.append(f'    if (strcmp(name, "{structure.name}") == 0 && size >= MSG_{symbol.upper()}_SIZE) {{')
+        enough = f" && size >= MSG_{symbol.upper()}_SIZE" if structure.size else ""
+        lines.append(f'    if (strcmp(name, "{structure.name}") == 0{enough}) {{')
         if fixed_fields(structure):
             lines += [f"        struct msg_{symbol} message;", f"        msg_{symbol}_unpack(&message, in);"]
             for field in fixed_fields(structure):

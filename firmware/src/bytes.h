@@ -2,6 +2,7 @@
 #ifndef CANOPIC_BYTES_H
 #define CANOPIC_BYTES_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 static inline void put_u16(uint8_t *out, uint16_t value) {
@@ -29,6 +30,10 @@ static inline uint32_t get_u32(const uint8_t *in) {
 
 static inline uint64_t get_u64(const uint8_t *in) {
     return (uint64_t)get_u32(in) | ((uint64_t)get_u32(in + 4) << 32);
+}
+
+static inline bool bit_is_set(uint16_t value, uint8_t bit) {
+    return (((uint32_t)value >> bit) & 1u) != 0u;
 }
 
 // Number of set bits among the low 16: Cortex-M has no instruction for it.

@@ -34,7 +34,7 @@ static uint8_t suspect(const struct consistency *consistency, uint16_t reading) 
     uint8_t worst = CONSISTENCY_NO_SUSPECT;
     uint8_t most = 1;
     for (uint8_t i = 0; i < PROTOCOL_COMPARATORS; i++) {
-        const bool high = ((reading >> i) & 1u) != 0;
+        const bool high = bit_is_set(reading, i);
         const uint16_t against =
             (uint16_t)(high ? consistency->far_below[i] & ~reading : consistency->far_above[i] & reading);
         const uint8_t count = count_bits(against);

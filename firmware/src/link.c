@@ -21,7 +21,8 @@ void link_init(struct link *link, const struct hal *hal) {
 // Decodes and checks the frame that just ended. False: bad.
 static bool open_frame(struct link *link, struct frame *frame) {
     size_t size = 0;
-    if (!cobs_decode(link->encoded, link->encoded_size, link->encoded, &size) || size < PROTOCOL_FRAME_OVERHEAD) {
+    if (!cobs_decode(link->encoded, link->encoded_size, link->encoded, &size) || size < PROTOCOL_FRAME_OVERHEAD ||
+        size > LINK_FRAME_MAX) {
         return false;
     }
     if (crc16(CRC16_START, link->encoded, size - 2) != get_u16(link->encoded + size - 2)) {

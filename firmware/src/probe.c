@@ -1,6 +1,8 @@
 // Whether a comparator follows its input.
 #include "probe.h"
 
+#include "bytes.h"
+
 #define HALF_SCALE 0x8000u
 
 // Reads one comparator with the test cell at a level.
@@ -10,7 +12,7 @@ static enum probe_result probe_level(struct thresholds *thresholds, uint8_t comp
         return PROBE_DAC_FAILED;
     }
     hal->cell_select(hal->context, HAL_TEST_CELL);
-    const bool read = ((hal->comparators(hal->context) >> comparator) & 1u) != 0;
+    const bool read = bit_is_set(hal->comparators(hal->context), comparator);
     return read == high ? PROBE_FOLLOWS : PROBE_STUCK;
 }
 

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "bytes.h"
 #include "probe.h"
 
 #define IDLE_CHECK_INTERVAL_MS 50u // supply, while not armed
@@ -117,7 +118,7 @@ void safety_poll(struct core *core) {
 // Number of the lowest clear bit.
 static uint8_t first_clear(uint16_t mask) {
     uint8_t i = 0;
-    while (i < 16u && ((mask >> i) & 1u) != 0) {
+    while (i < 16u && bit_is_set(mask, i)) {
         i++;
     }
     return i;

@@ -69,8 +69,9 @@ bool stream_set_chunk(struct stream *stream, uint8_t chunk_bytes);
 void stream_credit(struct stream *stream, uint32_t acknowledged, uint32_t limit);
 void stream_resend(struct stream *stream, uint32_t sequence, const uint8_t bitmap[STREAM_BITMAP_BYTES]);
 
-// Measures at most CANOPIC_CELLS_PER_POLL cells; `stuck` gets a comparator that turned out to be stuck (that measurement
-// is not finished), or CONSISTENCY_NO_SUSPECT. Returns whether there was anything to do: then there may be more.
+// Measures at most CANOPIC_CELLS_PER_POLL cells; `stuck` gets a comparator that turned out to be stuck (that
+// measurement is not finished), or CONSISTENCY_NO_SUSPECT. Returns whether there was anything to do: then there may be
+// more.
 bool stream_measure(struct stream *stream, uint8_t *stuck);
 
 // Queues as many pending chunks, oldest measurement first, as the link has room for. Returns whether some are left.

@@ -40,7 +40,7 @@ static inline int protocol_text(const char *name, const uint8_t *in, size_t size
         *out = text;
         return (int)MSG_HELLO_REPLY_SIZE;
     }
-    if (strcmp(name, "Status") == 0 && size >= MSG_STATUS_SIZE) {
+    if (strcmp(name, "Status") == 0) {
         *out = text;
         return (int)MSG_STATUS_SIZE;
     }
@@ -63,23 +63,23 @@ static inline int protocol_text(const char *name, const uint8_t *in, size_t size
         *out = text;
         return (int)MSG_STATUS_REPLY_SIZE;
     }
-    if (strcmp(name, "Reset") == 0 && size >= MSG_RESET_SIZE) {
+    if (strcmp(name, "Reset") == 0) {
         *out = text;
         return (int)MSG_RESET_SIZE;
     }
-    if (strcmp(name, "ResetReply") == 0 && size >= MSG_RESET_REPLY_SIZE) {
+    if (strcmp(name, "ResetReply") == 0) {
         *out = text;
         return (int)MSG_RESET_REPLY_SIZE;
     }
-    if (strcmp(name, "Disarm") == 0 && size >= MSG_DISARM_SIZE) {
+    if (strcmp(name, "Disarm") == 0) {
         *out = text;
         return (int)MSG_DISARM_SIZE;
     }
-    if (strcmp(name, "DisarmReply") == 0 && size >= MSG_DISARM_REPLY_SIZE) {
+    if (strcmp(name, "DisarmReply") == 0) {
         *out = text;
         return (int)MSG_DISARM_REPLY_SIZE;
     }
-    if (strcmp(name, "Heartbeat") == 0 && size >= MSG_HEARTBEAT_SIZE) {
+    if (strcmp(name, "Heartbeat") == 0) {
         *out = text;
         return (int)MSG_HEARTBEAT_SIZE;
     }
@@ -100,7 +100,7 @@ static inline int protocol_text(const char *name, const uint8_t *in, size_t size
         *out = text;
         return (int)MSG_CLEAR_FAULT_SIZE;
     }
-    if (strcmp(name, "ClearFaultReply") == 0 && size >= MSG_CLEAR_FAULT_REPLY_SIZE) {
+    if (strcmp(name, "ClearFaultReply") == 0) {
         *out = text;
         return (int)MSG_CLEAR_FAULT_REPLY_SIZE;
     }
@@ -137,7 +137,7 @@ static inline int protocol_text(const char *name, const uint8_t *in, size_t size
         *out = text;
         return (int)MSG_COMMIT_REPLY_SIZE;
     }
-    if (strcmp(name, "ReadThresholds") == 0 && size >= MSG_READ_THRESHOLDS_SIZE) {
+    if (strcmp(name, "ReadThresholds") == 0) {
         *out = text;
         return (int)MSG_READ_THRESHOLDS_SIZE;
     }
@@ -163,7 +163,7 @@ static inline int protocol_text(const char *name, const uint8_t *in, size_t size
         *out = text;
         return (int)MSG_ARM_SIZE;
     }
-    if (strcmp(name, "ArmReply") == 0 && size >= MSG_ARM_REPLY_SIZE) {
+    if (strcmp(name, "ArmReply") == 0) {
         *out = text;
         return (int)MSG_ARM_REPLY_SIZE;
     }
@@ -176,11 +176,11 @@ static inline int protocol_text(const char *name, const uint8_t *in, size_t size
         *out = text;
         return (int)MSG_SET_EXPOSURE_SIZE;
     }
-    if (strcmp(name, "SetExposureReply") == 0 && size >= MSG_SET_EXPOSURE_REPLY_SIZE) {
+    if (strcmp(name, "SetExposureReply") == 0) {
         *out = text;
         return (int)MSG_SET_EXPOSURE_REPLY_SIZE;
     }
-    if (strcmp(name, "SelfTest") == 0 && size >= MSG_SELF_TEST_SIZE) {
+    if (strcmp(name, "SelfTest") == 0) {
         *out = text;
         return (int)MSG_SELF_TEST_SIZE;
     }
@@ -202,7 +202,7 @@ static inline int protocol_text(const char *name, const uint8_t *in, size_t size
         *out = text;
         return (int)MSG_SET_CHUNK_SIZE;
     }
-    if (strcmp(name, "SetChunkReply") == 0 && size >= MSG_SET_CHUNK_REPLY_SIZE) {
+    if (strcmp(name, "SetChunkReply") == 0) {
         *out = text;
         return (int)MSG_SET_CHUNK_REPLY_SIZE;
     }

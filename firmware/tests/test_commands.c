@@ -1,0 +1,435 @@
+// Commands: who is served when, what is refused and why, and that nothing is done twice.
+#include "bytes.h"
+#include "crc.h"
+#include "fake_board.h"
+#include "suites.h"
+
+// The allow-list, written down a second time by hand: a change of protocol.yaml has to be made here too, on purpose.
+// Columns: safe, staged, committed, armed, faulted.
+static const struct {
+    uint8_t type;
+    const char *served;
+} ALLOWED[] = {
+    {MESSAGE_HELLO, "yyyyy"},
+    {MESSAGE_STATUS, "yyyyy"},
+    {MESSAGE_RESET, "yyyyy"},
+    {MESSAGE_DISARM, "yyyyy"},
+    {MESSAGE_HEARTBEAT, "yyyyy"},
+    {MESSAGE_CLEAR_FAULT, "....y"},
+    {MESSAGE_STAGE_THRESHOLDS, "yyy.."},
+    {MESSAGE_COMMIT, ".y..."},
+    {MESSAGE_READ_THRESHOLDS, "yyyyy"},
+    {MESSAGE_ARM, "..y.."},
+    {MESSAGE_SET_EXPOSURE, "yyyy."},
+    {MESSAGE_SELF_TEST, "yyy.y"},
+    {MESSAGE_SET_CHUNK, "...y."},
+};
+
+// A payload of the right size for any command; its content may be refused, but not for the state.
+static size_t any_payload(uint8_t type, uint8_t *payload) {
+    const struct command_rule *rule = protocol_rule(type);
+    assert_non_null(rule);
+    memset(payload, 0, rule->request_size);
+    return rule->request_size;
+}
+
+static void the_allow_list_is_exhaustive(void **state) {
+    (void)state;
+    for (unsigned type = 0; type < PROTOCOL_REPLY_BIT; type++) {
+        for (unsigned s = STATE_SAFE; s <= STATE_FAULTED; s++) {
+            uint8_t payload[PROTOCOL_MAX_PAYLOAD];
+            const char *served = NULL;
+            (void)fake_setup(NULL);
+            fake_bring_to((enum state)s, 4, 4, 3);
+            for (size_t i = 0; i < sizeof ALLOWED / sizeof ALLOWED[0]; i++) {
+                served = ALLOWED[i].type == type ? ALLOWED[i].served : served;
+            }
+            if (type == MESSAGE_CREDIT || type == MESSAGE_RESEND) {
+                continue; // never answered: below
+            }
+            if (served == NULL) {
+                assert_int_equal(fake_refused((uint8_t)type, NULL, 0, ERROR_UNKNOWN_COMMAND), type);
+                assert_int_equal(fake.core.state, s);
+                continue;
+            }
+            const size_t size = any_payload((uint8_t)type, payload);
+            if (served[s] == '.') {
+                assert_int_equal(fake_refused((uint8_t)type, payload, size, ERROR_WRONG_STATE), s);
+                assert_int_equal(fake.core.state, s);
+                continue;
+            }
+            const struct sent_frame reply = fake_command((uint8_t)type, payload, size);
+            assert_true(reply.type != MESSAGE_ERROR_REPLY || reply.payload[1] != ERROR_WRONG_STATE);
+        }
+    }
+}
+
+static void notices_act_only_while_armed(void **state) {
+    (void)state;
+    for (unsigned s = STATE_SAFE; s <= STATE_FAULTED; s++) {
+        struct sent_frame frame;
+        (void)fake_setup(NULL);
+        fake_bring_to((enum state)s, 4, 4, 3);
+        fake_credit(0, 3);
+        assert_int_equal(fake.core.stream.limit, s == STATE_ARMED ? 3 : 0);
+        fake_frame(MESSAGE_RESEND, 0, (const uint8_t[MSG_RESEND_SIZE]){0}, MSG_RESEND_SIZE);
+        fake_frame(MESSAGE_CREDIT, 0, (const uint8_t[3]){0}, 3);
+        fake_run();
+        assert_false(fake_take(&frame)); // not even an error
+    }
+}
+
+static void wrong_sizes_are_refused_everywhere(void **state) {
+    (void)state;
+    fake_hello();
+    for (size_t i = 0; i < sizeof ALLOWED / sizeof ALLOWED[0]; i++) {
+        uint8_t payload[PROTOCOL_MAX_PAYLOAD];
+        const size_t size = any_payload(ALLOWED[i].type, payload);
+        payload[size] = 0;
+        assert_int_equal(fake_refused(ALLOWED[i].type, payload, size + 1, ERROR_BAD_LENGTH), size + 1);
+        if (size > 0) {
+            assert_int_equal(fake_refused(ALLOWED[i].type, payload, size - 1, ERROR_BAD_LENGTH), size - 1);
+        }
+    }
+}
+
+static void only_three_commands_before_hello(void **state) {
+    (void)state;
+    for (unsigned mismatch = 0; mismatch < 2; mismatch++) {
+        const uint8_t other[MSG_HELLO_SIZE] = {1, 2, 3, 4, 5, 6, 7, 8};
+        (void)fake_setup(NULL);
+        if (mismatch != 0) {
+            struct msg_hello_reply reply;
+            const struct sent_frame frame = fake_ok(MESSAGE_HELLO, other, sizeof other);
+            msg_hello_reply_unpack(&reply, frame.payload);
+            const uint8_t digest[8] = PROTOCOL_SCHEMA_DIGEST;
+            assert_memory_equal(reply.schema_digest, digest, sizeof digest); // the host sees which end is stale
+        }
+        for (size_t i = 0; i < sizeof ALLOWED / sizeof ALLOWED[0]; i++) {
+            uint8_t payload[PROTOCOL_MAX_PAYLOAD];
+            const size_t size = any_payload(ALLOWED[i].type, payload);
+            if (ALLOWED[i].type == MESSAGE_HELLO || ALLOWED[i].type == MESSAGE_RESET) {
+                continue;
+            }
+            if (ALLOWED[i].type == MESSAGE_STATUS) {
+                (void)fake_ok(MESSAGE_STATUS, NULL, 0);
+                continue;
+            }
+            (void)fake_refused(ALLOWED[i].type, payload, size,
+                               mismatch != 0 ? ERROR_SCHEMA_MISMATCH : ERROR_HELLO_REQUIRED);
+        }
+        (void)fake_ok(MESSAGE_RESET, NULL, 0);
+        assert_int_equal(fake.reboots, 1);
+    }
+}
+
+static void hello_introduces_the_board(void **state) {
+    (void)state;
+    const struct msg_hello hello = {.schema_digest = PROTOCOL_SCHEMA_DIGEST};
+    struct msg_hello_reply reply;
+    uint8_t payload[MSG_HELLO_SIZE];
+    msg_hello_pack(&hello, payload);
+    const struct sent_frame frame = fake_ok(MESSAGE_HELLO, payload, sizeof payload);
+    assert_int_equal(frame.size, MSG_HELLO_REPLY_SIZE);
+    msg_hello_reply_unpack(&reply, frame.payload);
+    assert_memory_equal(reply.board_serial, "FAKE-1\0\0\0\0\0\0\0\0\0\0", 16);
+    assert_int_equal(reply.boot_id, 0xB0070001u);
+    assert_int_equal(reply.comparators, 15);
+    assert_int_equal(reply.dac_bits, 16);
+    assert_int_equal(reply.reference_microvolts, 2500000);
+    assert_int_equal(reply.max_cells, CANOPIC_MAX_CELLS);
+    assert_int_equal(reply.measurement_slots, CANOPIC_SLOTS);
+    assert_int_equal(reply.state, STATE_SAFE);
+    assert_int_equal(reply.fault, FAULT_NONE);
+}
+
+static void a_stranger_disarms(void **state) {
+    (void)state;
+    const uint8_t other[MSG_HELLO_SIZE] = {1, 2, 3, 4, 5, 6, 7, 8};
+    fake_bring_to(STATE_ARMED, 4, 4, 3);
+    (void)fake_ok(MESSAGE_HELLO, other, sizeof other);
+    assert_int_equal(fake.core.state, STATE_SAFE);
+    assert_true(fake.safe);
+    fake_hello(); // and the right host is welcome again
+    fake_stage(FAKE_THRESHOLDS);
+}
+
+static void a_repeated_command_is_answered_but_not_repeated(void **state) {
+    (void)state;
+    const uint8_t *arm = fake_arm_payload(4, 4, 3, 32);
+    fake_bring_to(STATE_COMMITTED, 4, 4, 3);
+    arm = fake_arm_payload(4, 4, 3, 32);
+    (void)fake_ok(MESSAGE_ARM, arm, MSG_ARM_SIZE);
+    fake_offer(0, 4, 4, 3);
+    fake_credit(0, 4);
+    assert_int_equal(fake.core.stream.next, 1);
+    // Executed again, ARM would be refused in this state; as a repetition it gets the first answer, and nothing
+    // restarts.
+    for (int i = 0; i < 3; i++) {
+        struct sent_frame frame;
+        fake_skip();
+        fake_frame(MESSAGE_ARM, fake.sequence, arm, MSG_ARM_SIZE);
+        fake_run();
+        assert_true(fake_take(&frame));
+        assert_int_equal(frame.type, MESSAGE_ARM | PROTOCOL_REPLY_BIT);
+        assert_int_equal(frame.sequence, fake.sequence);
+        assert_int_equal(fake.core.stream.next, 1);
+    }
+    // Another payload under the same sequence is another command.
+    fake.sequence--;
+    assert_int_equal(fake_refused(MESSAGE_ARM, fake_arm_payload(2, 2, 3, 32), MSG_ARM_SIZE, ERROR_WRONG_STATE),
+                     STATE_ARMED);
+}
+
+static void errors_are_repeated_too_and_status_never(void **state) {
+    (void)state;
+    fake_bring_to(STATE_STAGED, 4, 4, 3);
+    const uint8_t wrong[MSG_COMMIT_SIZE] = {9, 9, 9, 9};
+    (void)fake_refused(MESSAGE_COMMIT, wrong, sizeof wrong, ERROR_CRC_MISMATCH);
+    fake.sequence--;
+    (void)fake_refused(MESSAGE_COMMIT, wrong, sizeof wrong, ERROR_CRC_MISMATCH);
+    (void)fake_ok(MESSAGE_STATUS, NULL, 0);
+    fake_pass_ms(10);
+    fake.sequence--;
+    struct msg_status_reply status;
+    const struct sent_frame reply = fake_ok(MESSAGE_STATUS, NULL, 0);
+    msg_status_reply_unpack(&status, reply.payload);
+    assert_int_equal(status.uptime_ms, 10); // as it is now
+}
+
+static void a_looped_back_line_stays_quiet(void **state) {
+    (void)state;
+    struct sent_frame frame;
+    fake_hello();
+    fake_skip();
+    for (unsigned type = PROTOCOL_REPLY_BIT; type <= 0xFF; type++) {
+        fake_frame((uint8_t)type, 1, NULL, 0);
+        fake_run();
+    }
+    assert_false(fake_take(&frame));
+}
+
+static void thresholds_are_staged_committed_and_read(void **state) {
+    (void)state;
+    fake_bring_to(STATE_COMMITTED, 4, 4, 3);
+    assert_memory_equal(fake.dac, FAKE_THRESHOLDS, sizeof FAKE_THRESHOLDS);
+    assert_int_equal(fake.dac[TEST_CHANNEL], 0);
+    assert_true(fake.safe); // until armed
+    struct msg_read_thresholds_reply reply;
+    fake.dac[3] = 12345;
+    const struct sent_frame frame = fake_ok(MESSAGE_READ_THRESHOLDS, NULL, 0);
+    msg_read_thresholds_reply_unpack(&reply, frame.payload);
+    assert_int_equal(reply.dac_codes[3], 12345); // as it is now
+    assert_int_equal(reply.crc32, thresholds_crc(fake.dac));
+    fake.dac_read_fails = 1u << 5;
+    assert_int_equal(fake_refused(MESSAGE_READ_THRESHOLDS, NULL, 0, ERROR_DAC_WRITE_FAILED), 5);
+}
+
+static void descending_thresholds_are_refused(void **state) {
+    (void)state;
+    struct msg_stage_thresholds stage = {.encoding_id = {7}};
+    uint8_t payload[MSG_STAGE_THRESHOLDS_SIZE];
+    fake_bring_to(STATE_COMMITTED, 4, 4, 3);
+    memcpy(stage.dac_codes, FAKE_THRESHOLDS, sizeof stage.dac_codes);
+    stage.dac_codes[9] = (uint16_t)(stage.dac_codes[8] - 1u);
+    msg_stage_thresholds_pack(&stage, payload);
+    assert_int_equal(fake_refused(MESSAGE_STAGE_THRESHOLDS, payload, sizeof payload, ERROR_BAD_VALUE), 9);
+    // What was committed before is gone all the same: the host meant to replace it.
+    assert_int_equal(fake.core.state, STATE_SAFE);
+    assert_int_equal(fake.dac[0], PROTOCOL_DAC_FULL_SCALE);
+    stage.dac_codes[9] = stage.dac_codes[8]; // equal is fine
+    for (uint8_t i = 10; i < PROTOCOL_COMPARATORS; i++) {
+        stage.dac_codes[i] = 0xFFFF;
+    }
+    msg_stage_thresholds_pack(&stage, payload);
+    (void)fake_ok(MESSAGE_STAGE_THRESHOLDS, payload, sizeof payload);
+    fake_commit();
+}
+
+static void commit_needs_every_channel(void **state) {
+    (void)state;
+    for (uint8_t channel = 0; channel < PROTOCOL_DAC_CHANNELS; channel++) {
+        uint8_t payload[MSG_COMMIT_SIZE];
+        (void)fake_setup(NULL);
+        fake_bring_to(STATE_STAGED, 4, 4, 3);
+        put_u32(payload, fake.core.thresholds.crc);
+        fake.drift[channel] = 1; // a single count
+        assert_int_equal(fake_refused(MESSAGE_COMMIT, payload, sizeof payload, ERROR_DAC_MISMATCH), channel);
+        assert_int_equal(fake.core.state, STATE_SAFE);
+        fake.drift[channel] = 0;
+        fake_stage(FAKE_THRESHOLDS);
+        fake_commit();
+        // A single bad transfer on the bus is looked at again.
+        fake_stage(FAKE_THRESHOLDS);
+        fake.dac_glitches = 2;
+        fake_commit();
+        // A DAC that does not answer is a fault.
+        fake_stage(FAKE_THRESHOLDS);
+        fake.dac_write_fails = (uint16_t)(1u << channel);
+        assert_int_equal(fake_refused(MESSAGE_COMMIT, payload, sizeof payload, ERROR_DAC_WRITE_FAILED), channel);
+        assert_int_equal(fake.core.fault, FAULT_DAC_WRITE_FAILED);
+        assert_int_equal(fake_clear_refused(FAULT_DAC_WRITE_FAILED, ERROR_FAULT_PERSISTS), channel);
+        fake.dac_write_fails = 0;
+        fake_clear(FAULT_DAC_WRITE_FAILED);
+    }
+}
+
+static void arm_checks_everything(void **state) {
+    (void)state;
+    fake_bring_to(STATE_COMMITTED, 4, 4, 3);
+    uint8_t *payload = fake_arm_payload(4, 4, 3, 32);
+    payload[0] ^= 1;
+    (void)fake_refused(MESSAGE_ARM, payload, MSG_ARM_SIZE, ERROR_ENCODING_MISMATCH);
+    payload = fake_arm_payload(4, 4, 3, 32);
+    payload[16] ^= 1;
+    (void)fake_refused(MESSAGE_ARM, payload, MSG_ARM_SIZE, ERROR_CRC_MISMATCH);
+    (void)fake_refused(MESSAGE_ARM, fake_arm_payload(4, 4, 3, 31), MSG_ARM_SIZE, ERROR_BAD_VALUE);
+    (void)fake_refused(MESSAGE_ARM, fake_arm_payload(4, 4, 3, 241), MSG_ARM_SIZE, ERROR_BAD_VALUE);
+    (void)fake_refused(MESSAGE_ARM, fake_arm_payload(0, 4, 3, 32), MSG_ARM_SIZE, ERROR_BAD_GEOMETRY);
+    (void)fake_refused(MESSAGE_ARM, fake_arm_payload(4, 4, 0, 32), MSG_ARM_SIZE, ERROR_BAD_GEOMETRY);
+    (void)fake_refused(MESSAGE_ARM, fake_arm_payload(0xFFFF, 0xFFFF, 255, 32), MSG_ARM_SIZE, ERROR_BAD_GEOMETRY);
+    (void)fake_refused(MESSAGE_ARM, fake_arm_payload(65535, 65535, 1, 32), MSG_ARM_SIZE, ERROR_BAD_GEOMETRY);
+    assert_int_equal(fake_refused(MESSAGE_ARM, fake_arm_payload(64, 256, 1, 32), MSG_ARM_SIZE, ERROR_BAD_GEOMETRY),
+                     256);
+    fake.supply_millivolts = 3099;
+    assert_int_equal(fake_refused(MESSAGE_ARM, fake_arm_payload(4, 4, 3, 32), MSG_ARM_SIZE, ERROR_SUPPLY_LOW), 3099);
+    fake.supply_millivolts = 3100;
+    assert_int_equal(fake.core.state, STATE_COMMITTED);
+    fake.drift[7] = -2;
+    assert_int_equal(fake_refused(MESSAGE_ARM, fake_arm_payload(4, 4, 3, 32), MSG_ARM_SIZE, ERROR_DAC_MISMATCH), 7);
+    assert_int_equal(fake.core.fault, FAULT_READBACK_DRIFT);
+    assert_int_equal(fake.core.fault_channel, 7);
+    assert_true(fake.safe);
+    fake.drift[7] = 0;
+    fake_clear(FAULT_READBACK_DRIFT);
+    fake_stage(FAKE_THRESHOLDS);
+    fake_commit();
+    (void)fake_ok(MESSAGE_ARM, fake_arm_payload(64, 255, 1, 32), MSG_ARM_SIZE); // exactly 255 chunks
+    assert_false(fake.safe);
+}
+
+static void chunks_can_change_while_armed(void **state) {
+    (void)state;
+    const uint8_t bad[1] = {31};
+    const uint8_t small[1] = {32};
+    const uint8_t large[1] = {240};
+    fake_bring_to(STATE_COMMITTED, 4, 4, 3);
+    (void)fake_ok(MESSAGE_ARM, fake_arm_payload(64, 256, 1, 240), MSG_ARM_SIZE);
+    (void)fake_refused(MESSAGE_SET_CHUNK, bad, 1, ERROR_BAD_VALUE);
+    assert_int_equal(fake_refused(MESSAGE_SET_CHUNK, small, 1, ERROR_BAD_GEOMETRY), 256);
+    (void)fake_ok(MESSAGE_DISARM, NULL, 0);
+    fake_stage(FAKE_THRESHOLDS);
+    fake_commit();
+    (void)fake_ok(MESSAGE_ARM, fake_arm_payload(10, 10, 3, 240), MSG_ARM_SIZE);
+    fake_offer(0, 10, 10, 3);
+    fake_credit(0, 1);
+    (void)fake_ok(MESSAGE_SET_CHUNK, small, 1);
+    fake_offer(1, 10, 10, 3);
+    fake_credit(0, 2);
+    (void)fake_ok(MESSAGE_SET_CHUNK, large, 1);
+    assert_int_equal(fake.core.stream.slots[0].chunks, 2); // header and 150 bytes
+    assert_int_equal(fake.core.stream.slots[1].chunks, 6); // header and 150 bytes in pieces of 32
+}
+
+static void exposure_goes_to_the_sensor(void **state) {
+    (void)state;
+    const struct msg_set_exposure exposure = {.exposure_us = 12345, .gain_milli = 2500};
+    uint8_t payload[MSG_SET_EXPOSURE_SIZE];
+    msg_set_exposure_pack(&exposure, payload);
+    fake_hello();
+    (void)fake_ok(MESSAGE_SET_EXPOSURE, payload, sizeof payload);
+    assert_int_equal(fake.exposure_us, 12345);
+    assert_int_equal(fake.gain_milli, 2500);
+    fake.exposure_refused = true;
+    (void)fake_refused(MESSAGE_SET_EXPOSURE, payload, sizeof payload, ERROR_NOT_APPLIED);
+}
+
+static void self_test_finds_what_is_broken(void **state) {
+    (void)state;
+    struct msg_self_test_reply reply;
+    fake_bring_to(STATE_COMMITTED, 4, 4, 3);
+    struct sent_frame frame = fake_ok(MESSAGE_SELF_TEST, NULL, 0);
+    msg_self_test_reply_unpack(&reply, frame.payload);
+    assert_int_equal(reply.dac_ok, 0xFFFF);
+    assert_int_equal(reply.comparators_ok, 0x7FFF);
+    assert_int_equal(reply.supply_millivolts, 3300);
+    assert_int_equal(fake.core.state, STATE_STAGED); // to be committed again
+    for (uint8_t i = 0; i < PROTOCOL_COMPARATORS; i++) {
+        assert_int_equal(fake.dac[i], PROTOCOL_DAC_FULL_SCALE);
+    }
+    fake_commit();
+    fake.stuck_high = 1u << 2;
+    fake.stuck_low = 1u << 14;
+    fake.offset[6] = 3000; // 114 mV
+    fake.offset[7] = -1500;
+    fake.drift[10] = 5;
+    fake.dac_write_fails = 1u << 12;
+    frame = fake_ok(MESSAGE_SELF_TEST, NULL, 0);
+    msg_self_test_reply_unpack(&reply, frame.payload);
+    assert_int_equal(reply.dac_ok, 0xFFFF & ~((1u << 10) | (1u << 12)));
+    // The DAC channel that takes no writes leaves its comparator at a threshold that is not the one to be tested.
+    assert_int_equal(reply.comparators_ok & ~(1u << 12), 0x7FFF & ~((1u << 2) | (1u << 14) | (1u << 6) | (1u << 12)));
+}
+
+static void disarm_forgets(void **state) {
+    (void)state;
+    struct msg_status_reply status;
+    fake_bring_to(STATE_ARMED, 4, 4, 3);
+    (void)fake_ok(MESSAGE_DISARM, NULL, 0);
+    assert_int_equal(fake.core.state, STATE_SAFE);
+    assert_true(fake.safe);
+    const struct sent_frame reply = fake_ok(MESSAGE_STATUS, NULL, 0);
+    msg_status_reply_unpack(&status, reply.payload);
+    const uint8_t none[16] = {0};
+    assert_memory_equal(status.encoding_id, none, sizeof none);
+    assert_int_equal(status.thresholds_crc, 0);
+    assert_int_equal(fake_refused(MESSAGE_ARM, fake_arm_payload(4, 4, 3, 32), MSG_ARM_SIZE, ERROR_WRONG_STATE),
+                     STATE_SAFE);
+}
+
+static void reset_answers_then_restarts(void **state) {
+    (void)state;
+    fake_bring_to(STATE_ARMED, 4, 4, 3);
+    fake.tx_room = 0;
+    fake_frame(MESSAGE_RESET, 1, NULL, 0);
+    fake_run();
+    assert_true(fake.safe);
+    assert_int_equal(fake.reboots, 0); // the reply is not out yet
+    fake.tx_room = SIZE_MAX;
+    fake_run();
+    assert_int_equal(fake.reboots, 1);
+    const unsigned kicks = fake.kicks;
+    fake_frame(MESSAGE_STATUS, 2, NULL, 0);
+    assert_int_not_equal(core_poll(&fake.core), 0);
+    assert_int_equal(fake.kicks, kicks); // and nothing more happens: not even the watchdog is fed
+    // A host that never reads does not keep the board from restarting.
+    (void)fake_setup(NULL);
+    fake.tx_room = 0;
+    fake_frame(MESSAGE_RESET, 1, NULL, 0);
+    fake_pass_ms(150);
+    assert_int_equal(fake.reboots, 1);
+}
+
+int commands_suite(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(the_allow_list_is_exhaustive, fake_setup),
+        cmocka_unit_test_setup(notices_act_only_while_armed, fake_setup),
+        cmocka_unit_test_setup(wrong_sizes_are_refused_everywhere, fake_setup),
+        cmocka_unit_test_setup(only_three_commands_before_hello, fake_setup),
+        cmocka_unit_test_setup(hello_introduces_the_board, fake_setup),
+        cmocka_unit_test_setup(a_stranger_disarms, fake_setup),
+        cmocka_unit_test_setup(a_repeated_command_is_answered_but_not_repeated, fake_setup),
+        cmocka_unit_test_setup(errors_are_repeated_too_and_status_never, fake_setup),
+        cmocka_unit_test_setup(a_looped_back_line_stays_quiet, fake_setup),
+        cmocka_unit_test_setup(thresholds_are_staged_committed_and_read, fake_setup),
+        cmocka_unit_test_setup(descending_thresholds_are_refused, fake_setup),
+        cmocka_unit_test_setup(commit_needs_every_channel, fake_setup),
+        cmocka_unit_test_setup(arm_checks_everything, fake_setup),
+        cmocka_unit_test_setup(chunks_can_change_while_armed, fake_setup),
+        cmocka_unit_test_setup(exposure_goes_to_the_sensor, fake_setup),
+        cmocka_unit_test_setup(self_test_finds_what_is_broken, fake_setup),
+        cmocka_unit_test_setup(disarm_forgets, fake_setup),
+        cmocka_unit_test_setup(reset_answers_then_restarts, fake_setup),
+    };
+    return cmocka_run_group_tests_name("commands", tests, NULL, NULL);
+}

@@ -123,9 +123,11 @@ class Playback:
     def _advance(self) -> None:
         """Take the next frame where there is room for one, and hand over what has not been."""
         if self._current is None or (self._replaces and self._clock.running):
-            following = self._again.popleft() if self._again else self._pipeline.cells.poll()
+            following = self._again.popleft() if self._again and self._current is None else self._pipeline.cells.poll()
             if following is not None:
-                self._replaced += self._current is not None
+                if self._current is not None:  # late, and so is whatever was to be offered again
+                    self._replaced += self._current.number > self._last_kept()
+                    self._again.clear()
                 self._current, self._sent_s = following, None
                 self._taken_s, self._offer_s = time.monotonic(), 0.0
                 self._last_number = max(self._last_number, following.number)
@@ -161,10 +163,14 @@ class Playback:
         self._clock.start(cells.time_s)
         self._began_s = self._began_s or now_s
         self._finished_s = now_s
-        if not self._kept or cells.number > self._kept[-1].number:
+        if cells.number > self._last_kept():
             self._kept.append(cells)
             self._measured += 1
         self._current = None
+
+    def _last_kept(self) -> int:
+        """Number of the newest frame that was measured, -1 before the first."""
+        return self._kept[-1].number if self._kept else -1
 
     def _rewind(self, index: int) -> int:
         """Offer measured frames from `index` on once more, as they were, then go on; how many there are."""
@@ -185,7 +191,7 @@ class Playback:
                 threading.Thread(target=self._control, args=(command["control"], command["id"]), daemon=True).start()
             else:
                 offered = self._rewind(command["rewind"])
-                self._status.send("answer", id=command["id"], answer=str(offered), failed=False)
+                self._status.send("answer", id=command["id"], answer=str(offered), failed=False, rewound=True)
         self._stopping |= self._commands.ended
 
     def _control(self, line: str, number: int) -> None:

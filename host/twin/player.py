@@ -135,7 +135,6 @@ class Twin:
         first, then rewind to the frame after the last one, then arm again: so no frame is missed and none comes twice.
         The last 32 measured frames are at hand. Raises TwinError when the twin does not run.
         """
-        self._ended = False
         return int(self._asked({"rewind": index}, timeout_s))
 
     def close(self) -> None:
@@ -220,6 +219,7 @@ class Twin:
         elif event == "error":
             self.failure = report["message"]
         elif event == "answer" and (answers := self._answers.get(report["id"])) is not None:
+            self._ended &= not report.get("rewound", False)
             answers.put((report["answer"], report["failed"]))
 
 

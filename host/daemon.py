@@ -34,8 +34,10 @@ from host.stream import Place, Position, follow, next_stream, position_from_byte
 READ_S = 0.2
 FIRST_BACK_OFF_S, LONGEST_BACK_OFF_S = 0.1, 10.0
 PROBE_S = 2.0  # how often a blind sensor looks whether somebody has acted
-COMMIT_S = 1.0  # how often state is stored when nothing happens, on the scene's clock and on ours
-ROOM_S = 30.0  # how often the learned room is stored, on the scene's clock
+# How often state is stored without an event, on the scene's clock or ours: while a hold runs, and otherwise. Storing
+# all of it every second would wear out an SD card.
+UNDECIDED_COMMIT_S, CALM_COMMIT_S = 0.5, 10.0
+ROOM_S = 60.0  # how often the learned room is stored besides, on the scene's clock
 DRAIN_S = 3.0  # after the last frame of a scene: how long what is still on its way may take
 BAD_IN_A_ROW = 10
 KEPT_LATENCIES = 20_000
@@ -80,7 +82,8 @@ class Daemon:
         self._sequence = self._unmeasured = self._occupied = self._bad_in_a_row = 0
         self._latencies_ms: deque[float] = deque(maxlen=KEPT_LATENCIES)
         self._committed_s = self._last_data_s = time.monotonic()
-        self._committed_scene_s = self._room_scene_s = float("-inf")
+        self._committed_scene_s = self._room_scene_s = 0.0
+        self._room_known = self._undecided = False
         self._why = ""
 
     def run(self) -> Summary:
@@ -270,12 +273,16 @@ class Daemon:
         self._sequence += 1
         self._occupied += decision.occupied
         self._latencies_ms.append(latency_ms)
+        if decision.room_known != self._room_known:
+            # A restarted daemon that had to learn the room again would take whoever stands there for part of it.
+            self._room_known = decision.room_known
+            self._recorder.commit(state=self._stored_state(room=True))
         stream = self._position.stream
         self._recorder.storage.tally(stream, time_s, decision.count, decision.occupied)
         self._recorder.reading(reading)
         if decision.events:
             keys = [f"{stream}:{measured.frame}:{event.kind}" for event in decision.events]
-            self._recorder.events(decision.events, keys, self._stored_state())
+            self._recorder.events(decision.events, keys, self._stored_state(room=True))
 
     # Clocks and state
 
@@ -290,9 +297,14 @@ class Daemon:
         return 0.0 if recorded else time.time()
 
     def _commit_if_due(self) -> None:
-        """Without events, state is written once a second of either clock."""
+        """Store the state without an event, now and then, and when a hold begins."""
+        undecided = self._pipeline.undecided
+        begins, self._undecided = undecided and not self._undecided, undecided
+        pause_s = UNDECIDED_COMMIT_S if undecided else CALM_COMMIT_S
         scene_s = self._time_s or 0.0
-        if time.monotonic() - self._committed_s >= COMMIT_S or abs(scene_s - self._committed_scene_s) >= COMMIT_S:
+        if begins:
+            self._recorder.commit(state=self._stored_state(room=True))
+        elif time.monotonic() - self._committed_s >= pause_s or abs(scene_s - self._committed_scene_s) >= pause_s:
             self._recorder.commit(state=self._stored_state())
 
     def _stored_state(self, room: bool = False) -> dict[str, bytes]:

@@ -30,6 +30,7 @@ class Decision:
     occupied: bool
     faces: NDArray[np.float32]
     present: bool
+    room_known: bool
     events: Sequence[Event]
     exposure: tuple[int, float] | None
     stages_ms: Mapping[str, float]
@@ -84,10 +85,17 @@ class Pipeline:
             occupied=self._occupancy.state.occupied,
             faces=faces.boxes,
             present=presence.present if presence else len(faces) > 0,
+            room_known=presence is not None and presence.learned,
             events=[Event(e.event, e.time_s, {"count": e.count, "since": round(e.since_s, 6)}) for e in completed],
             exposure=request,
             stages_ms={name: (b - a) * 1000 for name, a, b in zip(names, marks, marks[1:], strict=False)},
         )
+
+    @property
+    def undecided(self) -> bool:
+        """Whether something has begun that may become an event: then the state is worth storing often."""
+        state = self._occupancy.state
+        return state.occupied_since_s is not None or state.count_since_s is not None
 
     def small_state(self) -> dict[str, bytes]:
         """What has to be stored with every event: the occupancy's state."""

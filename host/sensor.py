@@ -15,6 +15,7 @@ from host.pipeline import Pipeline
 from host.source import Source, open_source
 from host.stop import StopRequest
 from host.storage import open_storage
+from host.twin.scene import parse_scene
 from models.detector.runtime import FaceDetector, ModelError
 from optics.archive import BundleError
 from optics.bundle import Bundle, read_bundle, resolve_bundle
@@ -77,6 +78,8 @@ def run_configured(
     config = settings.config
     with ExitStack() as stack:
         storage = stack.enter_context(open_storage(settings.directory, config.storage.retention_days))
+        if config.capture.path == "twin":
+            parse_scene(config.capture.scene)  # says at once that there is no such scene
         for output in outputs:
             output.progress("starting: bundle and models")
         try:

@@ -1,4 +1,4 @@
-"""Rules of the house that import-linter cannot say: no PyTorch in the base install, frames named in two folders only."""
+"""Rules that import-linter cannot say: no PyTorch in the base install, frames named in two folders only."""
 
 import ast
 import subprocess
@@ -22,7 +22,8 @@ def _modules() -> list[Path]:
 
 def test_base_install_runs_without_training_packages() -> None:
     modules = [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in _modules()]
-    needed = [name.removesuffix(".__init__") for name in modules if name.startswith(("host.", "optics.", "calibration."))]
+    pure_of_torch = ("host.", "optics.", "calibration.")
+    needed = [name.removesuffix(".__init__") for name in modules if name.startswith(pure_of_torch)]
     needed += ["models.detector.runtime", "models.presence"]
     program = f"""
 import importlib, importlib.abc, sys
@@ -35,7 +36,9 @@ for name in {needed!r}:
     if not name.endswith("__main__"):
         importlib.import_module(name)
 """
-    result = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    result = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
+    )
     assert result.returncode == 0, result.stderr
 
 

@@ -49,9 +49,17 @@ AFTER_STEP_S = 0.3
 # happened.
 LOSS, USUAL_S = 0.06, 2.0
 KNOWN_SHARE = 0.5
-# Evidence of motion: clearly more than noise, in at least this many connected cells.
-MOTION_SCORE = 2.5
-MOTION_CELLS = 3
+# Motion: codes whose plausibility against the last seconds is below UNLIKELY, summed over about MOTION_S. A noisy wall
+# at a threshold makes scattered ones, here and there, in its first measurements only; a region of motion has more than
+# MOTION_DENSITY of them per cell, and MOTION_SCORE more than that in all.
+UNLIKELY = np.float32(0.4)
+MOTION_S = 0.5
+MOTION_DENSITY = np.float32(0.3)
+FIRST_S = 1.0
+MOTION_SCORE = 5.0
+MOTION_CELLS = 4
+# Between two measurements light and exposure together changed by less than this: steady.
+STEADY_NATS = 0.02
 # How fast the belief of a calm, empty cell follows the room, nats per second and 1 / seconds.
 FOLLOW_NATS_PER_S = 0.05
 NARROWING_S = 8.0
@@ -60,6 +68,8 @@ SHIFT_UNCERTAINTY = np.float32(0.03)
 # A ghost's outline is in the belief, not in the picture: at most this share of it is left there.
 GHOST_CONTRAST = 0.3
 GHOST_LEAST_NATS = 0.15
+# A change of light by so many nats is uncertain by this share of it where it could not be seen.
+DOUBT = np.float32(0.15)
 # How far around a region nothing is learned, cells.
 GUARD_CELLS = 2
 # Regions closer than twice this are judged as one: head, coat and legs of one person.
@@ -125,7 +135,8 @@ class PresenceModel:
         if self._fresh:
             # Motion is only seen against something recent; after a restart there is nothing recent yet.
             room.recent_low, room.recent_high = low - room.shift, high - room.shift
-            self._fresh = False
+            room.age_s, self._fresh = 0.0, False
+        room.age_s += elapsed
         room.lit |= (codes > 0).any(axis=2)
         informed = self._informed(room, codes, elapsed)
         if informed:
@@ -137,7 +148,10 @@ class PresenceModel:
             low -= room.shift
             high -= room.shift
             body = body_mask(faces, low.shape[:2], self._pool)
-            moving = self._see_motion(room, low, high, codes, elapsed, stepped, body)
+            level = float(room.shift.mean()) + float(offset)
+            steady = abs(level - room.level) < STEADY_NATS and abs(room.level - room.level_before) < STEADY_NATS
+            room.level, room.level_before = level, room.level
+            moving = self._see_motion(room, low, high, elapsed, stepped, steady and not stepped, body)
             self._weigh(room, low, high, codes, elapsed)
             regions = self._judge(room, elapsed)
             self._learn(room, low, high, regions, body, elapsed)
@@ -212,6 +226,8 @@ class PresenceModel:
             bent = self._bend(room, low, high, usable, explained)
             if bent is not None:
                 explained, stepped = bent, True
+        elif known and stepped:
+            _doubt(room, usable, np.abs(room.shift - before))
         room.explained_share += min(elapsed / USUAL_S, 1.0) * (explained - room.explained_share)
         room.explained = explained >= room.explained_share - LOSS
         return stepped
@@ -255,21 +271,29 @@ class PresenceModel:
             return None
         for bound in (room.low, room.high, room.recent_low, room.recent_high):
             bound += bend
+        _doubt(room, usable, np.abs(bend))
         return share
 
+    @staticmethod
     def _see_motion(
-        self, room: Room, low: Array, high: Array, codes: Codes, elapsed: float, stepped: bool, body: Mask
+        room: Room, low: Array, high: Array, elapsed: float, stepped: bool, steady: bool, body: Mask
     ) -> bool:
         """Compare with the last seconds, and let these follow. Updates calm_s and moved."""
         likely = plausibility(low, high, room.recent_low, room.recent_high)
         room.calm_s += np.float32(elapsed)
-        if stepped:
-            # All is new after a step: nothing can be said about motion, and the recent past starts again.
-            room.recent_low, room.recent_high = low.copy(), high.copy()
-            return bool((room.calm_s < 1.0).any())
-        surprise = smoothed(self._evidence(likely, codes))
+        if steady:
+            # The light is as it was, so even a neighbouring code is news, unless the cell lies at a threshold; whether
+            # it does shows after a few measurements, and single cells do not count anyway.
+            news = np.clip(1.0 - likely.min(axis=2) / UNLIKELY, 0.0, 1.0)
+        else:
+            news = (likely < SURPRISE).all(axis=2) & (not stepped)
+        room.motion *= np.float32(np.exp(-elapsed / MOTION_S))
+        room.motion += news
         changed = np.zeros(low.shape[:2], dtype=bool)
-        for region in connected(surprise, 0.0, MOTION_SCORE, MOTION_CELLS):
+        # At first every cell near a threshold is news once.
+        density = MOTION_DENSITY * np.float32(1.0 + 1.5 * np.exp(-room.age_s / FIRST_S))
+        moving = smoothed(np.minimum(room.motion, 1.5)) - density
+        for region in connected(moving, 0.0, MOTION_SCORE, MOTION_CELLS):
             changed |= region.mask
         if changed.any():
             changed = dilated(changed, 1)
@@ -368,6 +392,14 @@ def _explained(low: Array, high: Array, believed_low: Array, believed_high: Arra
         return 1.0
     likely = plausibility(low, high, believed_low, believed_high)
     return float(np.minimum(2 * likely, 1.0).mean())
+
+
+def _doubt(room: Room, usable: Mask, change: Array) -> None:
+    """Where somebody stood while the light changed, nobody could see how it changed: the belief there becomes wider."""
+    hidden = ~usable
+    margin = np.broadcast_to(DOUBT * change, room.low.shape)[hidden]
+    room.low[hidden] -= margin
+    room.high[hidden] += margin
 
 
 def _absorb(room: Room, mask: Mask) -> None:

@@ -79,6 +79,7 @@ class Room:
     calm_s: Array
     evidence: Array
     occupied: Mask
+    motion: Array
     shift: Array
     present: bool = False
     extreme_share: float = 0.0
@@ -87,6 +88,9 @@ class Room:
     settling_s: float = 0.0
     uninformed_s: float = 0.0
     step_rate: float = 0.0
+    age_s: float = 0.0
+    level: float = 0.0
+    level_before: float = 0.0
     exited: bool = False
 
 
@@ -104,5 +108,6 @@ def empty_room(low: Array, high: Array) -> Room:
         calm_s=np.zeros(shape, dtype=np.float32),
         evidence=np.full(shape, -1.0, dtype=np.float32),
         occupied=np.zeros(shape, dtype=bool),
+        motion=np.zeros(shape, dtype=np.float32),
         shift=np.zeros(low.shape[2], dtype=np.float32),
     )

@@ -1,7 +1,7 @@
 """What the daemon reports and what an output is: readings, events and the sensor's standing. No frame, only codes."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -83,6 +83,10 @@ class Summary:
     reason: str | None
     why_stopped: str
     failed: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
 
 
 class Output(Protocol):

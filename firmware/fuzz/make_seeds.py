@@ -1,4 +1,7 @@
-"""Writes the fuzzers' seed corpora from the golden vectors: make_seeds.py GOLDEN_VECTORS DECODER_DIRECTORY CORE_DIRECTORY."""
+"""Writes the fuzzers' seed corpora from the golden vectors.
+
+Usage: make_seeds.py GOLDEN_VECTORS DECODER_DIRECTORY CORE_DIRECTORY.
+"""
 
 import sys
 from pathlib import Path
@@ -17,7 +20,9 @@ def main(vectors: Path, decoder: Path, core: Path) -> None:
             payload = b"" if words[3] == "-" else bytes.fromhex(words[3])
             message = bytes.fromhex(words[1]) + bytes([len(payload)]) + payload
             for armed in (b"\x00", b"\x01"):
-                (core / f"vector{number}-{armed.hex()}").write_bytes(armed + b"\x03\x01\x04" + b"\x00" + message + b"\x02\xff")
+                (core / f"vector{number}-{armed.hex()}").write_bytes(
+                    armed + b"\x03\x01\x04" + b"\x00" + message + b"\x02\xff"
+                )
 
 
 if __name__ == "__main__":

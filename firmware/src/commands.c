@@ -40,7 +40,7 @@ static void hello(struct core *core, const uint8_t *request, struct answer *answ
     struct msg_hello_reply reply = {
         .schema_digest = PROTOCOL_SCHEMA_DIGEST,
         .protocol_version = PROTOCOL_VERSION,
-        .firmware_version = CANOPIC_FIRMWARE_VERSION,
+        .firmware_version = {CANOPIC_FIRMWARE_MAJOR, CANOPIC_FIRMWARE_MINOR, CANOPIC_FIRMWARE_PATCH},
         .boot_id = core->identity.boot_id,
         .comparators = PROTOCOL_COMPARATORS,
         .dac_bits = PROTOCOL_DAC_BITS,

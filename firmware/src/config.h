@@ -18,6 +18,8 @@
 #define CANOPIC_CELLS_PER_POLL 512u // cells measured in one core_poll: bounds how long it takes
 #endif
 
-#define CANOPIC_FIRMWARE_VERSION {0u, 1u, 0u}
+#define CANOPIC_FIRMWARE_MAJOR 0u
+#define CANOPIC_FIRMWARE_MINOR 1u
+#define CANOPIC_FIRMWARE_PATCH 0u
 
 #endif

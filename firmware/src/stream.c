@@ -191,7 +191,7 @@ static void send_chunk(struct slot *slot, uint16_t chunk, struct link *link) {
     msg_measurement_pack(&measurement, payload);
     memcpy(payload + MSG_MEASUREMENT_SIZE, data, size);
     link_stream(link, payload, MSG_MEASUREMENT_SIZE + size);
-    slot->pending[chunk / 8u] &= (uint8_t)~(1u << (chunk % 8u));
+    slot->pending[chunk / 8u] &= (uint8_t)(0xFFu ^ (1u << (chunk % 8u)));
 }
 
 bool stream_fill(struct stream *stream, struct link *link) {

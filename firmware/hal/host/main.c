@@ -234,7 +234,10 @@ static void run(struct host_board *board, const char *serial, pid_t parent) {
     uint32_t due_ms = 0;
     while (!stop_asked && getppid() == parent) {
         wait_and_listen(board, (int)due_ms);
-        due_ms = core_poll(&board->core);
+        // A reset from the control socket was answered already: nothing may be served before it.
+        if (!board->control.reset_asked) {
+            due_ms = core_poll(&board->core);
+        }
         if (board->reboot_asked || board->control.reset_asked) {
             board->reboot_asked = false;
             board->control.reset_asked = false;

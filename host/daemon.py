@@ -38,7 +38,8 @@ PROBE_S = 2.0  # how often a blind sensor looks whether somebody has acted
 # all of it every second would wear out an SD card.
 UNDECIDED_COMMIT_S, CALM_COMMIT_S = 0.5, 10.0
 ROOM_S = 60.0  # how often the learned room is stored besides, on the scene's clock
-DRAIN_S = 3.0  # after the last frame of a scene: how long what is still on its way may take
+# After the last frame of a scene: how long to wait for what is on its way, and where that last frame may be dropped.
+DRAIN_S, DRAIN_DROPPED_S = 10.0, 1.0
 BAD_IN_A_ROW = 10
 KEPT_LATENCIES = 20_000
 BLIND_WAIT_S = 0.1
@@ -128,7 +129,8 @@ class Daemon:
         frames = self._source.frames
         if frames is not None and self._position.frame >= frames - 1:
             return True
-        return self.state == "sensing" and time.monotonic() - self._last_data_s > DRAIN_S
+        patience_s = DRAIN_DROPPED_S if self._source.dropped else DRAIN_S
+        return self.state == "sensing" and time.monotonic() - self._last_data_s > patience_s
 
     def _enter(self, state: State, cause: Cause | None = None) -> None:
         before, self.state, self.cause = self.state, state, cause

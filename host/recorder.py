@@ -19,7 +19,6 @@ class Recorder:
         self._clock = clock
         self._run_id = f"{time.time_ns():x}"
         self._number = 0
-        self._notices_told = 0
         self._standing = Standing("starting")
 
     @property
@@ -79,10 +78,8 @@ class Recorder:
 
     def _tell_storage(self) -> None:
         """What happened to the storage is an event too; a change of its problem stands beside the state."""
-        while self._notices_told < len(self.storage.notices):
-            notice = self.storage.notices[self._notices_told]
-            self._notices_told += 1
-            self.event("storage", {"message": notice})
+        while self.storage.notices:
+            self.event("storage", {"message": self.storage.notices.pop(0)})
         if self.storage.problem != self._standing.storage_problem:
             self._standing = Standing(
                 self._standing.state, self._standing.reason, self._standing.advice, self.storage.problem

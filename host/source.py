@@ -31,6 +31,11 @@ class Source:
         return self.twin.frames if self.twin is not None and self.twin.finished else None
 
     @property
+    def dropped(self) -> int:
+        """Frames that were not measured in time (pace realtime), as last reported."""
+        return self.twin.status.dropped if self.twin is not None else 0
+
+    @property
     def failure(self) -> str | None:
         """Why the scene cannot go on, None while all is well."""
         return self.twin.failure if self.twin is not None else None

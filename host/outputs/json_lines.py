@@ -1,7 +1,6 @@
 """One JSON object a line on stdout and nothing else there, flushed; a reader that leaves ends it quietly."""
 
 import json
-import os
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -9,6 +8,7 @@ from typing import Any, TextIO
 
 from host.measurement import Step
 from host.outputs.claims import claim
+from host.outputs.pipe import abandon
 from host.outputs.report import About, Event, Reading, Standing, Summary
 
 
@@ -70,10 +70,7 @@ class JsonLines:
             self._stream.flush()
         except BrokenPipeError:
             self.wanted = False
-            # Python flushes stdout once more when it exits: lead that to nowhere, or it prints an error.
-            null = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(null, self._stream.fileno())
-            os.close(null)
+            abandon(self._stream)
 
 
 def started_detail(about: About, steps: Mapping[str, Step]) -> dict[str, Any]:

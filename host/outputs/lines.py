@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import TextIO
 
 from host.outputs.claims import levels_line
+from host.outputs.pipe import abandon
 from host.outputs.report import About, Event, Reading, Standing, Summary
 
 SECONDS_BETWEEN_LINES = 1.0
@@ -58,6 +59,7 @@ class Lines:
             self._stream.flush()
         except BrokenPipeError:
             self.wanted = False
+            abandon(self._stream)
 
 
 def clock_text(time_s: float) -> str:

@@ -14,9 +14,9 @@ from host.outputs.lines import clock_text, event_text, people, standing_text, su
 from host.outputs.picture import CodesPicture, codes_to_pixels
 from host.outputs.report import About, Event, Reading, Standing, Summary
 
-SMALLEST_COLUMNS, SMALLEST_LINES = 64, 16
 PANEL_COLUMNS, PANEL_LINES = 38, 15
 HEAD_LINES, LEAST_EVENTS = 4, 3
+SMALLEST_COLUMNS, SMALLEST_LINES = 64, HEAD_LINES + PANEL_LINES + LEAST_EVENTS
 REFRESH_S = 0.15
 KEPT_EVENTS = 50
 RATE_WINDOW_S = 3.0

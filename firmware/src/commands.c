@@ -33,7 +33,6 @@ static void hello(struct core *core, const uint8_t *request, struct answer *answ
     msg_hello_unpack(&hello, request);
     core->hello_seen = true;
     core->schema_matches = memcmp(hello.schema_digest, DIGEST, sizeof DIGEST) == 0;
-    core->cache.valid = false;
     if (!core->schema_matches) {
         safety_disarm(core); // this host could neither feed the heartbeat nor disarm
     }

@@ -88,6 +88,10 @@ static uint16_t comparators(void *context) {
         }
         reading |= (unsigned)(cell + fake.offset[i] + noise >= output(i)) << i;
     }
+    if (fake.comparator_glitches > 0 && fake.selected == HAL_TEST_CELL) {
+        fake.comparator_glitches--;
+        reading = ~reading;
+    }
     return (uint16_t)((reading | fake.stuck_high) & ~(unsigned)fake.stuck_low);
 }
 

@@ -40,6 +40,7 @@ struct fake_board {
     uint16_t dac_read_fails;
     unsigned dac_glitches;            // the next readbacks that give nonsense
     int offset[PROTOCOL_COMPARATORS]; // [DAC codes]
+    unsigned comparator_glitches;     // the next readings of the test cell that are all wrong
     int noise;                        // [DAC codes], uniform on both sides
     uint32_t noise_state;
     uint16_t stuck_high;

@@ -291,6 +291,8 @@ static void arm_checks_everything(void **state) {
     (void)fake_refused(MESSAGE_ARM, fake_arm_payload(65535, 65535, 1, 32), MSG_ARM_SIZE, ERROR_BAD_GEOMETRY);
     assert_int_equal(fake_refused(MESSAGE_ARM, fake_arm_payload(64, 256, 1, 32), MSG_ARM_SIZE, ERROR_BAD_GEOMETRY),
                      256);
+    assert_int_equal(CANOPIC_MAX_CELLS, 64 * 256);
+    (void)fake_refused(MESSAGE_ARM, fake_arm_payload(64, 257, 1, 240), MSG_ARM_SIZE, ERROR_BAD_GEOMETRY);
     fake.supply_millivolts = 3099;
     assert_int_equal(fake_refused(MESSAGE_ARM, fake_arm_payload(4, 4, 3, 32), MSG_ARM_SIZE, ERROR_SUPPLY_LOW), 3099);
     fake.supply_millivolts = 3100;

@@ -149,6 +149,21 @@ static void a_glitch_on_the_bus_is_no_drift(void **state) {
     assert_int_equal(fake.core.state, STATE_ARMED);
 }
 
+static void a_comparator_has_three_tries(void **state) {
+    (void)state;
+    fake_bring_to(STATE_ARMED, 4, 4, 3);
+    for (int i = 0; i < 20; i++) {
+        fake.comparator_glitches = 2;
+        live_ms(20);
+        assert_int_equal(fake.comparator_glitches, 0);
+    }
+    assert_int_equal(fake.core.state, STATE_ARMED);
+    fake.comparator_glitches = 3;
+    live_ms(20);
+    assert_int_equal(fake.core.fault, FAULT_COMPARATOR_STUCK);
+    expect_recovery(FAULT_COMPARATOR_STUCK);
+}
+
 static void a_dac_that_does_not_answer(void **state) {
     (void)state;
     fake_bring_to(STATE_ARMED, 4, 4, 3);
@@ -356,6 +371,7 @@ int safety_suite(void) {
         cmocka_unit_test_setup(readback_drift, fake_setup),
         cmocka_unit_test_setup(a_large_drift_is_not_called_a_stuck_comparator, fake_setup),
         cmocka_unit_test_setup(a_glitch_on_the_bus_is_no_drift, fake_setup),
+        cmocka_unit_test_setup(a_comparator_has_three_tries, fake_setup),
         cmocka_unit_test_setup(a_dac_that_does_not_answer, fake_setup),
         cmocka_unit_test_setup(stuck_comparators_are_found_whatever_the_scene, fake_setup),
         cmocka_unit_test_setup(a_stuck_comparator_spoils_no_measurement, fake_setup),

@@ -22,10 +22,11 @@ STEPS: dict[CapturePath, tuple[Step, Step, Step]] = {
 class Provenance:
     """Where, when and with what one measurement was made.
 
-    `encoding_id` is the full hexadecimal id of the encoding; `thresholds_digest` the CRC-32 (8 hexadecimal digits) of the
-    15 DAC codes that the board read back; `boot_id` changes with every start of the board; `board_sequence` counts
-    measurements since the board was armed, without gaps; `frame` counts the sensor's frames, so a gap is a frame that was
-    not measured; `capture_time_s` is on the clock of the scene (a recording) or of the board (seconds since it started).
+    `encoding_id` is the full hexadecimal id of the encoding; `thresholds_digest` the CRC-32 (8 hexadecimal digits) of
+    the 15 DAC codes that the board read back; `boot_id` changes with every start of the board; `board_sequence` counts
+    measurements since the board was armed, without gaps; `frame` counts the sensor's frames, so a gap is a frame that
+    was not measured; `capture_time_s` is on the clock of the scene (a recording) or of the board (seconds since it
+    started).
     """
 
     capture_path: CapturePath

@@ -2,6 +2,7 @@
 #include "suites.h"
 
 int main(void) {
-    return golden_suite() + link_suite() + commands_suite() + safety_suite() + stream_suite() + analog_suite() == 0 ? 0
-                                                                                                                    : 1;
+    int failures = golden_suite() + link_suite() + session_suite() + commands_suite();
+    failures += safety_suite() + stream_suite() + analog_suite();
+    return failures == 0 ? 0 : 1;
 }

@@ -12,6 +12,7 @@
 
 int golden_suite(void);
 int link_suite(void);
+int session_suite(void);
 int commands_suite(void);
 int safety_suite(void);
 int stream_suite(void);

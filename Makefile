@@ -29,13 +29,12 @@ lint: setup  ## style, types, architecture rules, firmware
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(MAKE) -C firmware format-check CLANG_FORMAT=$(abspath $(BIN))/clang-format
-	$(MAKE) -C firmware cppcheck
+	$(MAKE) -C firmware format-check cppcheck protocol-check
 
 format: setup
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
-	$(MAKE) -C firmware format CLANG_FORMAT=$(abspath $(BIN))/clang-format
+	$(MAKE) -C firmware format
 
 firmware:
 	@scripts/debian-packages need gcc make

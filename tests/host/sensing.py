@@ -35,16 +35,20 @@ def board_missing() -> str:
 
 
 def make_room(folder: Path, frames: int = FRAMES) -> Path:
-    """A folder of pictures: an empty room for 4 s, somebody without a face in it for 4 s, empty again for 6 s."""
+    """A folder of pictures: an empty room for 4 s, somebody without a face who walks in, stands and walks out again for
+    4 s, and the empty room for 6 s."""
     folder.mkdir(exist_ok=True)
     rng = np.random.default_rng(3)
     room = cv2.resize(rng.uniform(40, 150, (12, 16, 3)).astype(np.uint8), (320, 240), interpolation=cv2.INTER_CUBIC)
+    clothes = rng.choice([20, 60, 200, 240], (10, 4, 3)).astype(np.uint8)
+    somebody = cv2.resize(clothes, (64, 160), interpolation=cv2.INTER_NEAREST)
     for index in range(frames):
         picture = room.copy()
         step = index - EMPTY_FRAMES
         if 0 <= step < PRESENT_FRAMES:
-            left = 60 + 3 * step
-            picture[70:230, left : left + 60] = (200, 190, 60) if step % 2 else (190, 200, 70)
+            walked = min(step + 1, PRESENT_FRAMES - step, 12)
+            left = 14 * walked - 64 + 2 * (step % 2)
+            picture[70:230, max(left, 0) : left + 64] = somebody[:, max(-left, 0) :]
         cv2.imwrite(str(folder / f"{index:04d}.png"), picture)
     return folder
 

@@ -106,20 +106,23 @@ def test_a_second_scene_does_not_inherit_frames_or_events(room, tmp_path):
 
 def test_kill_9_of_the_board_loses_no_frame_and_no_event(room, tmp_path, whole):
     with Running(room, tmp_path) as running:
-        for fraction in (0.2, 0.5, 0.8):
+        running.until(lambda: running.source is not None)
+        twin = running.source.twin
+        for kill, fraction in enumerate((0.2, 0.5, 0.8)):
             running.until(lambda at=fraction: len(running.memory.measurements) > at * FRAMES)
-            os.kill(running.source.twin.status.board_pid, signal.SIGKILL)
-            recovered = len(running.memory.measurements) + 8
-            running.until(lambda least=recovered: len(running.memory.measurements) > least)
+            running.until(lambda kills=kill: twin.status.board_restarts == kills and twin.status.board_pid is not None)
+            os.kill(twin.status.board_pid, signal.SIGKILL)
+            running.until(lambda kills=kill: twin.status.board_restarts > kills)
         memory = running.finish()
     assert [m["sequence"] for m in memory.measurements] == list(range(FRAMES))
     assert [m["provenance"]["frame"] for m in memory.measurements] == list(range(FRAMES))
-    assert [(e["event"], e["time"]) for e in memory.events if e["event"] in OCCUPANCY] == [
-        (e["event"], e["time"]) for e in whole.events if e["event"] in OCCUPANCY
-    ]
+    found, expected = ([e for e in one.events if e["event"] in OCCUPANCY] for one in (memory, whole))
+    assert [event["event"] for event in found] == [event["event"] for event in expected]
+    # How late the exposure lands differs between runs, and with it the frame in which somebody is seen first.
+    assert np.allclose([event["time"] for event in found], [event["time"] for event in expected], atol=0.5)
     assert "blind" in memory.states()
     assert memory.states()[-1] == "sensing"
-    assert len({m["provenance"]["boot_id"] for m in memory.measurements}) >= 2
+    assert len({m["provenance"]["boot_id"] for m in memory.measurements}) == 4
 
 
 def test_one_percent_of_corrupted_bytes_costs_time_and_nothing_else(room, tmp_path):

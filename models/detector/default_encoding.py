@@ -23,7 +23,7 @@ from optics.exposure import steady_exposure
 
 KERNEL_SIDE_PX = 63
 SIGMA_PX = 4.0
-LEVELS = 6
+LEVELS = 8
 # Above sensor noise and comparator offset (1.5 mV of 2.5 V is 0.0006), so that darkness reads 0.
 LOWEST = 0.012
 # Below full scale, so that code 15 means "at the end of the range" and still leaves room to see by how much it is over.

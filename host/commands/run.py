@@ -2,7 +2,6 @@
 
 import sys
 import tempfile
-from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -45,15 +44,16 @@ def run_sensor(
         )  # fmt: skip
         loaded = load_config(config_file, given)
     config, stop = loaded.config, StopRequest()
-    with ExitStack() as stack:
+    # Errors are said after the stack has given the terminal back.
+    with expected(StorageError, SceneError, TwinError, ValueError), ExitStack() as stack:
         stack.enter_context(stop_on_signals(stop))
         directory = _state_directory(loaded, stack)
-        outputs = _outputs(config.output.format)
+        output = _output(config.output.format)
+        if isinstance(output, LiveView):
+            stack.callback(output.stop)
         # Somebody can mend a board that is there, or a sensor that runs for good; a demonstration just ends.
         stay = config.capture.path == "board" or config_file is not None
-        settings = Settings(config, directory, Limits(frames, stay))
-        with expected(StorageError, SceneError, TwinError, ValueError):
-            summary = run_configured(settings, outputs, stop)
+        summary = run_configured(Settings(config, directory, Limits(frames, stay)), [output], stop)
     return _status(summary)
 
 
@@ -66,17 +66,17 @@ def _state_directory(loaded: LoadedConfig, stack: ExitStack) -> Path:
     return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="canopic-")))
 
 
-def _outputs(wanted: str) -> Sequence[Output]:
-    console = Console(markup=False, highlight=False)
+def _output(wanted: str) -> Output:
     match wanted:
         case "json":
-            return [JsonLines(sys.stdout)]
+            return JsonLines(sys.stdout)
         case "none":
-            return [Lines(sys.stderr)]
+            return Lines(sys.stderr)
         case "lines":
-            return [Lines(sys.stdout)]
+            return Lines(sys.stdout)
         case _:
-            return [LiveView(console)] if fits(console) else [Lines(sys.stdout)]
+            console = Console(markup=False, highlight=False)
+            return LiveView(console) if fits(console) else Lines(sys.stdout)
 
 
 def _status(summary: Summary) -> int:

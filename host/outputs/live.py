@@ -72,8 +72,12 @@ class LiveView:
             self._events.append(event)
         self._draw()
 
-    def close(self, summary: Summary) -> None:
+    def stop(self) -> None:
+        """Give the terminal back, whatever happened; can be called again."""
         self._live.stop()
+
+    def close(self, summary: Summary) -> None:
+        self.stop()
         for line in summary_lines(summary):
             self._console.print(line, highlight=False)
         if self._reading is not None:

@@ -93,7 +93,9 @@ class LiveView:
             panel.add_row(name, value)
         head = self._headline()
         left, lines = width - PANEL_COLUMNS - 1, PANEL_LINES
-        picture: RenderableType = Text(self._progress or "waiting for the first measurement", style="dim")
+        waiting = self._progress or "waiting for the first measurement"
+        blind = self._standing.state == "blind"
+        picture: RenderableType = Text("no measurement leaves a blind sensor" if blind else waiting, style="dim")
         if self._reading is not None and self._about is not None and self._standing.state == "sensing":
             size = (self._about.rows_px, self._about.columns_px)
             codes, faces = self._reading.measurement.codes, self._reading.faces

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from models.presence.light import agreeing_shift, refined_shift, smooth_field
 from models.presence.radiance import LEVELS, UNBOUNDED, Array, code_bounds, code_prior, middle, plausibility
 from models.presence.regions import (
+    OUTLINE_LIMIT_NATS,
     Mask,
     Region,
     body_mask,
@@ -66,8 +67,14 @@ NARROWING_S = 8.0
 RECENT_LEAK_NATS_PER_S = 0.03
 SHIFT_UNCERTAINTY = np.float32(0.03)
 # A ghost's outline is in the belief, not in the picture: at most this share of it is left there.
-GHOST_CONTRAST = 0.3
-GHOST_LEAST_NATS = 0.15
+GHOST_CONTRAST = 0.45
+GHOST_LEAST_NATS = 0.3
+GHOST_SEEN = 0.8
+# A patch of light: the change fades out at its outline (a person's does not), goes one way, and began all at once.
+PATCH_SHARPNESS = 0.55
+PATCH_ONE_WAY = 0.95
+PATCH_ONSET_S = 0.6
+PATCH_CALM_S, PATCH_LATEST_S = 1.0, 3.0
 # A change of light by so many nats is uncertain by this share of it where it could not be seen.
 DOUBT = np.float32(0.15)
 # How far around a region nothing is learned, cells.
@@ -326,6 +333,7 @@ class PresenceModel:
         nats = np.where(room.learned, nats, np.where(room.moved, np.float32(1.0), np.float32(-1.0)))
         weight = np.float32(1.0 - np.exp(-max(elapsed, 1e-3) / config.smoothing_s))
         room.evidence += weight * (smoothed(nats) - room.evidence)
+        room.changed_s = np.where(room.evidence > 0, room.changed_s + np.float32(elapsed), np.float32(0.0))
 
     def _judge(self, room: Room, elapsed: float) -> list[Region]:
         """Regions of evidence, and presence with hysteresis. While the light settles, what is new and does not move
@@ -344,6 +352,8 @@ class PresenceModel:
                     if not any(region is other for other in counted):
                         _absorb(room, region.mask)
                 regions, settling = counted, False
+        if not room.present:
+            counted = [region for region in counted if not _is_patch(room, region.mask)]
         strongest = max((region.score for region in counted), default=0.0)
         present = strongest >= (config.absent_score if room.present else config.present_score)
         room.present = present or (room.present and settling and not room.explained)
@@ -366,7 +376,11 @@ class PresenceModel:
                 if calm >= (config.exit_s if room.exited else config.relearn_s):
                     room.learned |= fresh & ~body
                     _absorb(room, fresh & ~body)
-            elif calm >= config.absorb_s or (calm >= config.ghost_s and self._is_ghost(room, mask)):
+            elif (
+                calm >= config.absorb_s
+                or (calm >= config.ghost_s and _is_ghost(room, mask))
+                or (calm >= PATCH_CALM_S and _is_patch(room, mask))
+            ):
                 _absorb(room, mask & ~body)
         unknown = ~room.learned
         if unknown.any():
@@ -378,11 +392,28 @@ class PresenceModel:
         free = ~dilated(room.occupied, GUARD_CELLS) & (room.calm_s > 0)
         _follow(room, low, high, free, unknown, elapsed)
 
-    @staticmethod
-    def _is_ghost(room: Room, mask: Mask) -> bool:
-        now = outline_contrast(middle(room.recent_low, room.recent_high), mask, room.lit)
-        then = outline_contrast(middle(room.low, room.high), mask, room.lit)
-        return then >= GHOST_LEAST_NATS and now <= GHOST_CONTRAST * then
+
+def _is_ghost(room: Room, mask: Mask) -> bool:
+    """Whether the region's outline is in the belief and no longer in the picture (which has to be bright enough)."""
+    bounded = room.recent_high - room.recent_low < UNBOUNDED / 2
+    if bounded[mask].mean() < GHOST_SEEN * (room.high - room.low < UNBOUNDED / 2)[mask].mean():
+        return False
+    now = outline_contrast(middle(room.recent_low, room.recent_high), mask, room.lit)
+    then = outline_contrast(middle(room.low, room.high), mask, room.lit)
+    return then >= GHOST_LEAST_NATS and now <= GHOST_CONTRAST * then
+
+
+def _is_patch(room: Room, mask: Mask) -> bool:
+    """Whether the region looks like a lamp or a soft shadow that came at once and has not moved."""
+    first, last = np.quantile(room.changed_s[mask], (0.9, 0.1))
+    if first - last > PATCH_ONSET_S or first > PATCH_LATEST_S:
+        return False
+    change = middle(room.recent_low, room.recent_high) - middle(room.low, room.high)
+    np.clip(change, -OUTLINE_LIMIT_NATS, OUTLINE_LIMIT_NATS, out=change)
+    inside = change[mask].mean(axis=1)
+    one_way = max(float((inside > 0).mean()), float((inside < 0).mean()))
+    size = float(np.abs(change[mask]).mean())
+    return one_way >= PATCH_ONE_WAY and outline_contrast(change, mask, room.lit) < PATCH_SHARPNESS * size
 
 
 def _explained(low: Array, high: Array, believed_low: Array, believed_high: Array) -> float:

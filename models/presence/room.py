@@ -15,7 +15,7 @@ class PresenceConfig:
     learn_s: float = 2.0  # calm time after which a cell that never moved belongs to the empty room
     relearn_s: float = 30.0  # the same where someone moved before the room was known and may still stand
     exit_s: float = 3.0  # the same if the last motion was at the edge of the picture
-    ghost_s: float = 5.0  # calm time before what was taken out of the room is absorbed
+    ghost_s: float = 3.0  # calm time before what was taken out of the room is absorbed
     absorb_s: float = 900.0  # calm time before what was added to the room is absorbed
     dark_hold_s: float = 30.0  # how long presence is held while the codes say nothing (all 0 or all 15)
     settle_s: float = 1.0  # time for light and exposure to settle after a step, during which presence is held
@@ -64,9 +64,9 @@ class Room:
     channels).
 
     recent_low, recent_high: the same over the last seconds, against which motion is seen. learned: cells that belong to
-    the empty room; moved: cells where something moved since the start. calm_s: seconds since motion, per cell. lit:
-    cells that have ever been above code 0 (the black bars of a letterboxed scene never are). shift: light now, per
-    channel.
+    the empty room; moved: cells where something moved since the start. calm_s: seconds since motion, per cell;
+    changed_s: since evidence began. lit: cells that have ever been above code 0 (the black bars of a letterboxed
+    scene never are). shift: light now, per channel.
     """
 
     low: Array
@@ -77,6 +77,7 @@ class Room:
     moved: Mask
     lit: Mask
     calm_s: Array
+    changed_s: Array
     evidence: Array
     occupied: Mask
     motion: Array
@@ -106,6 +107,7 @@ def empty_room(low: Array, high: Array) -> Room:
         moved=np.zeros(shape, dtype=bool),
         lit=np.zeros(shape, dtype=bool),
         calm_s=np.zeros(shape, dtype=np.float32),
+        changed_s=np.zeros(shape, dtype=np.float32),
         evidence=np.full(shape, -1.0, dtype=np.float32),
         occupied=np.zeros(shape, dtype=bool),
         motion=np.zeros(shape, dtype=np.float32),

@@ -18,6 +18,7 @@ from models.presence import PresenceConfig, PresenceModel, PresenceStateError
 from optics.encoding import Encoding
 
 REFERENCE_EXPOSURE_US = 10_000  # at this exposure and gain 1, radiance 1 reaches full scale
+LEAST_CHANGED_SHARE = 0.25  # of a face's cells
 ROOM, OCCUPANCY = "room", "occupancy"
 
 
@@ -41,6 +42,7 @@ class Pipeline:
 
     def __init__(self, detector: FaceDetector, encoding: Encoding, config: Config) -> None:
         self._detector = detector
+        self._pool = encoding.pool
         self._presence = None
         if config.presence.enabled:
             learning = PresenceConfig(absorb_s=config.presence.absorb_s, dark_hold_s=config.presence.dark_hold_s)
@@ -64,12 +66,14 @@ class Pipeline:
     def decide(self, measured: BoardMeasurement, time_s: float) -> Decision:
         """Decide on one measurement; `time_s` is the scene's clock. Raises ValueError or TypeError for bad codes."""
         marks = [time.perf_counter()]
-        faces = self._detector.detect(measured.codes)
+        faces = self._detector.detect(measured.codes).boxes
         marks.append(time.perf_counter())
         scale = measured.exposure_us * measured.gain / REFERENCE_EXPOSURE_US
         presence = None
         if self._presence is not None:
-            presence = self._presence.update(measured.codes, scale, faces.boxes, time_s, measured.gain)
+            if self._presence.room is not None:
+                faces = faces[in_change(faces, self._presence.room.evidence > 0, self._pool)]
+            presence = self._presence.update(measured.codes, scale, faces, time_s, measured.gain)
         marks.append(time.perf_counter())
         completed = self._occupancy.update(time_s, len(faces), presence is not None and presence.present)
         marks.append(time.perf_counter())
@@ -83,7 +87,7 @@ class Pipeline:
         return Decision(
             count=self._occupancy.state.count,
             occupied=self._occupancy.state.occupied,
-            faces=faces.boxes,
+            faces=faces,
             present=presence.present if presence else len(faces) > 0,
             room_known=presence is not None and presence.learned,
             events=[Event(e.event, e.time_s, {"count": e.count, "since": round(e.since_s, 6)}) for e in completed],
@@ -119,3 +123,20 @@ class Pipeline:
             except (ValueError, TypeError, AttributeError) as error:
                 notices.append(f"the stored occupancy was not used: {error}")
         return notices
+
+
+def in_change(boxes: NDArray[np.float32], changed: NDArray[np.bool_], pool: int) -> NDArray[np.bool_]:
+    """Which boxes float32 (n, 4), x, y, width, height in sensor pixels, lie in change: bool (n,).
+
+    `changed` bool (rows, columns): cells that differ from the empty room, or moved while it was not known. A face on a
+    poster, or a motorcycle that looks like one, is part of the room; it must neither count nor keep its place from
+    being learned.
+    """
+    rows, columns = changed.shape
+    inside = np.zeros(len(boxes), dtype=bool)
+    for index, (x, y, width, height) in enumerate(np.asarray(boxes, dtype=np.float64) / pool):
+        top, bottom = (int(np.clip(edge, 0, rows)) for edge in (np.floor(y), np.ceil(y + height)))
+        left, right = (int(np.clip(edge, 0, columns)) for edge in (np.floor(x), np.ceil(x + width)))
+        cells = changed[top:bottom, left:right]
+        inside[index] = cells.size > 0 and cells.mean() >= LEAST_CHANGED_SHARE
+    return inside

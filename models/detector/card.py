@@ -96,9 +96,8 @@ def _detection(report: dict[str, Any]) -> str:
     ]
     lines.append(f"| count exactly right | {' | '.join(cells)} | {scenes} scenes |")
     base = counts[0]
-    clips = report["clips"]
-    corridor, empty, occupied = clips["corridor"], clips["room_empty"], clips["room_occupied"]
     table = "\n".join(lines)
+    recordings = _recordings(report["clips"], report["codes"]["score_threshold"]) if "clips" in report else ""
     return f"""
 ## Detection
 
@@ -113,7 +112,14 @@ Baselines for the count ({base["mean_faces"]:.2f} faces in the mean scene): alwa
 {base["empty_mean_absolute_error"]:.2f}, always {base["constant"]:.0f} by {base["constant_mean_absolute_error"]:.2f} \
 ({percent(base["constant_exact_share"])} exact).
 
-Two recordings, judged frame by frame at score {report["codes"]["score_threshold"]:.2f}, without smoothing:
+{recordings}
+"""
+
+
+def _recordings(clips: dict[str, Any], threshold: float) -> str:
+    corridor, empty, occupied = clips["corridor"], clips["room_empty"], clips["room_occupied"]
+    return f"""
+Two recordings, judged frame by frame at score {threshold:.2f}, without smoothing:
 
 - corridor, two people walking up (faces of 26 to 55 px): exactly two in {corridor["exactly_two"]} of
   {corridor["frames"]} frames ({_interval(corridor["exactly_two_share_95"])}); mean {_mean(corridor["counts"]):.2f}.
@@ -133,8 +139,12 @@ def _mean(counts: list[int]) -> float:
 
 
 def _precision_row(name: str, values: list[dict[str, Any]]) -> str:
-    cells = [f"{one['value']:.3f} ({one['interval_95'][0]:.3f} to {one['interval_95'][1]:.3f})" for one in values]
+    cells = ["" if one["value"] is None else _with_interval(one["value"], *one["interval_95"]) for one in values]
     return f"| {name} | {' | '.join(cells)} | {values[0]['faces']} |"
+
+
+def _with_interval(value: float, low: float, high: float) -> str:
+    return f"{value:.3f} ({low:.3f} to {high:.3f})"
 
 
 def _identity(report: dict[str, Any]) -> str:

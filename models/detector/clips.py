@@ -23,6 +23,11 @@ ROOM = "occupancy_room.mp4"
 ROOM_COUNTS = "occupancy_room_counts.csv"
 
 
+def clips_present(data: Path) -> bool:
+    """Whether folder `data` holds both recordings and the counts."""
+    return all((data / name).is_file() for name in (CORRIDOR, ROOM, ROOM_COUNTS))
+
+
 def frames_of(path: Path) -> Iterator[NDArray[np.uint8]]:
     """Frames of a recording, sRGB uint8 (height, width, 3). Raises DataMissingError when it cannot be opened."""
     recording = cv2.VideoCapture(str(path))

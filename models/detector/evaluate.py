@@ -19,7 +19,7 @@ from rich.table import Table
 from models.detector.archives import DataMissingError, Photograph, read_scenes, validation_part
 from models.detector.batches import noisy_codes
 from models.detector.cache import Samples, measured
-from models.detector.clips import clip_report
+from models.detector.clips import clip_report, clips_present
 from models.detector.decode import Faces, decode
 from models.detector.default_encoding import read_encoding
 from models.detector.metrics import Matches, average_precision, bootstrap_interval, match, wilson_interval
@@ -159,11 +159,11 @@ def judged(
 
 
 def _precision(matches: list[Matches], rng: np.random.Generator) -> dict[str, Any]:
-    return {
-        "value": average_precision(matches),
-        "interval_95": list(bootstrap_interval(matches, average_precision, rng, rounds=500)),
-        "faces": sum(one.faces for one in matches),
-    }
+    faces = sum(one.faces for one in matches)
+    if faces == 0:
+        return {"value": None, "interval_95": None, "faces": 0}
+    interval = bootstrap_interval(matches, average_precision, rng, rounds=500)
+    return {"value": average_precision(matches), "interval_95": list(interval), "faces": faces}
 
 
 def _mean_interval(errors: NDArray[np.int64], rng: np.random.Generator) -> list[float]:
@@ -191,7 +191,7 @@ def evaluation(
     data: Path, encoding: Encoding, model: bytes, threshold: float, ceiling: Path | None = None
 ) -> dict[str, Any]:
     """What `main` reports, as a JSON object: the detector on the test split, the same architecture on unencoded
-    pictures where a folder made by `train --plain` is given, and the clips."""
+    pictures where a folder made by `train --plain` is given, and the clips where `data` holds them."""
     samples = fitted_scenes(read_scenes(data, "test"), encoding)
     rng = np.random.default_rng(0)
     codes = inputs_of(samples, encoding, rng)
@@ -200,18 +200,21 @@ def evaluation(
         _, plain_model, plain_threshold = loaded("", ceiling)
         plain = inputs_of(samples, encoding, rng, encoded=False)
         report["plain"] = judged(onnx_answer(plain_model), plain, samples, plain_threshold, rng)
-    report["clips"] = clip_report(data, encoding, FaceDetector(model, score_threshold=threshold))
+    if clips_present(data):
+        report["clips"] = clip_report(data, encoding, FaceDetector(model, score_threshold=threshold))
     return report
 
 
 def report_table(report: dict[str, Any]) -> Table:
     """The report as a table to read."""
-    clips = report["clips"]
+    clips = report.get("clips")
     report = {name: one for name, one in report.items() if name != "clips"}
     table = Table("", *report.keys(), title="WIDER test scenes, fitted to 480 x 640")
     first = next(iter(report.values()))
 
     def cell(value: dict[str, Any]) -> str:
+        if value["value"] is None:
+            return "no faces"
         low, high = value["interval_95"]
         return f"{value['value']:.3f} ({low:.3f}..{high:.3f}), {value['faces']} faces"
 
@@ -221,6 +224,8 @@ def report_table(report: dict[str, Any]) -> Table:
         table.add_row(name, *(cell(one["ap_by_size"][index]) for one in report.values()))
     for key in ("mean_absolute_error", "exact_share", "empty_mean_absolute_error", "constant_mean_absolute_error"):
         table.add_row(f"count: {key}", *(f"{one['count'][key]:.3f}" for one in report.values()))
+    if clips is None:
+        return table
     corridor = clips["corridor"]
     table.add_row("corridor, frames with exactly two", f"{corridor['exactly_two']} of {corridor['frames']}")
     for name in ("room_empty", "room_occupied"):

@@ -93,6 +93,7 @@ def train_on_cache(
         )
     done = {
         "settings": asdict(settings),
+        "steps_done": settings.steps,
         "scenes": len(samples),
         "scene_seed": SCENE_SEED,
         "encoded": encoded,

@@ -1,0 +1,66 @@
+"""The commands from end to end on small made-up archives: each gives what the next one takes."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from models.detector import cache, default_encoding
+from models.detector.archives import DataMissingError
+from optics.bundle import read_bundle
+
+pytest.importorskip("torch", reason="training needs torch: pip install 'canopic[train]'")
+pytest.importorskip("onnx", reason="export needs onnx: pip install 'canopic[train]'")
+
+
+def test_from_archives_to_a_bundle_with_its_card(
+    small_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from models.detector import evaluate, ship, train, workflow
+
+    monkeypatch.setattr(cache, "SHARD", 4)
+    monkeypatch.setattr(workflow, "CALIBRATION_SCENES", 2)
+    # With three training scenes the validation part may be empty by chance of their names: hold out one by name.
+    for module in (default_encoding, evaluate):
+        monkeypatch.setattr(module, "validation_part", lambda name: name == "0.jpg")
+    encoding, folder, kept = tmp_path / "encoding.npz", tmp_path / "detector", tmp_path / "cache"
+    default_encoding.main(small_data, encoding)
+    for plain, out in ((False, folder), (True, tmp_path / "ceiling")):
+        train.main(small_data, out, str(encoding), scenes=4, steps=2, batch=2, cache=kept, plain=plain)
+    evaluate.main(small_data, detector=folder, ceiling=tmp_path / "ceiling", out=tmp_path / "evaluation.json")
+    report = json.loads((tmp_path / "evaluation.json").read_text())
+    assert set(report) == {"codes", "plain"}
+    assert report["codes"]["scenes"] == 1
+    assert report["codes"]["ap"]["faces"] == 1
+    (tmp_path / "identity.json").write_text(json.dumps(identity_evidence()))
+    (tmp_path / "choice.json").write_text("{}")
+    shipped = tmp_path / "mine.canopic"
+    ship.main(folder, tmp_path / "evaluation.json", tmp_path / "identity.json", tmp_path / "choice.json", shipped)
+    bundle = read_bundle(shipped)
+    assert bundle.encoding == default_encoding.read_encoding(encoding)
+    assert bundle.evidence["training"]["steps_done"] == 2
+    card = shipped.with_suffix(".md").read_text()
+    assert "12.3 %" in card
+    assert "Two recordings" not in card
+
+
+def identity_evidence() -> dict[str, object]:
+    """The form of what `models.attackers.identity` writes."""
+    result = {"accuracy": 0.123, "accuracy_95": [0.1, 0.2], "per_class": 0.1, "train_accuracy": 0.9, "n": 10}
+    result |= {"n_train": 20, "runs": [{}]}
+    return {
+        "people": 5,
+        "most_per_person_and_part": 30,
+        "exposure": "each crop on its own",
+        "views": {"codes": {"identity": result, "face": result}},
+    }
+
+
+def test_missing_archives_end_the_command_with_a_message(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        default_encoding.main(tmp_path, tmp_path / "encoding.npz")
+    assert "is missing" in capsys.readouterr().err
+    with pytest.raises(DataMissingError):
+        default_encoding.exposed_values(tmp_path, default_encoding.gaussian_kernel(4.0))
+    assert not list(np.atleast_1d(list(tmp_path.glob("*.npz"))))

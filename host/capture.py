@@ -86,7 +86,8 @@ class Capture:
     def verify(self, exposure_us: int, gain: float) -> Identity:
         """Connect, test the board, give it the thresholds, compare what it reads back, set the exposure, arm.
 
-        A fault that mends itself is cleared; any other raises BoardFault. Raises BoardError.
+        A fault that mends itself is cleared; any other raises BoardFault. Raises BoardError, or ValueError where the
+        board cannot measure so many cells.
         """
         self.release()
         client = self._client = BoardClient(self.port)

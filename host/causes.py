@@ -23,8 +23,8 @@ class Cause:
     advice: str = ""
 
 
-def cause_of(error: BoardError) -> Cause:
-    """The cause behind an error of the board client.
+def cause_of(error: BoardError | ValueError) -> Cause:
+    """The cause behind an error of the board client; ValueError: the board cannot measure what the bundle asks for.
 
     A lost port, a restarted board, a missed heartbeat and a supply that came back mend themselves. Hardware that drifts
     or sticks, and ends that do not belong together, stay blind: trying again could turn a doubtful sensor into one that
@@ -34,6 +34,8 @@ def cause_of(error: BoardError) -> Cause:
     match error:
         case BoardFault():
             return Cause(f"board fault {error.name}", error.reason, not error.recoverable, error.advice)
+        case ValueError():
+            return Cause("bundle and board", str(error), True, "use a bundle that fits the board, then start again")
         case SchemaMismatch() | ThresholdMismatch() | BoardIdentityMismatch() | SelfTestFailed() | BoardProgramError():
             return Cause(kind, str(error), True)
         case _:

@@ -146,7 +146,7 @@ class Daemon:
         began_s = time.monotonic()
         try:
             identity = self._capture.verify(*self._pipeline.exposure)
-        except BoardError as error:
+        except (BoardError, ValueError) as error:
             self._go_blind(cause_of(error))
             return
         before, self._identity = self._identity, identity

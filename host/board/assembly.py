@@ -158,9 +158,10 @@ class Assembler:
             return
         partial.header = header
         partial.total = partial.last_of_pass = -(-geometry.packed_bytes // header.chunk_bytes)
-        for index in range(partial.total + 1, _CHUNKS):
-            partial.chunks[index] = None
-        partial.have = sum(chunk is not None for chunk in partial.chunks)
+        if partial.have:
+            # Chunks that came before the header may have numbers that it rules out.
+            partial.chunks[partial.total + 1 :] = [None] * (_CHUNKS - 1 - partial.total)
+            partial.have = sum(chunk is not None for chunk in partial.chunks)
         partial.pass_over = partial.chunks[partial.total] is not None
         self.chunk_bytes = header.chunk_bytes
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
-from numpy.typing import ArrayLike
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from host.board import protocol
 from host.board.assembly import BoardMeasurement, Geometry
@@ -63,7 +64,7 @@ class BoardClient:
     def __init__(
         self, path: str | Path, *, on_event: Callable[[BoardEvent], None] | None = None, baud: int = DEFAULT_BAUD
     ) -> None:
-        """Nothing is opened yet: `connect` does. `path` is a stable one (/dev/serial/by-id/..., or the twin's symlink)."""
+        """Nothing is opened yet. `path` is a stable one (/dev/serial/by-id/..., or the twin's symlink)."""
         self.path = str(path)
         self.counters = LinkCounters()
         self._on_event = on_event
@@ -132,6 +133,11 @@ class BoardClient:
         self._tell("provisioned", f"thresholds {digest} verified on every channel")
         return digest
 
+    def read_thresholds(self, deadline: Deadline | None = None) -> NDArray[np.uint16]:
+        """The DAC codes, uint16 (15,), that the board reads back from its channels now; changes nothing."""
+        reply = self._command(protocol.ReadThresholds(), protocol.ReadThresholdsReply, deadline)
+        return np.array(reply.dac_codes, dtype=np.uint16)
+
     def arm(
         self,
         rows: int,
@@ -144,7 +150,7 @@ class BoardClient:
         """Start measuring frames of rows x columns x channels cells. `provision` comes first.
 
         `chunk_bytes` (32..240) is how measurements are cut on the wire; it falls to 32 by itself while the line is bad.
-        Raises NotConnected, ThresholdMismatch, BoardRefused (geometry, supply).
+        Raises NotConnected, ValueError (more cells than the board holds), ThresholdMismatch, BoardRefused (supply).
         """
         if self._plan is None or not self._committed:
             raise NotConnected("the board holds no verified thresholds: call provision first")
@@ -312,9 +318,9 @@ class BoardClient:
                 self.clear_fault(deadline)
             except BoardFault as still:
                 # A brown-out lasts as long as it lasts; nothing but waiting helps.
+                time.sleep(deadline.at_most_s(_FAULT_AGAIN_S))
                 if deadline.expired or not still.recoverable:
                     raise
-                time.sleep(deadline.at_most_s(_FAULT_AGAIN_S))
             except DeadlineExceeded as error:
                 raise fault from error
             status = self.status(deadline)
@@ -326,6 +332,11 @@ class BoardClient:
         if geometry is None:
             raise NotConnected("no geometry to arm with: call arm first")
         chunk_bytes = max(plan.chunk_bytes, geometry.smallest_chunk_bytes())
+        if not 0 < geometry.cells <= self.identity.max_cells or chunk_bytes > protocol.CHUNK_BYTES_MAX:
+            raise ValueError(
+                f"the board measures 1 to {self.identity.max_cells} cells in chunks of up to {protocol.CHUNK_BYTES_MAX}"
+                f" bytes, not {geometry} in chunks of {chunk_bytes}: use fewer cells (pool more) or smaller chunks"
+            )
         crc32 = thresholds_crc32(plan.dac_codes)
         self._stop_stream()
         command = protocol.Arm(

@@ -11,6 +11,7 @@ import struct
 _HEAD = struct.Struct("<BH")
 _CRC = struct.Struct("<H")
 _LONGEST_BLOCK = 254  # a COBS block holds at most 254 bytes that are not zero; its code is then 255
+_ZEROS = b"\x01" * 8
 FRAME_OVERHEAD = _HEAD.size + _CRC.size
 
 Frame = tuple[int, int, bytes]
@@ -43,7 +44,7 @@ def cobs_decode(data: bytes) -> bytes | None:
     """What `cobs_encode` coded into `data` (without delimiter), or None where `data` is no COBS.
 
     Codes are followed in place and overwritten with the zeros that they stand for, so the cost is one step for each
-    zero byte of the result and not one for each byte.
+    zero byte (or run of them) of the result and not one for each byte.
     """
     out = bytearray(data)
     end = len(out)
@@ -53,6 +54,13 @@ def cobs_decode(data: bytes) -> bytes | None:
         code = out[position]
         if code == 0:
             return None
+        if code == 1 and data.startswith(_ZEROS, position):
+            # A run of zeros (a dark scene) is a run of ones here, all of them codes: taken in one step.
+            rest = data[position:]
+            run = len(rest) - len(rest.lstrip(b"\x01"))
+            out[position : position + run] = bytes(run)
+            position += run
+            continue
         out[position] = 0
         position += code
         if code == _LONGEST_BLOCK + 1:

@@ -140,6 +140,8 @@ class StreamReader:
                 self._trouble = latched_fault(reply.fault, reply.fault_channel)
             elif reply.state != State.ARMED:
                 self._trouble = BoardLost("the board is no longer armed: it has restarted", restarted=True)
+            else:
+                self._noticed = None
         elif isinstance(reply, protocol.SetChunkReply):
             self._chunk_bytes = self._wanted_chunk
             self._on_event("chunk_size", f"measurements now come in chunks of {self._chunk_bytes} bytes")

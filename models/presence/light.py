@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.presence.radiance import Array, middle, plausibility
+from models.presence.radiance import WIDEST_NATS, Array, middle, plausibility
 
 # Search of `agreeing_shift`: +-6.4 nats is a factor of 600 either way, more than exposure and gain together span.
 SHIFT_STEP = 0.04
@@ -27,8 +27,8 @@ TILE = 10
 def agreeing_shift(
     low: Array, high: Array, believed_low: Array, believed_high: Array, previous: float
 ) -> tuple[float, float]:
-    """Shift (nats) that the most cells allow, the one nearest to `previous` among equals, and the share of cells it
-    fits.
+    """Shift (nats) that the most cells allow, and the share of cells it fits. Among equals the middle one, or the one
+    nearest to `previous` if they span more than WIDEST_NATS.
 
     All arrays float32 (n,): measured and believed bounds. A cell allows every shift that makes its intervals meet.
     """
@@ -45,8 +45,11 @@ def agreeing_shift(
     # Within 1 % of the most: a few noisy cells must not drag the choice away from where the light was.
     best = np.flatnonzero(allowed >= 0.99 * allowed.max())
     shifts = best * SHIFT_STEP - limit
-    nearest = int(np.argmin(np.abs(shifts - previous)))
-    return float(shifts[nearest]), float(allowed[best[nearest]] / low.size)
+    share = float(allowed[best].max() / low.size)
+    if shifts[-1] - shifts[0] < WIDEST_NATS:
+        return float(shifts[0] + shifts[-1]) / 2, share
+    # All saturated, or all dark: the codes bound the change on one side only; it is taken for as small as it can be.
+    return float(shifts[np.argmin(np.abs(shifts - previous))]), share
 
 
 def refined_shift(

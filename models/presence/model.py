@@ -17,29 +17,27 @@ interval too; what does not fit is evidence. Four steps:
 import numpy as np
 from numpy.typing import NDArray
 
+from models.presence.learning import absorb, doubt, is_patch, learn
 from models.presence.light import agreeing_shift, refined_shift, smooth_field
-from models.presence.radiance import LEVELS, UNBOUNDED, Array, code_bounds, code_prior, middle, plausibility
-from models.presence.regions import (
-    OUTLINE_LIMIT_NATS,
-    Mask,
-    Region,
-    body_mask,
-    connected,
-    dilated,
-    grouped,
-    outer_cells,
-    outline_contrast,
-    smoothed,
+from models.presence.motion import see_motion
+from models.presence.radiance import (
+    LEVELS,
+    SURPRISE,
+    UNBOUNDED,
+    Array,
+    code_bounds,
+    code_prior,
+    noise_floor,
+    plausibility,
 )
-from models.presence.room import Presence, PresenceConfig, Room, empty_room
+from models.presence.regions import Mask, Region, body_mask, connected, dilated, smoothed
+from models.presence.room import GUARD_CELLS, Presence, PresenceConfig, Room, empty_room
 from models.presence.state import room_from_bytes, room_to_bytes
 
 Codes = NDArray[np.uint8]
 NO_FACES: NDArray[np.float32] = np.zeros((0, 4), dtype=np.float32)
 # A clock that jumps (a restart, a looped recording, a stalled link) must not count as calm time.
 LONGEST_STEP_S = 1.0
-# Probability of any code in a cell of the empty room: reflections, insects, a comparator that misfires.
-SURPRISE = np.float32(0.02)
 # A change of the light between two measurements by more than this (20 %) is a step, not drift.
 STEP_NATS = 0.18
 # Steps in more than this share of the measurements, over this time, are flicker.
@@ -50,37 +48,8 @@ AFTER_STEP_S = 0.3
 # happened.
 LOSS, USUAL_S = 0.06, 2.0
 KNOWN_SHARE = 0.5
-# Motion: codes whose plausibility against the last seconds is below UNLIKELY, summed over about MOTION_S. A noisy wall
-# at a threshold makes scattered ones, here and there, in its first measurements only; a region of motion has more than
-# MOTION_DENSITY of them per cell, and MOTION_SCORE more than that in all.
-UNLIKELY = np.float32(0.4)
-MOTION_S = 0.5
-MOTION_DENSITY = np.float32(0.3)
-FIRST_S = 1.0
-MOTION_SCORE = 5.0
-MOTION_CELLS = 4
-# Between two measurements light and exposure together changed by less than this: steady.
+# Between two measurements, and the two before, light and exposure each changed by less than this: steady.
 STEADY_NATS = 0.02
-# How fast the belief of a calm, empty cell follows the room, nats per second and 1 / seconds.
-FOLLOW_NATS_PER_S = 0.05
-NARROWING_S = 8.0
-RECENT_LEAK_NATS_PER_S = 0.03
-SHIFT_UNCERTAINTY = np.float32(0.03)
-# A ghost's outline is in the belief, not in the picture: at most this share of it is left there.
-GHOST_CONTRAST = 0.45
-GHOST_LEAST_NATS = 0.3
-GHOST_SEEN = 0.8
-# A patch of light: the change fades out at its outline (a person's does not), goes one way, and began all at once.
-PATCH_SHARPNESS = 0.55
-PATCH_ONE_WAY = 0.95
-PATCH_ONSET_S = 0.6
-PATCH_CALM_S, PATCH_LATEST_S = 1.0, 3.0
-# A change of light by so many nats is uncertain by this share of it where it could not be seen.
-DOUBT = np.float32(0.15)
-# How far around a region nothing is learned, cells.
-GUARD_CELLS = 2
-# Regions closer than twice this are judged as one: head, coat and legs of one person.
-GROUP_CELLS = 4
 
 
 class PresenceModel:
@@ -145,7 +114,8 @@ class PresenceModel:
             room.age_s, self._fresh = 0.0, False
         room.age_s += elapsed
         room.lit |= (codes > 0).any(axis=2)
-        informed = self._informed(room, codes, elapsed)
+        floor = noise_floor(self._thresholds, self._config.noise, gain)
+        informed = self._informed(room, codes, floor, elapsed)
         if informed:
             stepped = self._follow_light(room, low, high, elapsed)
             room.step_rate += min(elapsed / FLICKER_S, 1.0) * (float(stepped) - room.step_rate)
@@ -155,13 +125,15 @@ class PresenceModel:
             low -= room.shift
             high -= room.shift
             body = body_mask(faces, low.shape[:2], self._pool)
-            level = float(room.shift.mean()) + float(offset)
-            steady = abs(level - room.level) < STEADY_NATS and abs(room.level - room.level_before) < STEADY_NATS
-            room.level, room.level_before = level, room.level
-            moving = self._see_motion(room, low, high, elapsed, stepped, steady and not stepped, body)
+            # Light and exposure apart: coarse codes let one hide the other.
+            level = np.append(room.shift, offset)
+            change = float(np.abs(level - room.level).max())
+            steady = max(change, room.level_change) < STEADY_NATS
+            room.level, room.level_change = level, change
+            moving = see_motion(room, low, high, elapsed, stepped, steady and not stepped, body)
             self._weigh(room, low, high, codes, elapsed)
             regions = self._judge(room, elapsed)
-            self._learn(room, low, high, regions, body, elapsed)
+            learn(room, low, high, regions, body, elapsed, self._config)
         else:
             moving, regions = False, []
         return Presence(
@@ -198,14 +170,17 @@ class PresenceModel:
         lit = int(room.lit.sum())
         return float((room.learned & room.lit).sum() / lit) if lit else 0.0
 
-    def _informed(self, room: Room, codes: Codes, elapsed: float) -> bool:
+    def _informed(self, room: Room, codes: Codes, floor: int, elapsed: float) -> bool:
         """Whether enough cells carry information; false means that presence is held, which dark_hold_s limits.
 
         How many cells are at 0 or 15 in calm light depends on the thresholds (with one distinct threshold, all), so the
         share is judged against the usual one.
         """
-        extreme = ((codes == 0) | (codes == LEVELS - 1))[room.lit]
+        dark, bright = (codes <= floor)[room.lit], (codes == LEVELS - 1)[room.lit]
+        extreme = dark | bright
         share = float(extreme.mean()) if extreme.size else 1.0
+        if room.age_s == 0 and share > 0 and min(dark.mean(), bright.mean()) > 0.01:
+            room.extreme_share = max(room.extreme_share, share)
         if extreme.size and share <= 1.0 - 0.5 * (1.0 - room.extreme_share):
             if room.settling_s <= 0:
                 room.extreme_share += min(elapsed / 5.0, 1.0) * (share - room.extreme_share)
@@ -234,7 +209,7 @@ class PresenceModel:
             if bent is not None:
                 explained, stepped = bent, True
         elif known and stepped:
-            _doubt(room, usable, np.abs(room.shift - before))
+            doubt(room, usable, np.abs(room.shift - before))
         room.explained_share += min(elapsed / USUAL_S, 1.0) * (explained - room.explained_share)
         room.explained = explained >= room.explained_share - LOSS
         return stepped
@@ -278,46 +253,15 @@ class PresenceModel:
             return None
         for bound in (room.low, room.high, room.recent_low, room.recent_high):
             bound += bend
-        _doubt(room, usable, np.abs(bend))
+        doubt(room, usable, np.abs(bend))
         return share
 
-    @staticmethod
-    def _see_motion(
-        room: Room, low: Array, high: Array, elapsed: float, stepped: bool, steady: bool, body: Mask
-    ) -> bool:
-        """Compare with the last seconds, and let these follow. Updates calm_s and moved."""
-        likely = plausibility(low, high, room.recent_low, room.recent_high)
-        room.calm_s += np.float32(elapsed)
-        if steady:
-            # The light is as it was, so even a neighbouring code is news, unless the cell lies at a threshold; whether
-            # it does shows after a few measurements, and single cells do not count anyway.
-            news = np.clip(1.0 - likely.min(axis=2) / UNLIKELY, 0.0, 1.0)
-        else:
-            news = (likely < SURPRISE).all(axis=2) & (not stepped)
-        room.motion *= np.float32(np.exp(-elapsed / MOTION_S))
-        room.motion += news
-        changed = np.zeros(low.shape[:2], dtype=bool)
-        # At first every cell near a threshold is news once.
-        density = MOTION_DENSITY * np.float32(1.0 + 1.5 * np.exp(-room.age_s / FIRST_S))
-        moving = smoothed(np.minimum(room.motion, 1.5)) - density
-        for region in connected(moving, 0.0, MOTION_SCORE, MOTION_CELLS):
-            changed |= region.mask
-        if changed.any():
-            changed = dilated(changed, 1)
-            room.calm_s[changed] = 0.0
-            room.moved |= changed
-            room.exited = bool((changed & outer_cells(room.lit)).any())
-        room.calm_s[body] = 0.0
-        fits = likely > 0
-        leak = np.float32(RECENT_LEAK_NATS_PER_S * elapsed)
-        low, high = low - SHIFT_UNCERTAINTY, high + SHIFT_UNCERTAINTY
-        room.recent_low = np.where(fits, np.maximum(room.recent_low - leak, low), low)
-        room.recent_high = np.where(fits, np.minimum(room.recent_high + leak, high), high)
-        return bool((room.calm_s < 1.0).any())
-
     def _evidence(self, likely: Array, codes: Codes) -> Array:
-        """Log of (probability under an unknown object / under the room), mean over channels: float32 (rows,
-        columns)."""
+        """Log of (probability under an unknown object / under the room): float32 (rows, columns).
+
+        The mean over channels: these are not independent, most things differ in brightness and so in all channels, while
+        the colour of the light and small errors of the shift show in one.
+        """
         nats = self._log_prior[codes]
         nats -= np.log(SURPRISE + (1 - SURPRISE) * likely)
         return np.asarray(np.clip(nats.mean(axis=2), -1.0, 2.0))
@@ -350,10 +294,10 @@ class PresenceModel:
             if room.settling_s == 0.0:
                 for region in regions:
                     if not any(region is other for other in counted):
-                        _absorb(room, region.mask)
+                        absorb(room, region.mask)
                 regions, settling = counted, False
         if not room.present:
-            counted = [region for region in counted if not _is_patch(room, region.mask)]
+            counted = [region for region in counted if not is_patch(room, region.mask)]
         strongest = max((region.score for region in counted), default=0.0)
         present = strongest >= (config.absent_score if room.present else config.present_score)
         room.present = present or (room.present and settling and not room.explained)
@@ -361,59 +305,7 @@ class PresenceModel:
             room.occupied = np.zeros_like(room.occupied)
             for region in counted:
                 room.occupied |= region.mask
-        return counted
-
-    def _learn(self, room: Room, low: Array, high: Array, regions: list[Region], body: Mask, elapsed: float) -> None:
-        """Narrow and follow the belief where nothing is; absorb ghosts and what has been calm for long."""
-        config = self._config
-        if room.settling_s > 0 or elapsed <= 0:
-            return
-        for mask in grouped([region.mask for region in regions], GROUP_CELLS):
-            calm = float(room.calm_s[mask].min())
-            fresh = mask & ~room.learned
-            if fresh.any() and float(room.evidence[mask & room.learned].sum()) < config.absent_score:
-                # Only motion has made this region.
-                if calm >= (config.exit_s if room.exited else config.relearn_s):
-                    room.learned |= fresh & ~body
-                    _absorb(room, fresh & ~body)
-            elif (
-                calm >= config.absorb_s
-                or (calm >= config.ghost_s and _is_ghost(room, mask))
-                or (calm >= PATCH_CALM_S and _is_patch(room, mask))
-            ):
-                _absorb(room, mask & ~body)
-        unknown = ~room.learned
-        if unknown.any():
-            restless = unknown & (room.calm_s <= 0)
-            room.low[restless], room.high[restless] = low[restless], high[restless]
-            alone = ~dilated(room.occupied, GUARD_CELLS)
-            wait = np.where(room.moved & ~alone, config.relearn_s, config.learn_s)
-            room.learned |= unknown & ~body & (room.calm_s >= wait)
-        free = ~dilated(room.occupied, GUARD_CELLS) & (room.calm_s > 0)
-        _follow(room, low, high, free, unknown, elapsed)
-
-
-def _is_ghost(room: Room, mask: Mask) -> bool:
-    """Whether the region's outline is in the belief and no longer in the picture (which has to be bright enough)."""
-    bounded = room.recent_high - room.recent_low < UNBOUNDED / 2
-    if bounded[mask].mean() < GHOST_SEEN * (room.high - room.low < UNBOUNDED / 2)[mask].mean():
-        return False
-    now = outline_contrast(middle(room.recent_low, room.recent_high), mask, room.lit)
-    then = outline_contrast(middle(room.low, room.high), mask, room.lit)
-    return then >= GHOST_LEAST_NATS and now <= GHOST_CONTRAST * then
-
-
-def _is_patch(room: Room, mask: Mask) -> bool:
-    """Whether the region looks like a lamp or a soft shadow that came at once and has not moved."""
-    first, last = np.quantile(room.changed_s[mask], (0.9, 0.1))
-    if first - last > PATCH_ONSET_S or first > PATCH_LATEST_S:
-        return False
-    change = middle(room.recent_low, room.recent_high) - middle(room.low, room.high)
-    np.clip(change, -OUTLINE_LIMIT_NATS, OUTLINE_LIMIT_NATS, out=change)
-    inside = change[mask].mean(axis=1)
-    one_way = max(float((inside > 0).mean()), float((inside < 0).mean()))
-    size = float(np.abs(change[mask]).mean())
-    return one_way >= PATCH_ONE_WAY and outline_contrast(change, mask, room.lit) < PATCH_SHARPNESS * size
+        return regions
 
 
 def _explained(low: Array, high: Array, believed_low: Array, believed_high: Array) -> float:
@@ -423,46 +315,3 @@ def _explained(low: Array, high: Array, believed_low: Array, believed_high: Arra
         return 1.0
     likely = plausibility(low, high, believed_low, believed_high)
     return float(np.minimum(2 * likely, 1.0).mean())
-
-
-def _doubt(room: Room, usable: Mask, change: Array) -> None:
-    """Where somebody stood while the light changed, nobody could see how it changed: the belief there becomes wider."""
-    hidden = ~usable
-    margin = np.broadcast_to(DOUBT * change, room.low.shape)[hidden]
-    room.low[hidden] -= margin
-    room.high[hidden] += margin
-
-
-def _absorb(room: Room, mask: Mask) -> None:
-    """The room now looks there as it did over the last seconds."""
-    if not mask.any():
-        return
-    mask = dilated(mask, 1)
-    room.low[mask], room.high[mask] = room.recent_low[mask], room.recent_high[mask]
-    room.evidence[mask] = -1.0
-    room.occupied &= ~mask
-
-
-def _follow(room: Room, low: Array, high: Array, free: Mask, unknown: Mask, elapsed: float) -> None:
-    """Beliefs of free cells narrow to what fits, and move slowly towards what does not; unknown cells do both at
-    once."""
-    low = low - SHIFT_UNCERTAINTY
-    high = high + SHIFT_UNCERTAINTY
-    narrow = np.where(unknown, np.float32(1.0), np.float32(1.0 - np.exp(-elapsed / NARROWING_S)))[..., None]
-    follow = np.where(unknown, np.float32(UNBOUNDED), np.float32(FOLLOW_NATS_PER_S * elapsed))[..., None]
-    narrow = narrow * free[..., None]
-    follow = follow * free[..., None]
-    above, below = low > room.high, high < room.low
-    raised = room.high + np.minimum(low - room.high, follow)
-    lowered = room.low - np.minimum(room.low - high, follow)
-    fits = ~(above | below)
-    new_low = np.where(fits, room.low + narrow * np.maximum(low - room.low, 0), np.where(below, lowered, room.low))
-    new_high = np.where(fits, room.high - narrow * np.maximum(room.high - high, 0), np.where(above, raised, room.high))
-    # The shift of the light is only defined relative to the beliefs: if those of the free cells drift together, the
-    # others have to drift along, or whoever stands there for long slowly changes.
-    steady = free & ~unknown
-    if steady.any() and not steady.all():
-        drift = 0.5 * ((new_low - room.low)[steady].mean(axis=0) + (new_high - room.high)[steady].mean(axis=0))
-        new_low[~free] += drift
-        new_high[~free] += drift
-    room.low, room.high = new_low.astype(np.float32), new_high.astype(np.float32)

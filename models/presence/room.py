@@ -7,6 +7,9 @@ import numpy as np
 from models.presence.radiance import Array, SensorNoise
 from models.presence.regions import Mask
 
+# How far around a region nothing is learned, cells.
+GUARD_CELLS = 2
+
 
 @dataclass(frozen=True)
 class PresenceConfig:
@@ -82,6 +85,7 @@ class Room:
     occupied: Mask
     motion: Array
     shift: Array
+    level: Array
     present: bool = False
     extreme_share: float = 0.0
     explained_share: float = 0.9
@@ -90,8 +94,7 @@ class Room:
     uninformed_s: float = 0.0
     step_rate: float = 0.0
     age_s: float = 0.0
-    level: float = 0.0
-    level_before: float = 0.0
+    level_change: float = 0.0
     exited: bool = False
 
 
@@ -112,4 +115,5 @@ def empty_room(low: Array, high: Array) -> Room:
         occupied=np.zeros(shape, dtype=bool),
         motion=np.zeros(shape, dtype=np.float32),
         shift=np.zeros(low.shape[2], dtype=np.float32),
+        level=np.zeros(low.shape[2] + 1, dtype=np.float32),
     )

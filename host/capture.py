@@ -10,7 +10,7 @@ from host.board.assembly import BoardMeasurement
 from host.board.client import BoardClient
 from host.board.deadline import Deadline
 from host.board.errors import BoardError, BoardIdentityMismatch, SchemaMismatch, ThresholdMismatch
-from host.board.protocol import State
+from host.board.protocol import Hardware, State
 from host.board.reports import SelfTest
 from host.board.stream import latched_fault
 from host.board.thresholds import thresholds_digest, thresholds_to_dac_codes
@@ -18,8 +18,6 @@ from host.measurement import CapturePath
 from optics.bundle import Bundle
 
 CONNECT_S, PROVISION_S = 5.0, 5.0
-# A board that says this of itself is a program: what it measures must never be presented as optical.
-SIMULATED_SERIAL = "TWIN"
 
 
 class SelfTestFailed(BoardError):  # noqa: N818 - reads as what happened, like the other board errors
@@ -105,7 +103,8 @@ class Capture:
             raise ThresholdMismatch(f"the board reads back digest {digest}")
         client.set_exposure(exposure_us, gain)
         client.arm(*self.shape)
-        path: CapturePath = "twin" if hello.board_serial.startswith(SIMULATED_SERIAL) else "board"
+        # What does not say that it is analog hardware must never be presented as optical.
+        path: CapturePath = "board" if hello.hardware == Hardware.ANALOG else "twin"
         return Identity(hello.board_serial, client.firmware, hello.boot_id, digest, path)
 
     def read(self, timeout_s: float) -> BoardMeasurement | None:

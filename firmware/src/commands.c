@@ -48,6 +48,7 @@ static void hello(struct core *core, const uint8_t *request, struct answer *answ
         .measurement_slots = CANOPIC_SLOTS,
         .state = (uint8_t)core->state,
         .fault = (uint8_t)core->fault,
+        .hardware = (uint8_t)core->identity.hardware,
     };
     memcpy(reply.board_serial, core->identity.serial, sizeof reply.board_serial);
     msg_hello_reply_pack(&reply, answer->payload);

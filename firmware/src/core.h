@@ -17,6 +17,7 @@
 struct board_identity {
     char serial[16]; // ASCII, padded with zeros
     uint32_t boot_id;
+    enum hardware hardware; // what it runs on: a simulation must never pass for a board
 };
 
 // What the host was last told, in case it asks again.

@@ -27,6 +27,7 @@ void msg_hello_reply_pack(const struct msg_hello_reply *message, uint8_t *out) {
     out[43] = message->measurement_slots;
     out[44] = message->state;
     out[45] = message->fault;
+    out[46] = message->hardware;
 }
 
 void msg_hello_reply_unpack(struct msg_hello_reply *message, const uint8_t *in) {
@@ -42,6 +43,7 @@ void msg_hello_reply_unpack(struct msg_hello_reply *message, const uint8_t *in) 
     message->measurement_slots = in[43];
     message->state = in[44];
     message->fault = in[45];
+    message->hardware = in[46];
 }
 
 void msg_status_reply_pack(const struct msg_status_reply *message, uint8_t *out) {

@@ -47,7 +47,7 @@
 #define PROTOCOL_NO_CHANNEL 255u
 #define PROTOCOL_VERSION 1u
 // First 8 bytes of the SHA-256 of the definition.
-#define PROTOCOL_SCHEMA_DIGEST {0xA0, 0xAC, 0xA8, 0xFA, 0xCC, 0xBC, 0xF6, 0xA9}
+#define PROTOCOL_SCHEMA_DIGEST {0xD4, 0xF9, 0xA8, 0x44, 0x6A, 0x7D, 0xB7, 0xF3}
 
 // What the board is doing; exactly one at a time.
 enum state {
@@ -66,6 +66,12 @@ enum fault {
     FAULT_COMPARATOR_STUCK = 3, // A comparator does not follow its input, or contradicts the others; fault_channel says which.
     FAULT_BROWN_OUT = 4, // The supply fell below SUPPLY_MINIMUM_MILLIVOLTS.
     FAULT_DAC_WRITE_FAILED = 5, // The DAC did not take a write or did not answer a readback; fault_channel says which channel.
+};
+
+// What the firmware runs on: what may be claimed of a measurement depends on it.
+enum hardware {
+    HARDWARE_SIMULATED = 0, // A program or an emulator: comparators and light are simulated.
+    HARDWARE_ANALOG = 1, // A board with real peak detectors, DAC and comparators.
 };
 
 // Why a command was refused.
@@ -115,7 +121,7 @@ struct msg_hello {
 void msg_hello_pack(const struct msg_hello *message, uint8_t *out);
 void msg_hello_unpack(struct msg_hello *message, const uint8_t *in);
 
-#define MSG_HELLO_REPLY_SIZE 46u
+#define MSG_HELLO_REPLY_SIZE 47u
 struct msg_hello_reply {
     uint8_t schema_digest[8]; // The board's.
     uint16_t protocol_version; // `version` of the board's protocol definition.
@@ -129,6 +135,7 @@ struct msg_hello_reply {
     uint8_t measurement_slots; // Measurements that the board keeps until acknowledged.
     uint8_t state;
     uint8_t fault;
+    uint8_t hardware;
 };
 void msg_hello_reply_pack(const struct msg_hello_reply *message, uint8_t *out);
 void msg_hello_reply_unpack(struct msg_hello_reply *message, const uint8_t *in);

@@ -141,7 +141,8 @@ static void reboot(void *context) {
 }
 
 int fake_setup(void **state) {
-    static const struct board_identity IDENTITY = {.serial = "FAKE-1", .boot_id = 0xB0070001u};
+    static const struct board_identity IDENTITY = {
+        .serial = "FAKE-1", .boot_id = 0xB0070001u, .hardware = HARDWARE_ANALOG};
     (void)state;
     memset(&fake, 0, sizeof fake);
     fake.hal = (struct hal){

@@ -36,6 +36,7 @@ static inline int protocol_text(const char *name, const uint8_t *in, size_t size
         text_number(&text, "measurement_slots", message.measurement_slots);
         text_number(&text, "state", message.state);
         text_number(&text, "fault", message.fault);
+        text_number(&text, "hardware", message.hardware);
         msg_hello_reply_pack(&message, repacked);
         *out = text;
         return (int)MSG_HELLO_REPLY_SIZE;

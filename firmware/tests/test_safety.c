@@ -79,7 +79,7 @@ static void the_board_starts_blind(void **state) {
 
 static void a_dac_that_fails_at_the_start_is_latched(void **state) {
     (void)state;
-    const struct board_identity identity = {.serial = "X", .boot_id = 1};
+    const struct board_identity identity = {.serial = "X", .boot_id = 1, .hardware = HARDWARE_ANALOG};
     fake.dac_write_fails = 1u << 4;
     core_init(&fake.core, &fake.hal, &identity);
     assert_int_equal(fake.core.fault, FAULT_DAC_WRITE_FAILED);

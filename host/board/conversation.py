@@ -168,7 +168,7 @@ def _foreign_hello(payload: bytes) -> protocol.HelloReply | None:
     if len(payload) < 13:
         return None
     version = int.from_bytes(payload[8:10], "little")
-    return protocol.HelloReply(payload[:8], version, payload[10:13], "", 0, 0, 0, 0, 0, 0, 0, 0)
+    return protocol.HelloReply(payload[:8], version, payload[10:13], "", 0, 0, 0, 0, 0, 0, 0, 0, 0)
 
 
 def _type_of(message: Message) -> int:

@@ -112,7 +112,7 @@ SUPPLY_RECOVERED_MILLIVOLTS = 3100
 NO_CHANNEL = 255
 # `version` of the definition, and first 8 bytes of the SHA-256 of its content.
 PROTOCOL_VERSION = 1
-SCHEMA_DIGEST = bytes.fromhex("a0aca8faccbcf6a9")
+SCHEMA_DIGEST = bytes.fromhex("d4f9a8446a7db7f3")
 
 
 class State(IntEnum):
@@ -145,6 +145,15 @@ class Fault(IntEnum):
     BROWN_OUT = 4
     # The DAC did not take a write or did not answer a readback; fault_channel says which channel.
     DAC_WRITE_FAILED = 5
+
+
+class Hardware(IntEnum):
+    """What the firmware runs on: what may be claimed of a measurement depends on it."""
+
+    # A program or an emulator: comparators and light are simulated.
+    SIMULATED = 0
+    # A board with real peak detectors, DAC and comparators.
+    ANALOG = 1
 
 
 class ErrorCode(IntEnum):
@@ -208,8 +217,8 @@ class HelloReply(Message):
     """Reply to Hello."""
 
     TYPE: ClassVar[int | None] = 0x81
-    SIZE: ClassVar[int] = 46
-    _VALUES: ClassVar[struct.Struct] = struct.Struct("<8sH3s16sIBBIIBBB")
+    SIZE: ClassVar[int] = 47
+    _VALUES: ClassVar[struct.Struct] = struct.Struct("<8sH3s16sIBBIIBBBB")
 
     schema_digest: bytes  # The board's.
     protocol_version: int  # `version` of the board's protocol definition.
@@ -223,6 +232,7 @@ class HelloReply(Message):
     measurement_slots: int  # Measurements that the board keeps until acknowledged.
     state: int  # One of State.
     fault: int  # One of Fault.
+    hardware: int  # One of Hardware.
 
     def pack(self) -> bytes:
         """The payload. Raises ProtocolError."""
@@ -241,6 +251,7 @@ class HelloReply(Message):
             self.measurement_slots,
             self.state,
             self.fault,
+            self.hardware,
         )
 
     @classmethod
@@ -260,6 +271,7 @@ class HelloReply(Message):
             int(values[9]),
             int(values[10]),
             int(values[11]),
+            int(values[12]),
         )
 
 

@@ -110,7 +110,7 @@ def test_payloads_of_the_wrong_size_are_refused() -> None:
 
 def test_text_is_ascii_of_limited_length() -> None:
     def reply(serial: str) -> protocol.HelloReply:
-        return protocol.HelloReply(bytes(8), 1, bytes(3), serial, 1, 15, 16, 2500000, 1, 1, 0, 0)
+        return protocol.HelloReply(bytes(8), 1, bytes(3), serial, 1, 15, 16, 2500000, 1, 1, 0, 0, 0)
 
     assert protocol.HelloReply.unpack(reply("CANOPIC-1").pack()) == reply("CANOPIC-1")
     for serial in ("x" * 17, "CANOPIÇ"):

@@ -187,7 +187,7 @@ static const char *parse(int argc, char **argv, struct options *options) {
 
 // Powers the board up, with a boot id that no start had before.
 static void boot(struct host_board *board, const char *serial) {
-    struct board_identity identity = {.boot_id = 0};
+    struct board_identity identity = {.boot_id = 0, .hardware = HARDWARE_SIMULATED};
     memcpy(identity.serial, serial, strlen(serial));
     if (getrandom(&identity.boot_id, sizeof identity.boot_id, 0) != (ssize_t)sizeof identity.boot_id) {
         identity.boot_id = (uint32_t)time(NULL) ^ hal_millis(board);

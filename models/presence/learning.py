@@ -19,7 +19,7 @@ PATCH_ONE_WAY = 0.95
 PATCH_ONSET_S = 0.6
 PATCH_CALM_S, PATCH_LATEST_S = 1.0, 3.0
 # A change of light by so many nats is uncertain by this share of it where it could not be seen.
-DOUBT = np.float32(0.15)
+DOUBT, MOST_DOUBT = np.float32(0.15), np.float32(0.3)
 # Regions closer than twice this are judged as one: head, coat and legs of one person.
 GROUP_CELLS = 4
 
@@ -79,11 +79,16 @@ def is_patch(room: Room, mask: Mask) -> bool:
 
 
 def doubt(room: Room, usable: Mask, change: Array) -> None:
-    """Where somebody stood while the light changed, nobody could see how it changed: the belief there becomes wider."""
-    hidden = ~usable
-    margin = np.broadcast_to(DOUBT * change, room.low.shape)[hidden]
-    room.low[hidden] -= margin
-    room.high[hidden] += margin
+    """Where somebody stood while the light changed, nobody could see how it changed: the belief there becomes wider.
+
+    usable: cells where nobody stands. change: nats, (channels,) or like the beliefs. However often the light changes,
+    the belief of a cell grows by MOST_DOUBT at most until the cell is seen again.
+    """
+    margin = np.broadcast_to(DOUBT * change, room.low.shape)
+    margin = np.minimum(margin, np.maximum(MOST_DOUBT - room.doubted, 0.0)) * ~usable[..., None]
+    room.doubted = np.where(usable[..., None], np.float32(0.0), room.doubted + margin)
+    room.low -= margin
+    room.high += margin
 
 
 def absorb(room: Room, mask: Mask) -> None:
@@ -113,9 +118,13 @@ def _follow(room: Room, low: Array, high: Array, free: Mask, unknown: Mask, elap
     new_high = np.where(fits, room.high - narrow * np.maximum(room.high - high, 0), np.where(above, raised, room.high))
     # The shift of the light is only defined relative to the beliefs: if those of the free cells drift together, the
     # others have to drift along, or whoever stands there for long slowly changes.
-    steady = free & ~unknown
-    if steady.any() and not steady.all():
-        drift = 0.5 * ((new_low - room.low)[steady].mean(axis=0) + (new_high - room.high)[steady].mean(axis=0))
+    steady = (
+        (free & ~unknown)[..., None] & (room.high - room.low < UNBOUNDED / 2) & (new_high - new_low < UNBOUNDED / 2)
+    )
+    number = steady.sum(axis=(0, 1))
+    if number.all() and not free.all():
+        change = np.where(steady, middle(new_low, new_high) - middle(room.low, room.high), np.float32(0.0))
+        drift = change.sum(axis=(0, 1)) / number
         new_low[~free] += drift
         new_high[~free] += drift
     room.low, room.high = new_low.astype(np.float32), new_high.astype(np.float32)

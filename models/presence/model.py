@@ -208,7 +208,7 @@ class PresenceModel:
             bent = self._bend(room, low, high, usable, explained)
             if bent is not None:
                 explained, stepped = bent, True
-        elif known and stepped:
+        elif known and stepped and room.step_rate < FLICKER_RATE:
             doubt(room, usable, np.abs(room.shift - before))
         room.explained_share += min(elapsed / USUAL_S, 1.0) * (explained - room.explained_share)
         room.explained = explained >= room.explained_share - LOSS
@@ -259,8 +259,8 @@ class PresenceModel:
     def _evidence(self, likely: Array, codes: Codes) -> Array:
         """Log of (probability under an unknown object / under the room): float32 (rows, columns).
 
-        The mean over channels: these are not independent, most things differ in brightness and so in all channels, while
-        the colour of the light and small errors of the shift show in one.
+        The mean over channels: these are not independent, most things differ in brightness and so in all channels,
+        while the colour of the light and small errors of the shift show in one.
         """
         nats = self._log_prior[codes]
         nats -= np.log(SURPRISE + (1 - SURPRISE) * likely)

@@ -68,8 +68,9 @@ class Room:
 
     recent_low, recent_high: the same over the last seconds, against which motion is seen. learned: cells that belong to
     the empty room; moved: cells where something moved since the start. calm_s: seconds since motion, per cell;
-    changed_s: since evidence began. lit: cells that have ever been above code 0 (the black bars of a letterboxed
-    scene never are). shift: light now, per channel.
+    changed_s: since evidence began. lit: cells that have ever been above code 0 (the black bars of a letterboxed scene
+    never are). motion: news of the last half second; doubted: by how much the bounds were moved apart since the cell
+    was last seen. shift: light now, per channel; level: shift and log exposure of the last measurement.
     """
 
     low: Array
@@ -84,6 +85,7 @@ class Room:
     evidence: Array
     occupied: Mask
     motion: Array
+    doubted: Array
     shift: Array
     level: Array
     present: bool = False
@@ -114,6 +116,7 @@ def empty_room(low: Array, high: Array) -> Room:
         evidence=np.full(shape, -1.0, dtype=np.float32),
         occupied=np.zeros(shape, dtype=bool),
         motion=np.zeros(shape, dtype=np.float32),
+        doubted=np.zeros(low.shape, dtype=np.float32),
         shift=np.zeros(low.shape[2], dtype=np.float32),
         level=np.zeros(low.shape[2] + 1, dtype=np.float32),
     )

@@ -5,7 +5,8 @@ What the words mean:
 - **count** of a measurement: max(faces, 1 if present), smoothed: faces are the median over the last `smoothing_s` (at
   most half a second), presence the majority. Someone seen from behind has no face and counts as one; so does a group
   seen from behind. count > 0 if and only if `occupied`.
-- **occupied** of a measurement: most of the measurements of the last `smoothing_s` had somebody; on a tie it stays.
+- **occupied** of a measurement: most of the measurements of the last `smoothing_s` had somebody; on a tie it stays. As
+  long as there are fewer because measuring has only begun, or begun again, what was before has one vote.
 - **arrived** / **left**: `occupied` has been different from the last of these events without interruption for
   `arrived_hold_s` / `left_hold_s`. They alternate, beginning with arrived: before the first measurement the room is
   empty.
@@ -61,12 +62,14 @@ class OccupancyEvent:
 @dataclass(frozen=True)
 class OccupancyState:
     """Everything that the next measurement depends on. recent: (time_s, faces, present) within the smoothing.
+    began_s: first measurement since the start or the last interruption.
 
     occupied, count: smoothed, of the last measurement. announced: what the last event said (count 0: left, or none
     yet). occupied_since_s, count_since_s: when the present deviation from what was announced began, None without one.
     """
 
     recent: tuple[tuple[float, int, bool], ...] = ()
+    began_s: float | None = None
     occupied: bool = False
     count: int = 0
     announced: int = 0
@@ -91,11 +94,12 @@ class OccupancyState:
                 None if values[name] is None else float(values[name]) for name in ("occupied_since_s", "count_since_s")
             ]
             count, announced = int(values["count"]), int(values["announced"])
+            began_s = None if values["began_s"] is None else float(values["began_s"])
         except (TypeError, ValueError) as cause:
             raise ValueError(f"stored occupancy cannot be read ({cause}): delete it to begin anew") from cause
         if min(count, announced) < 0 or bool(values["occupied"]) != (count > 0):
             raise ValueError("stored occupancy contradicts itself: delete it to begin anew")
-        return OccupancyState(recent, count > 0, count, announced, *since)
+        return OccupancyState(recent, began_s, count > 0, count, announced, *since)
 
 
 def observe(
@@ -116,7 +120,11 @@ def observe(
     oldest_s = time_s - config.smoothing_s + 1e-6
     kept = () if interrupted else tuple(entry for entry in state.recent if oldest_s <= entry[0] < time_s)
     recent = (*kept, (time_s, int(faces), bool(present)))
-    occupied = _majority([present or faces > 0 for _, faces, present in recent], state.occupied)
+    began = time_s if interrupted or state.began_s is None else state.began_s
+    votes = [present or faces > 0 for _, faces, present in recent]
+    if began > oldest_s:
+        votes.append(state.occupied)
+    occupied = _majority(votes, state.occupied)
     count = max(_median([faces for _, faces, _ in recent]), 1) if occupied else 0
     occupied_since = _since(occupied != (state.announced > 0), state.occupied_since_s, time_s, interrupted)
     deviates = occupied and state.announced > 0 and count != state.announced
@@ -125,6 +133,7 @@ def observe(
     state = replace(
         state,
         recent=recent,
+        began_s=began,
         occupied=occupied,
         count=count,
         occupied_since_s=occupied_since,

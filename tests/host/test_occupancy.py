@@ -70,8 +70,15 @@ def test_another_count_is_told_after_its_hold() -> None:
 def test_a_pause_interrupts_a_hold() -> None:
     _, events = play([(0.0, 0, True), (3600.0, 0, True), (3600.5, 0, True)])
     assert events == []
-    _, events = play([(0.0, 0, True), (3600.0, 0, True), (3600.5, 0, True), (3601.0, 0, True)])
-    assert [(event.event, event.since_s) for event in events] == [("arrived", 3600.0)]
+    later = [(3600.0 + index / 2, 0, True) for index in range(4)]
+    # The first one after the pause alone does not outvote what was before.
+    assert [(event.event, event.since_s) for event in play([(0.0, 0, True), *later])[1]] == [("arrived", 3600.5)]
+
+
+def test_one_false_face_in_the_first_measurement_is_nobody() -> None:
+    state, _ = play([(0.0, 3, False)])
+    assert not state.occupied
+    assert not play([(0.0, 3, False), (0.1, 0, False)])[0].occupied
 
 
 def test_a_clock_that_steps_back_interrupts_too() -> None:

@@ -1,6 +1,8 @@
 """Fixtures: the real firmware as a process, a client on its port, and frames whose codes are known."""
 
+import contextlib
 import os
+import queue
 import select
 import socket
 import struct
@@ -180,14 +182,14 @@ class Relay:
         tty.setraw(self._slave)
         self.path = directory / "relay"
         self.path.symlink_to(os.ttyname(self._slave))
+        self._injected: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
     def inject(self, data: bytes) -> None:
-        """Make the client read `data`."""
-        for start in range(0, len(data), 1024):
-            os.write(self._master, data[start : start + 1024])
+        """Make the client read `data`, somewhere among what the board sends."""
+        self._injected.put(data)
 
     def close(self) -> None:
         self._stop.set()
@@ -196,10 +198,21 @@ class Relay:
             os.close(descriptor)
 
     def _run(self) -> None:
-        to = {self._board: self._master, self._master: self._board}
+        for descriptor in (self._board, self._master):
+            os.set_blocking(descriptor, False)
+        other = {self._board: self._master, self._master: self._board}
+        waiting = {self._board: b"", self._master: b""}  # to be written to this descriptor
         while not self._stop.is_set():
-            for descriptor in select.select(list(to), [], [], 0.05)[0]:
-                os.write(to[descriptor], os.read(descriptor, 4096))
+            with contextlib.suppress(queue.Empty):
+                waiting[self._master] += self._injected.get_nowait()
+            # Not read while the other side is full: what the client does not take, the board must keep.
+            sources = [descriptor for descriptor in other if len(waiting[other[descriptor]]) < 4096]
+            readable, writable, _ = select.select(sources, [end for end in other if waiting[end]], [], 0.01)
+            with contextlib.suppress(BlockingIOError):
+                for descriptor in readable:
+                    waiting[other[descriptor]] += os.read(descriptor, 4096)
+                for descriptor in writable:
+                    waiting[descriptor] = waiting[descriptor][os.write(descriptor, waiting[descriptor]) :]
 
 
 @pytest.fixture

@@ -58,7 +58,8 @@ def with_person(room: Cells, x: float, y: float = 12, tone: tuple[float, float, 
 
 
 class Camera:
-    """Codes of scenes given as radiance of cells: sensor noise, thresholds, and exposure that lands three frames late."""
+    """Codes of scenes given as radiance of cells: sensor noise, thresholds, and exposure that lands three frames
+    late."""
 
     def __init__(self, thresholds: Cells, seed: int = 0, noise: float = 1.0, automatic: bool = True) -> None:
         self.thresholds, self.noise, self.automatic = thresholds, noise, automatic
@@ -286,7 +287,7 @@ def test_wrong_input_is_refused() -> None:
     with pytest.raises(ValueError, match="15"):
         PresenceModel(EIGHT[:4])
     model = PresenceModel(EIGHT)
-    with pytest.raises(ValueError, match="0..15"):
+    with pytest.raises(ValueError, match=r"0\.\.15"):
         model.update(np.full((6, 8, 3), 16, dtype=np.uint8), 1.0)
     with pytest.raises(ValueError, match="uint8"):
         model.update(np.zeros((6, 8), dtype=np.uint8), 1.0)
@@ -410,7 +411,7 @@ def occupancy_room() -> tuple[list[Cells], NDArray[np.bool_], NDArray[np.bool_]]
 
 
 RECORDED_LIGHTS: dict[str, Callable[[float], Cells | float]] = {
-    "as recorded": lambda s: 1.0,
+    "as recorded": lambda _: 1.0,
     "steps to 30 % and 3 times": lambda s: (1.0, 0.3, 1.0, 3.0)[int(s / 17) % 4],
     "30 % within 20 s, and back": lambda s: float(np.interp(s % 60, [10, 30, 40, 60], [1, 0.3, 0.3, 1])),
     "a lamp on one side": lambda s: (

@@ -47,8 +47,17 @@ def export_float(network: FaceNetwork, shape: tuple[int, int, int], full_scale: 
     if program is None:
         raise RuntimeError("torch.onnx.export returned no program")
     file = io.BytesIO()
-    onnx.save(program.model_proto, file)
+    onnx.save(without_traces(program.model_proto), file)
     return file.getvalue()
+
+
+def without_traces(model: onnx.ModelProto) -> onnx.ModelProto:
+    """`model` without the exporter's notes: stack traces that name files of the machine it was trained on."""
+    graph = model.graph
+    for part in (model, graph, *graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer):
+        part.ClearField("doc_string")
+        part.ClearField("metadata_props")
+    return model
 
 
 class _Calibration(CalibrationDataReader):  # type: ignore[misc]

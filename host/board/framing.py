@@ -14,7 +14,7 @@ _LONGEST_BLOCK = 254  # a COBS block holds at most 254 bytes that are not zero; 
 _ZEROS = b"\x01" * 8
 FRAME_OVERHEAD = _HEAD.size + _CRC.size
 
-Frame = tuple[int, int, bytes]
+WireFrame = tuple[int, int, bytes]
 """(type, sequence, payload)."""
 
 
@@ -79,7 +79,7 @@ def encode_frame(kind: int, sequence: int, payload: bytes = b"") -> bytes:
     return cobs_encode(body + _CRC.pack(crc16(body))) + b"\x00"
 
 
-def decode_body(body: bytes) -> Frame | None:
+def decode_body(body: bytes) -> WireFrame | None:
     """(type, sequence, payload) of a COBS-decoded frame, or None where it is too short or its CRC is wrong."""
     if len(body) < FRAME_OVERHEAD:
         return None

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from host.board.deadline import Deadline
-from host.board.framing import Frame, cobs_decode, decode_body, encode_frame, longest_encoded_frame
+from host.board.framing import WireFrame, cobs_decode, decode_body, encode_frame, longest_encoded_frame
 from host.board.transport import DEFAULT_BAUD, SerialTransport, open_when_there
 
 _DRAIN_QUIET_S = 0.01
@@ -74,7 +74,7 @@ class BoardLink:
         """Send one frame. Raises DeadlineExceeded or BoardLost."""
         self.transport.write(encode_frame(kind, sequence, payload), deadline)
 
-    def receive(self, timeout_s: float) -> list[Frame]:
+    def receive(self, timeout_s: float) -> list[WireFrame]:
         """The whole frames that have arrived, in order; waits up to `timeout_s` seconds for the first byte.
 
         May be empty although bytes came (part of a frame, or damaged ones). Raises BoardLost where the port is gone.

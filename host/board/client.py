@@ -3,7 +3,7 @@
 import contextlib
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -28,6 +28,7 @@ from host.board.errors import (
 )
 from host.board.identity import check_schema, firmware_text
 from host.board.link import BoardLink, LinkCounters
+from host.board.plan import Plan
 from host.board.protocol import ErrorCode, HelloReply, Message, State, StatusReply
 from host.board.reports import BoardEvent, SelfTest
 from host.board.stream import StreamReader, latched_fault
@@ -40,17 +41,6 @@ _CLOSE_S = 0.5
 _FAULT_AGAIN_S = 0.1
 _REOPEN_S = 0.05
 _Reply = TypeVar("_Reply", bound=Message)
-
-
-@dataclass(frozen=True, slots=True)
-class _Plan:
-    """What the board was told to be: what `resume` makes of it again."""
-
-    encoding_id: str
-    dac_codes: tuple[int, ...]
-    geometry: Geometry | None = None
-    chunk_bytes: int = protocol.CHUNK_BYTES_MAX
-    exposure: tuple[float, float] | None = None
 
 
 class BoardClient:
@@ -71,7 +61,7 @@ class BoardClient:
         self._baud = baud
         self._conversation: Conversation | None = None
         self._hello: HelloReply | None = None
-        self._plan: _Plan | None = None
+        self._plan: Plan | None = None
         self._committed = False
         self._stream: StreamReader | None = None
         self._leftover: list[BoardMeasurement] = []
@@ -126,7 +116,7 @@ class BoardClient:
         """
         deadline = deadline or Deadline(OPERATION_S, "provisioning thresholds")
         wanted = tuple(memoryview(dac_codes_to_bytes(dac_codes)).cast("H"))
-        plan = _Plan(encoding_id, wanted, exposure=self._plan.exposure if self._plan else None)
+        plan = Plan(encoding_id, wanted, exposure=self._plan.exposure if self._plan else None)
         self._provision(plan, deadline)
         self._plan = plan
         digest = thresholds_digest(dac_codes)
@@ -154,8 +144,9 @@ class BoardClient:
         """
         if self._plan is None or not self._committed:
             raise NotConnected("the board holds no verified thresholds: call provision first")
-        plan = replace(self._plan, geometry=Geometry(rows, columns, channels), chunk_bytes=chunk_bytes)
-        self._arm(plan, deadline or Deadline(OPERATION_S, "arming the board"))
+        geometry = Geometry(rows, columns, channels)
+        plan = replace(self._plan, geometry=geometry, chunk_bytes=chunk_bytes)
+        self._arm(plan, geometry, deadline or Deadline(OPERATION_S, "arming the board"))
         self._plan = plan
         self._tell("armed", f"measuring {rows} x {columns} x {channels} cells")
 
@@ -262,7 +253,7 @@ class BoardClient:
         self._tell("resumed", f"board {hello.board_serial} provisioned and armed again {how}, in {took_s:.2f} s")
         return hello
 
-    def _resume_once(self, before: HelloReply, plan: _Plan, deadline: Deadline) -> HelloReply:
+    def _resume_once(self, before: HelloReply, plan: Plan, deadline: Deadline) -> HelloReply:
         self._stop_stream()
         self._drop()
         hello = self._open(deadline, patient=True, expected_serial=before.board_serial)
@@ -270,7 +261,7 @@ class BoardClient:
         if plan.exposure is not None:
             self.set_exposure(*plan.exposure, deadline)
         if plan.geometry is not None:
-            self._arm(plan, deadline)
+            self._arm(plan, plan.geometry, deadline)
         return hello
 
     def _open(self, deadline: Deadline, *, patient: bool, expected_serial: str | None = None) -> HelloReply:
@@ -289,7 +280,7 @@ class BoardClient:
         self._hello = hello
         return hello
 
-    def _provision(self, plan: _Plan, deadline: Deadline) -> None:
+    def _provision(self, plan: Plan, deadline: Deadline) -> None:
         encoding_id = wire_id(plan.encoding_id)
         crc32 = thresholds_crc32(plan.dac_codes)
         self._settle(deadline)
@@ -327,32 +318,14 @@ class BoardClient:
         if status.state == State.ARMED:
             self._command(protocol.Disarm(), protocol.DisarmReply, deadline)
 
-    def _arm(self, plan: _Plan, deadline: Deadline) -> None:
-        geometry = plan.geometry
-        if geometry is None:
-            raise NotConnected("no geometry to arm with: call arm first")
-        chunk_bytes = max(plan.chunk_bytes, geometry.smallest_chunk_bytes())
-        if not 0 < geometry.cells <= self.identity.max_cells or chunk_bytes > protocol.CHUNK_BYTES_MAX:
-            raise ValueError(
-                f"the board measures 1 to {self.identity.max_cells} cells in chunks of up to {protocol.CHUNK_BYTES_MAX}"
-                f" bytes, not {geometry} in chunks of {chunk_bytes}: use fewer cells (pool more) or smaller chunks"
-            )
-        crc32 = thresholds_crc32(plan.dac_codes)
+    def _arm(self, plan: Plan, geometry: Geometry, deadline: Deadline) -> None:
+        command = plan.arm_command(geometry, self.identity.max_cells)
         self._stop_stream()
-        command = protocol.Arm(
-            encoding_id=wire_id(plan.encoding_id),
-            thresholds_crc=crc32,
-            rows=geometry.rows,
-            columns=geometry.columns,
-            channels=geometry.channels,
-            chunk_bytes=chunk_bytes,
-        )
-        try:
-            self._command(command, protocol.ArmReply, deadline)
-        except protocol.ProtocolError as error:
-            raise ValueError(f"{geometry} with chunks of {chunk_bytes} bytes cannot be armed: {error}") from error
+        self._command(command, protocol.ArmReply, deadline)
         slots = max(1, self.identity.measurement_slots)
-        self._stream = StreamReader(self._talk(), geometry, crc32, slots, chunk_bytes, self._tell)
+        self._stream = StreamReader(
+            self._talk(), geometry, command.thresholds_crc, slots, command.chunk_bytes, self._tell
+        )
         self._stream.prepend(self._leftover)
         self._leftover = []
 

@@ -1,12 +1,8 @@
 """Renders the C side of the protocol: structures, codec, allow-list and a text form for the golden-vector test."""
 
-from __future__ import annotations
-
 import re
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from generate_protocol import Field, Specification, Structure
+from protocol_definition import Field, Specification, Structure
 
 BANNER = "Generated from protocol.yaml by generate_protocol.py: do not edit."
 C_TYPES = {"u8": "uint8_t", "u16": "uint16_t", "u32": "uint32_t", "u64": "uint64_t", "char": "char"}

@@ -1,11 +1,6 @@
 """Renders the tables of docs/protocol.md between their markers; the text around them is written by hand."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from generate_protocol import Specification, Structure
+from protocol_definition import Specification, Structure
 
 
 def cell(text: object) -> str:

@@ -1,11 +1,6 @@
 """Renders the Python side of the protocol: one frozen dataclass for each message, with pack and unpack."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from generate_protocol import Field, Specification, Structure
+from protocol_definition import Field, Specification, Structure
 
 STRUCT_CODES = {"u8": "B", "u16": "H", "u32": "I", "u64": "Q"}
 

@@ -44,25 +44,20 @@ def material(photographs: list[Photograph], faces: Crops, non_faces: Crops) -> M
 def random_scene(source: Material, rng: np.random.Generator) -> Scene:
     """One training scene, linear float32 (480, 640, 3) with its boxes.
 
-    Six in ten are one photograph (fitted as the twin fits it, or zoomed so that a random face spans 16 to 140 px), one
-    in ten two photographs side by side, one in ten crops on a smooth background, two in ten a plane full of crops, most
-    of them without a face: rooms are cluttered. Crops are also pasted into half of the photographs.
+    Seven in ten are one photograph (fitted as the twin fits it, or zoomed so that a random face spans 16 to 140 px),
+    one in ten two photographs side by side, two in ten crops alone. Crops are also pasted into half of the others.
     Crops with and without a face are equally likely and go through the same enlargement, light and blending, so that
     being pasted tells nothing about being a face.
     """
     kind = rng.random()
-    if kind < 0.6:
+    if kind < 0.7:
         scene = _photograph_scene(source, rng)
-    elif kind < 0.7:
-        scene = _pair_scene(source, rng)
     elif kind < 0.8:
-        scene = Scene(_background(source, rng), np.zeros((0, 4), np.float32), np.zeros(0, np.bool_))
+        scene = _pair_scene(source, rng)
     else:
-        scene = _clutter_scene(source, rng)
-    if 0.7 <= kind < 0.8:
-        scene = with_crops(scene, source, rng, count=int(rng.integers(0, 10)))
-    elif kind < 0.7 and rng.random() < 0.5:
-        scene = with_crops(scene, source, rng, count=int(rng.integers(0, 4)))
+        scene = Scene(_background(source, rng), np.zeros((0, 4), np.float32), np.zeros(0, np.bool_))
+    if kind >= 0.8 or rng.random() < 0.5:
+        scene = with_crops(scene, source, rng, count=int(rng.integers(0, 10 if kind >= 0.8 else 4)))
     return Scene(_recoloured(scene.radiance, rng), scene.boxes, scene.ignore)
 
 
@@ -71,6 +66,8 @@ def with_crops(scene: Scene, source: Material, rng: np.random.Generator, count: 
     radiance = scene.radiance.copy()
     boxes, ignore = scene.boxes, scene.ignore
     for _ in range(count):
+        with_face = rng.random() < 0.5
+        crops = source.faces if with_face else source.non_faces
         side_px = float(np.exp(rng.uniform(np.log(22), np.log(200))))
         left, top = (
             int(rng.uniform(-0.2 * side_px, size - 0.8 * side_px)) for size in (PLANE_COLUMNS_PX, PLANE_ROWS_PX)
@@ -78,36 +75,18 @@ def with_crops(scene: Scene, source: Material, rng: np.random.Generator, count: 
         area = np.array([left, top, side_px, side_px], np.float32)
         if _overlaps(area, boxes):
             continue
-        with_face, elliptic = rng.random() < 0.5, rng.random() < 0.5
-        edge_share = float(rng.uniform(0.02, 0.25))
-        box, box_ignore = _paste_crop(radiance, area, source, rng, with_face, edge_share, elliptic)
-        boxes, ignore = np.concatenate([boxes, box]), np.concatenate([ignore, box_ignore])
+        crop = crops[rng.integers(len(crops))]
+        mirrored = rng.random() < 0.5
+        patch = resized(srgb_to_linear(crop[:, ::-1] if mirrored else crop), side_px / CROP_SIDE)
+        patch *= np.float32(np.exp(rng.uniform(-0.9, 0.5)))
+        _blend(radiance, patch, left, top, edge_share=float(rng.uniform(0.02, 0.25)), elliptic=rng.random() < 0.5)
+        if with_face:
+            box = CROP_FACE_BOX * (side_px / CROP_SIDE)
+            if mirrored:
+                box[0] = side_px - box[0] - box[2]
+            new, new_ignore = boxes_on_plane(box[None] + np.array([left, top, 0, 0], np.float32), np.zeros(1, np.bool_))
+            boxes, ignore = np.concatenate([boxes, new]), np.concatenate([ignore, new_ignore])
     return Scene(np.minimum(radiance, 1.0, dtype=np.float32), boxes, ignore)
-
-
-def _paste_crop(
-    radiance: NDArray[np.float32],
-    area: NDArray[np.float32],
-    source: Material,
-    rng: np.random.Generator,
-    with_face: bool,
-    edge_share: float,
-    elliptic: bool,
-) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Blends a random crop into `radiance` in place, over `area` (x, y, side, side); returns its face's box, if any."""
-    crops = source.faces if with_face else source.non_faces
-    crop = crops[rng.integers(len(crops))]
-    left, top, side_px = int(area[0]), int(area[1]), float(area[2])
-    mirrored = rng.random() < 0.5
-    patch = resized(srgb_to_linear(crop[:, ::-1] if mirrored else crop), side_px / CROP_SIDE)
-    patch *= np.float32(np.exp(rng.uniform(-0.9, 0.5)))
-    _blend(radiance, patch, left, top, edge_share, elliptic)
-    if not with_face:
-        return np.zeros((0, 4), np.float32), np.zeros(0, np.bool_)
-    box = CROP_FACE_BOX * (side_px / CROP_SIDE)
-    if mirrored:
-        box[0] = side_px - box[0] - box[2]
-    return boxes_on_plane(box[None] + np.array([left, top, 0, 0], np.float32), np.zeros(1, np.bool_))
 
 
 def _photograph_scene(source: Material, rng: np.random.Generator) -> Scene:
@@ -143,23 +122,6 @@ def _pair_scene(source: Material, rng: np.random.Generator) -> Scene:
     radiance[:, split_px:] = right.radiance[:, split_px:]
     parts = [_cut(left, 0, split_px), _cut(right, split_px, PLANE_COLUMNS_PX)]
     return Scene(radiance, np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts]))
-
-
-def _clutter_scene(source: Material, rng: np.random.Generator) -> Scene:
-    """The plane tiled with crops of one size, one in ten with a face; neighbours overlap or fade into each other."""
-    side_px = float(np.exp(rng.uniform(np.log(40), np.log(240))))
-    step_px = side_px * float(rng.uniform(0.7, 1.0))
-    edge_share = float(rng.uniform(0.01, 0.15))
-    radiance = _background(source, rng)
-    boxes, ignore = np.zeros((0, 4), np.float32), np.zeros(0, np.bool_)
-    for top in np.arange(-rng.uniform(0, side_px / 2), PLANE_ROWS_PX, step_px):
-        for left in np.arange(-rng.uniform(0, side_px / 2), PLANE_COLUMNS_PX, step_px):
-            area = np.array([round(left), round(top), side_px, side_px], np.float32)
-            if _overlaps(area, boxes):
-                continue
-            box, box_ignore = _paste_crop(radiance, area, source, rng, rng.random() < 0.1, edge_share, elliptic=False)
-            boxes, ignore = np.concatenate([boxes, box]), np.concatenate([ignore, box_ignore])
-    return Scene(np.minimum(radiance, 1.0, dtype=np.float32), boxes, ignore)
 
 
 def _cut(scene: Scene, first_px: int, end_px: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:

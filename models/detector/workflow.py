@@ -21,7 +21,7 @@ from models.detector.default_encoding import training_material
 from models.detector.evaluate import (
     Answer,
     average_precision_of,
-    best_threshold,
+    counting_threshold,
     inputs_of,
     onnx_answer,
     torch_answer,
@@ -137,7 +137,7 @@ def finished(
             gaps = [_gap(reference(one), ways[name](one)) for one in inputs]
             parity[f"{name}_{kind}"] = {"heat_largest_difference": max(gaps)}
     ap = {name: average_precision_of(way, codes, checked) for name, way in ways.items()}
-    threshold, f1 = best_threshold(ways["onnx_int8"], codes, checked)
+    threshold, count_error = counting_threshold(ways["onnx_int8"], codes, checked)
     return (
         model,
         small,
@@ -146,7 +146,7 @@ def finished(
             "validation_ap": ap,
             "validation_scenes": len(checked),
             "score_threshold": threshold,
-            "validation_f1": f1,
+            "validation_count_error": count_error,
             "sha256": hashlib.sha256(small).hexdigest(),
             "bytes": len(small),
         },

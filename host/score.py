@@ -185,7 +185,7 @@ def score_measurements(
         frames=int(scored.sum()),
         left_out=int((measured & truth.uncertain).sum()) + beyond,
         unmeasured=int((~measured).sum()),
-        visits=len(_changes(somebody, True, None)) + int(somebody[0]),
+        visits=len(_changes(somebody, True, None)),
         **shares,
         f1=2 * precision.hits / wrong if wrong else None,
         count_mean_absolute_error=float(np.abs(count - truth.people)[scored].mean()),
@@ -206,7 +206,10 @@ def wilson_interval(hits: int, total: int) -> tuple[float, float] | None:
     share, square = hits / total, Z_95**2 / total
     centre = share + square / 2
     half = (share * (1 - share) * square + square**2 / 4) ** 0.5
-    return max((centre - half) / (1 + square), 0.0), min((centre + half) / (1 + square), 1.0)
+    # At the ends the bound is exact, whatever rounding says.
+    low = 0.0 if hits == 0 else (centre - half) / (1 + square)
+    high = 1.0 if hits == total else (centre + half) / (1 + square)
+    return low, high
 
 
 def _share(
@@ -231,10 +234,11 @@ def _share(
 
 
 def _changes(state: NDArray[np.bool_], rising: bool, measured: NDArray[np.bool_] | None) -> NDArray[np.int64]:
-    """Frames at which the state became true (or false), as seen by the frames that were measured."""
+    """Frames at which the state became true (or false), as seen by the frames that were measured. Before the first
+    frame it is false, for the truth as for the sensor: who is there from the start arrives with it."""
     frames = np.arange(len(state)) if measured is None else np.flatnonzero(measured)
-    values = state[frames].astype(np.int8)
-    return np.asarray(frames[1:][np.diff(values) == (1 if rising else -1)])
+    changes = np.diff(state[frames].astype(np.int8), prepend=np.int8(0))
+    return np.asarray(frames[changes == (1 if rising else -1)])
 
 
 def _match(

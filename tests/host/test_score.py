@@ -101,7 +101,8 @@ def test_a_constant_truth_counts_two_people() -> None:
     score = score_measurements([(f, True, 2 if f else 1) for f in range(35)], constant_truth(2, 35), fps=12.5)
     assert score.recall.value == 1
     assert score.count_exact.hits == 34
-    assert score.arrivals.expected == 0
+    # Who is there from the first frame on has arrived with it, in the truth and for the sensor.
+    assert (score.arrivals.expected, score.arrivals.matched, score.arrivals.invented) == (1, 1, 0)
     with pytest.raises(ValueError, match="constant truth"):
         constant_truth(-1, 3)
 

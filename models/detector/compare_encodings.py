@@ -67,11 +67,11 @@ def main(
     data: Annotated[Path, typer.Option(help="Folder with the image archives.")],
     out: Annotated[Path, typer.Option(help="JSON file to write, and to go on from.")],
     pairs: Annotated[str, typer.Option(help="Width in px and number of levels of each encoding.")] = (
-        "4:4,4:6,4:8,4:16,8:4,8:6,8:8,8:16"
+        "4:4,4:6,4:8,4:16,8:8"
     ),
     detector_pairs: Annotated[
         str, typer.Option(help="Those for which a detector is trained, too.")
-    ] = "4:4,4:6,4:16,8:6",
+    ] = "4:6,4:8,4:16,8:8",
     steps: Annotated[int, typer.Option(help="Detector training steps.")] = 1500,
     scenes: Annotated[int, typer.Option(help="Training scenes for the detector.")] = 4000,
     cache: Annotated[Path | None, typer.Option(help="Where measured scenes are kept (else CANOPIC_CACHE).")] = None,

@@ -17,7 +17,7 @@ from models.detector.card import model_card
 from models.detector.default_encoding import read_encoding
 from models.detector.scenes import COLUMNS, PLANE_COLUMNS_PX, PLANE_ROWS_PX, ROWS
 from optics.archive import BundleError
-from optics.bundle import Bundle, write_bundle
+from optics.bundle import Bundle, read_bundle, write_bundle
 from optics.encoding import Encoding
 
 MODEL = "detector.onnx"
@@ -72,7 +72,8 @@ def main(
     except (OSError, BundleError) as error:
         console.print(f"[red]{error}")
         sys.exit(1)
-    out.with_suffix(".md").write_text(model_card(bundle))
+    # From what is in the file, not from what was meant to be in it.
+    out.with_suffix(".md").write_text(model_card(read_bundle(out)))
     console.print(f"{out}: bundle {bundle.id}, encoding {encoding.id}")
 
 

@@ -36,6 +36,7 @@ from host.twin.feed import BoardFeed, Cells, Finished
 from host.twin.player import TwinStatus
 
 TWIN_STAGES = ("decode", "convolve", "noise", "pool", "send", "board")
+TWIN_STATUS_S = 2.0
 HOST_STAGES = ("detector", "presence", "occupancy", "exposure")
 WARM_UP = 20
 PERIOD_S = 0.1
@@ -102,8 +103,17 @@ class _Collected:
             self._look()
 
     def close(self, summary: Summary) -> None:
-        if summary.measurements:
+        if not summary.measurements:
+            return
+        self._look()
+        # The twin tells its times twice a second: a short run may be over before it has said them all.
+        deadline_s = time.monotonic() + TWIN_STATUS_S
+        while self.twin is not None and not self._stages_told() and time.monotonic() < deadline_s:
+            time.sleep(0.05)
             self._look()
+
+    def _stages_told(self) -> bool:
+        return self.twin is not None and set(TWIN_STAGES) <= set(self.twin.stages_ms)
 
     def _look(self) -> None:
         if self.source is not None and self.source.twin is not None:

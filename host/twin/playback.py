@@ -174,6 +174,9 @@ class Playback:
 
     def _rewind(self, index: int) -> int:
         """Offer measured frames from `index` on once more, as they were, then go on; how many there are."""
+        # The host may know sooner that its board is gone than this process has read that board's last report: a frame
+        # reported there as measured has to be among those that are offered again.
+        self._listen()
         self._over = False
         again = [cells for cells in self._kept if cells.index >= index]
         if again:

@@ -1,6 +1,6 @@
 """The board as the daemon uses it: verified from scratch each time, then read; probed while the sensor is blind."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -81,11 +81,12 @@ class Capture:
         self._client: BoardClient | None = None
         self._serial: str | None = None
 
-    def verify(self, exposure_us: int, gain: float) -> Identity:
+    def verify(self, exposure_us: int, gain: float, before_arming: Callable[[], None] | None = None) -> Identity:
         """Connect, test the board, give it the thresholds, compare what it reads back, set the exposure, arm.
 
-        A fault that mends itself is cleared; any other raises BoardFault. Raises BoardError, or ValueError where the
-        board cannot measure so many cells.
+        `before_arming` is called when the board is sure not to measure until it is armed: the moment to wind a scene
+        back. A fault that mends itself is cleared; any other raises BoardFault. Raises BoardError, or ValueError where
+        the board cannot measure so many cells.
         """
         self.release()
         client = self._client = BoardClient(self.port)
@@ -102,6 +103,8 @@ class Capture:
         if digest != thresholds_digest(self._dac_codes):
             raise ThresholdMismatch(f"the board reads back digest {digest}")
         client.set_exposure(exposure_us, gain)
+        if before_arming is not None:
+            before_arming()
         client.arm(*self.shape)
         # What does not say that it is analog hardware must never be presented as optical.
         path: CapturePath = "board" if hello.hardware == Hardware.ANALOG else "twin"

@@ -142,10 +142,16 @@ class Daemon:
 
     # Verifying
 
+    def _rewind(self) -> None:
+        # What the board had measured and not delivered is gone with its session. Between disarming and arming, since a
+        # frame measured before the scene was wound back would arrive ahead of those that are missing.
+        self._source.again_from(self._position.frame + 1)
+
     def _verify(self) -> None:
         began_s = time.monotonic()
         try:
-            identity = self._capture.verify(*self._pipeline.exposure)
+            again = self._rewind if self._identity is not None else None
+            identity = self._capture.verify(*self._pipeline.exposure, before_arming=again)
         except (BoardError, ValueError) as error:
             self._go_blind(cause_of(error))
             return
@@ -154,9 +160,6 @@ class Daemon:
         self._last_data_s = time.monotonic()
         if before is None:
             self._recorder.event("started", started_detail(self._about, _steps(identity)))
-        else:
-            # What the board had measured and not delivered is gone with its session.
-            self._source.again_from(self._position.frame + 1)
         self._enter("sensing")
         restarted = before is not None and before.boot_id != identity.boot_id
         took = f"board verified in {time.monotonic() - began_s:.2f} s"

@@ -72,9 +72,10 @@ def test_a_reset_in_mid_stream(
     board: BoardProcess, armed: BoardClient, events: list[BoardEvent], expected: list[NDArray[np.uint8]]
 ) -> None:
     before = armed.identity.boot_id
-    read_some(armed, expected, 20)
+    last = read_some(armed, expected, 20)
     board.control("reset")
-    error, last = read_until_error(armed, expected)
+    error, seen = read_until_error(armed, expected)
+    last = max(last, seen)
     assert isinstance(error, BoardLost)
     assert error.restarted
     with pytest.raises(BoardError):

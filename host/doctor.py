@@ -21,7 +21,7 @@ from optics.bundle import default_bundle_path, read_bundle
 Verdict = Literal["ok", "missing", "wrong", "optional"]
 
 NEEDED_PACKAGES = (
-    ("numpy", "numpy"), ("scipy", "scipy"), ("cv2", "opencv-python-headless"), ("onnxruntime", "onnxruntime"),
+    ("numpy", "numpy"), ("cv2", "opencv-python-headless"), ("onnxruntime", "onnxruntime"),
     ("pydantic", "pydantic"), ("ruamel.yaml", "ruamel.yaml"), ("typer", "typer"), ("rich", "rich"),
     ("serial", "pyserial"), ("matplotlib", "matplotlib"), ("skimage", "scikit-image"),
 )  # fmt: skip

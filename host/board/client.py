@@ -274,7 +274,7 @@ class BoardClient:
             check_schema(hello)
             if expected_serial is not None and hello.board_serial != expected_serial:
                 raise BoardIdentityMismatch(expected_serial, hello.board_serial, self.path)
-        except BaseException:
+        except BaseException:  # whatever ended it, Ctrl-C too: the port is given back
             self._drop()
             raise
         self._hello = hello

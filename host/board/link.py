@@ -61,7 +61,7 @@ class BoardLink:
             transport.write(b"\x00", deadline)
             drain = Deadline(deadline.at_most_s(_DRAIN_AT_MOST_S), "draining the port")
             counters.drained_bytes += transport.drain(_DRAIN_QUIET_S, drain)
-        except BaseException:
+        except BaseException:  # whatever ended it, Ctrl-C too: the port is given back
             transport.close()
             raise
         return cls(transport, max_payload, counters)

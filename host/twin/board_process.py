@@ -125,7 +125,7 @@ class BoardProcess:
         self._supervisor.start()
         try:
             self.wait_ready(Deadline(ready_s, "waiting for the board process to get ready"))
-        except BaseException:
+        except BaseException:  # whatever ended it, Ctrl-C too: no child is left behind
             self.close()
             raise
 

@@ -67,7 +67,7 @@ class Mask:
     stop: float64 (rows, columns) in [0, 1], amplitude: the clear aperture. Throughput counts from the light that
         enters it. None: the circle that fits into the array.
     transmission: float64 (rows, columns) in [0, 1], amplitude: a pattern inside the stop (a coded aperture). None: 1.
-    surface: "stepped" (flat square cells, as a lithographic process makes them) or "smooth" (samples of such a surface).
+    surface: "stepped" (flat square cells, as lithography makes them) or "smooth" (samples of a smooth surface).
     about: JSON object with whatever else is known (how it was made, levels, target).
 
     Arrays are copied and made read-only. Raises MaskError for what cannot be.

@@ -15,12 +15,9 @@ from optics.grid import Grid
 from optics.mask import Geometry, Mask, Surface, cell_positions_m
 from optics.materials import REFERENCE_CELSIUS, refractive_index
 from optics.propagation import apply_transfer, transfer_function
+from optics.sampling import SamplingError
 
 LARGEST_WAVE_GRID = 4096
-
-
-class SamplingError(ValueError):
-    """The field would alias on this grid. The message says which grid would do."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -39,10 +39,11 @@ POINTS_PER_THREAD = 100_000
 class Plan:
     """Everything about a convolution that does not depend on the light: made once per kernels, scene size and pool.
 
-    kernels: float32 (filters, h, w) without their empty margins. before, after: how many pixels (vertically,
+    kernels: float32 (filters, h, w) without their empty margins, each for all colours; or, where per_colour, float32
+    (filters * 3, h, w), that at filter * 3 + colour for that colour only. before, after: how many pixels (vertically,
     horizontally) a kernel reaches from an output pixel towards the origin and away from it. rows, columns: of cells.
     tile_px: (height, width) of a tile; cuts: number of tiles (down, across), which cover all cells. spectra: one per
-    filter, complex64 (height, width, 1), already divided by the number of points; none when the sum is taken directly.
+    kernel, complex64 (height, width, 1), already divided by the number of points; none when the sum is taken directly.
     padded, workspaces: buffers that no thread is using.
     """
 
@@ -55,24 +56,26 @@ class Plan:
     tile_px: tuple[int, int] = (0, 0)
     cuts: tuple[int, int] = (0, 0)
     spectra: tuple[NDArray[np.complex64], ...] = ()
+    per_colour: bool = False
     padded: list[Plane] = field(default_factory=list)
     workspaces: list[Plane] = field(default_factory=list)
 
 
-def make_plan(kernels: Plane, height: int, width: int, pool: int) -> Plan:
+def make_plan(kernels: Plane, height: int, width: int, pool: int, per_colour: bool = False) -> Plan:
     """Plan for scenes of height x width pixels, of which the whole cells of pool x pool pixels are wanted.
 
-    kernels: float32 (filters, h, w); the tap at (h // 2, w // 2) lies on the output pixel. Pool 1 gives every pixel.
+    kernels: float32 (filters, h, w), or (filters * 3, h, w) where per_colour; the tap at (h // 2, w // 2) lies on the
+    output pixel. Pool 1 gives every pixel.
     """
     kernels, (row, column) = _trimmed(kernels)
     high, wide = kernels.shape[1:]
     rows, columns = height // pool, width // pool
     before, after = (high - 1 - row, wide - 1 - column), (row, column)
     if high * wide <= DIRECT_TAPS:
-        return Plan(kernels, before, after, pool, rows, columns)
+        return Plan(kernels, before, after, pool, rows, columns, per_colour=per_colour)
     tile_px, cuts, transform_px = _tiling(rows, columns, pool, high, wide)
     spectra = tuple(_spectrum(kernel, transform_px) for kernel in kernels)
-    return Plan(kernels, before, after, pool, rows, columns, tile_px, cuts, spectra)
+    return Plan(kernels, before, after, pool, rows, columns, tile_px, cuts, spectra, per_colour)
 
 
 def convolve(plan: Plan, scene: Plane, threads: int) -> tuple[Cells, NDArray[np.float64]]:
@@ -88,8 +91,8 @@ def convolve(plan: Plan, scene: Plane, threads: int) -> tuple[Cells, NDArray[np.
     # NaN fails every comparison, and the minimum and maximum of values with a NaN are NaN.
     if not (darkest >= 0 and brightest <= LARGEST_LIGHT):
         raise ValueError(_invalid_light(scene))
-    shape = (len(plan.kernels) * COLOURS, plan.rows, plan.columns)
-    sums = np.repeat(plan.kernels.sum(axis=(1, 2), dtype=np.float64), COLOURS)
+    sums = np.repeat(plan.kernels.sum(axis=(1, 2), dtype=np.float64), 1 if plan.per_colour else COLOURS)
+    shape = (sums.size, plan.rows, plan.columns)
     if darkest == brightest:
         # Without rounding, so that a scene without contrast keeps none.
         return np.zeros(shape, dtype=np.float32), sums * np.float64(darkest)
@@ -99,13 +102,7 @@ def convolve(plan: Plan, scene: Plane, threads: int) -> tuple[Cells, NDArray[np.
     # The transforms' rounding grows with the light, so its usual level is taken away; a rough mean will do.
     level = scene[::8, ::8].mean(dtype=np.float32)
     padded = _padded(plan, scene, level)
-    windows = [
-        (colour, y, x)
-        for y in range(0, plan.cuts[0] * plan.tile_px[0], plan.tile_px[0])
-        for x in range(0, plan.cuts[1] * plan.tile_px[1], plan.tile_px[1])
-        for colour in range(COLOURS)
-    ]
-    pairs = [windows[start : start + 2] for start in range(0, len(windows), 2)]
+    pairs = _pairs(plan)
     # All threads draw from one iterator: whoever is done takes the next pair.
     shared = iter(pairs)
     worthwhile = len(pairs) * plan.spectra[0].size // POINTS_PER_THREAD
@@ -121,6 +118,20 @@ def convolve(plan: Plan, scene: Plane, threads: int) -> tuple[Cells, NDArray[np.
         _convolve_pairs(plan, padded, shared, cells)
     plan.padded.append(padded)
     return cells, sums * np.float64(level)
+
+
+def _pairs(plan: Plan) -> list[list[tuple[int, int, int]]]:
+    """The windows (colour, y, x) in twos; both of one colour where each colour has kernels of its own."""
+    tiles = [
+        (y, x)
+        for y in range(0, plan.cuts[0] * plan.tile_px[0], plan.tile_px[0])
+        for x in range(0, plan.cuts[1] * plan.tile_px[1], plan.tile_px[1])
+    ]
+    if plan.per_colour:
+        series = [[(colour, y, x) for y, x in tiles] for colour in range(COLOURS)]
+    else:
+        series = [[(colour, y, x) for y, x in tiles for colour in range(COLOURS)]]
+    return [windows[start : start + 2] for windows in series for start in range(0, len(windows), 2)]
 
 
 def maximum_of_cells(planes: NDArray[Real], pool: int) -> NDArray[Real]:
@@ -160,13 +171,17 @@ def _convolve_pairs(plan: Plan, padded: Plane, pairs: Iterator[list[tuple[int, i
         routes = [pair[0][0], 0, COLOURS + pair[1][0] if len(pair) == 2 else -1, 1]
         cv2.mixChannels(sources, [window[:high, :wide]], routes)
         cv2.dft(window, dst=spectrum)
-        for number, kernel_spectrum in enumerate(plan.spectra):
+        # Of kernels for one colour each, those of this pair's colour; otherwise all.
+        mine = range(pair[0][0], len(plan.spectra), COLOURS) if plan.per_colour else range(len(plan.spectra))
+        for number in mine:
+            kernel_spectrum = plan.spectra[number]
             # A third of the time that cv2.mulSpectrums takes.
             np.multiply(spectrum.view(np.complex64), kernel_spectrum, out=window.view(np.complex64))
             cv2.dft(window, dst=window, flags=cv2.DFT_INVERSE)
             tiles = maximum_of_cells(window[:height, :width], pool)
             for tile, (colour, y, x) in zip(tiles, pair, strict=False):
-                place = cells[number * COLOURS + colour, y // pool :, x // pool :][: tile.shape[0], : tile.shape[1]]
+                channel = number if plan.per_colour else number * COLOURS + colour
+                place = cells[channel, y // pool :, x // pool :][: tile.shape[0], : tile.shape[1]]
                 place[...] = tile[: place.shape[0], : place.shape[1]]
     plan.workspaces.append(buffers)
 
@@ -175,11 +190,12 @@ def _sum_directly(plan: Plan, scene: Plane) -> NDArray[np.float64]:
     """The cells by adding up taps: OpenCV correlates, so the kernel is turned around and its anchor with it."""
     light = scene.astype(np.float64)
     cells = []
-    for kernel in plan.kernels:
+    for number, kernel in enumerate(plan.kernels):
         turned = kernel[::-1, ::-1].astype(np.float64)
         anchor = (plan.before[1], plan.before[0])
-        filtered = cv2.filter2D(light, cv2.CV_64F, turned, anchor=anchor, borderType=cv2.BORDER_REPLICATE)
-        image = np.asarray(filtered, dtype=np.float64)
+        colours = light[:, :, number % COLOURS, np.newaxis] if plan.per_colour else light
+        filtered = cv2.filter2D(colours, cv2.CV_64F, turned, anchor=anchor, borderType=cv2.BORDER_REPLICATE)
+        image = np.asarray(filtered, dtype=np.float64).reshape(colours.shape)
         cells.append(maximum_of_cells(image[: plan.rows * plan.pool, : plan.columns * plan.pool], plan.pool))
     return np.concatenate(cells)
 

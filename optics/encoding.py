@@ -146,6 +146,24 @@ def convolve_planes(scene: NDArray[np.float32], encoding: Encoding, threads: int
     return planes
 
 
+def convolve_psf(scene: NDArray[np.float32], psf: NDArray[np.float32], threads: int = 2) -> NDArray[np.float32]:
+    """The scene behind a mask whose PSF differs between the colours, at full resolution: float32 (3, height, width).
+
+    psf: float32 (3, h, w), each colour's own kernel, signed or not; or (filters, 3, h, w), which gives (filters * 3,
+    height, width), channel = filter * 3 + colour. The tap (h // 2, w // 2) lies on the output pixel; edges, exactness
+    and what is raised for a scene are as in `pooled`. Raises TypeError or ValueError for another psf.
+    """
+    check_scene(scene, 1)
+    if psf.ndim not in (3, 4) or psf.shape[-3] != COLOURS:
+        raise ValueError(f"psf must have the shape (3, h, w) or (filters, 3, h, w), got {psf.shape}")
+    kernels = _checked_kernels(psf.reshape(-1, *psf.shape[-2:]))
+    plan = _plan_per_colour(kernels.tobytes(), kernels.shape, scene.shape[0], scene.shape[1])
+    contrast, offset = convolve(plan, scene, threads)
+    planes = contrast.astype(np.float32, copy=False)
+    planes += offset.astype(np.float32)[:, np.newaxis, np.newaxis]
+    return planes
+
+
 def pool_planes(planes: NDArray[np.float32], pool: int) -> NDArray[np.float32]:
     """Maximum over cells: float32 (channels, height, width) to (height // pool, width // pool, channels)."""
     height, width = planes.shape[1:]
@@ -179,6 +197,11 @@ def quantize(cells: NDArray[np.float32], thresholds: NDArray[np.float32]) -> NDA
 def _plan(encoding: Encoding, height: int, width: int, pool: int) -> Plan:
     # The spectra of an encoding's kernels, kept because a camera uses one encoding and one size for weeks.
     return make_plan(encoding.kernels, height, width, pool)
+
+
+@lru_cache(maxsize=4)
+def _plan_per_colour(taps: bytes, shape: tuple[int, int, int], height: int, width: int) -> Plan:
+    return make_plan(np.frombuffer(taps, dtype=np.float32).reshape(shape), height, width, pool=1, per_colour=True)
 
 
 def check_scene(scene: NDArray[np.float32], pool: int) -> None:

@@ -11,6 +11,7 @@ from optics.encoding import (
     Encoding,
     RemainderWarning,
     convolve_planes,
+    convolve_psf,
     encode,
     normalised,
     pool_planes,
@@ -18,7 +19,7 @@ from optics.encoding import (
     quantize,
 )
 
-from .oracle import close_calls, slow_cells, slow_codes
+from .oracle import close_calls, slow_cells, slow_codes, slow_convolution
 
 LEVELS = np.linspace(0.05, 0.95, 15, dtype=np.float32)
 TOLERANCE = 1e-5
@@ -194,6 +195,29 @@ def test_a_large_frame_of_many_tiles_equals_the_slow_one() -> None:
     scene = rng.random((248, 1208, 3), dtype=np.float32)
     encoding = Encoding(kernels, LEVELS)
     assert np.abs(pooled(scene, encoding) - slow_cells(scene, encoding)).max() < 1e-6
+
+
+@pytest.mark.parametrize("kernel_px", [(1, 1), (5, 7), (6, 6), (31, 20)])
+@pytest.mark.parametrize("filters", [None, 2])
+def test_each_colour_can_have_its_own_psf(kernel_px: tuple[int, int], filters: int | None) -> None:
+    rng = np.random.default_rng(5)
+    scene = rng.random((150, 203, 3), dtype=np.float32)
+    psf = rng.random(((filters,) if filters else ()) + (3, *kernel_px), dtype=np.float32) - np.float32(0.2)
+    psf /= np.abs(psf).sum(axis=(-2, -1), keepdims=True)
+    planes = convolve_psf(scene, psf)
+    for channel, kernel in enumerate(psf.reshape(-1, *kernel_px).astype(np.float64)):
+        slow = slow_convolution(scene[:, :, channel % 3].astype(np.float64), kernel)
+        np.testing.assert_allclose(planes[channel], slow, atol=2e-6)
+    # The same kernel for all colours is what an encoding does.
+    if filters is None:
+        same = np.repeat(psf[:1], 3, axis=0)
+        encoding = Encoding(psf[:1], np.linspace(0, 1, 15, dtype=np.float32))
+        np.testing.assert_allclose(convolve_psf(scene, same), convolve_planes(scene, encoding), atol=2e-6)
+
+
+def test_a_psf_without_three_colours_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"\(3, h, w\)"):
+        convolve_psf(point_scene(4, 4), np.ones((2, 3, 3), np.float32))
 
 
 def test_results_depend_neither_on_threads_nor_on_memory_layout() -> None:

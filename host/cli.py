@@ -32,6 +32,10 @@ BundleName = Annotated[str | None, typer.Option(help="A bundle file, or the name
 Seed = Annotated[int | None, typer.Option(help="Seed of the twin.")]
 Pace = Annotated[str | None, typer.Option(help="realtime (late frames are dropped) or fast (none is). Twin only.")]
 Light = Annotated[str | None, typer.Option(help='Steps in light, "SECONDS:FACTOR,...": 12:0.3,20:1. Twin only.')]
+Kernel = Annotated[
+    Path | None,
+    typer.Option(help="A PSF, a mask or kernels (.npz, .npy) to simulate in place of the bundle's kernel. Twin only."),
+]
 Frames = Annotated[int | None, typer.Option(min=1, help="Stop after this many measurements.")]
 
 
@@ -46,6 +50,7 @@ def run(
     bundle: BundleName = None,
     seed: Seed = None,
     light: Light = None,
+    kernel: Kernel = None,
     state: Annotated[
         Path | None, typer.Option(help="Directory for events and the learned room (default: temporary).")
     ] = None,
@@ -56,7 +61,7 @@ def run(
     raise typer.Exit(
         run_sensor(
             config, frames, scene=scene, as_json=as_json, pace=pace, board=board, bundle=bundle, seed=seed, light=light,
-            state=state,
+            kernel=kernel, state=state,
         )
     )  # fmt: skip
 
@@ -92,6 +97,7 @@ def score(
     people: Annotated[int | None, typer.Option(min=0, help="The scene shows this many people in every frame.")] = None,
     bundle: BundleName = None,
     seed: Seed = None,
+    kernel: Kernel = None,
     frames: Frames = None,
     as_json: AsJson = False,
 ) -> None:
@@ -99,7 +105,16 @@ def score(
     from host.commands.score import score_scene
 
     raise typer.Exit(
-        score_scene(scene, counts=counts, people=people, bundle=bundle, seed=seed, frames=frames, as_json=as_json)
+        score_scene(
+            scene,
+            counts=counts,
+            people=people,
+            bundle=bundle,
+            seed=seed,
+            kernel=kernel,
+            frames=frames,
+            as_json=as_json,
+        )
     )
 
 

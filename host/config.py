@@ -40,6 +40,11 @@ class Capture(Section):
     light: list[Annotated[list[float], Field(min_length=2, max_length=2)]] = Field(
         default=[], description="twin only: steps in light as [seconds, factor], ascending"
     )
+    kernel: str | None = Field(
+        default=None,
+        min_length=1,
+        description="twin only: a PSF, a mask or kernels (.npz, .npy) to simulate in place of the bundle's kernel",
+    )
 
     @field_validator("light")
     @classmethod
@@ -60,6 +65,17 @@ class Capture(Section):
     def _board_has_a_port(self) -> Self:
         if self.path == "board" and self.port is None:
             raise PydanticCustomError("port", "expected 'port' beside 'path: board'; `canopic doctor` lists the ports")
+        return self
+
+    @model_validator(mode="after")
+    def _only_a_twin_has_another_kernel(self) -> Self:
+        if self.kernel is not None and self.path != "twin":
+            raise PydanticCustomError(
+                "kernel",
+                "expected no 'kernel' (--kernel) beside 'path: {path}': only the twin simulates optics, a board has "
+                "the mask that stands in front of it",
+                {"path": self.path},
+            )
         return self
 
 

@@ -70,6 +70,8 @@ class Daemon:
     ) -> None:
         self._capture, self._pipeline, self._source, self._about = capture, pipeline, source, about
         self._stop, self._limits = stop, limits
+        kernel = about.kernel
+        self._simulated_kernel = None if kernel is None else f"{kernel.file}:{kernel.digest}"
         self._recorder = Recorder(storage, outputs, self._now)
         self.state: State = "starting"
         self.cause: Cause | None = None
@@ -263,6 +265,7 @@ class Daemon:
             gain=measured.gain,
             monotonic_s=now_s,
             wall_time_s=time.time(),
+            simulated_kernel=self._simulated_kernel,
         )
         reading = Reading(
             sequence=self._sequence,

@@ -19,14 +19,31 @@ STEPS: dict[CapturePath, tuple[Step, Step, Step]] = {
 
 
 @dataclass(frozen=True, slots=True)
+class KernelUse:
+    """The kernel that a twin simulates in place of its bundle's: what a run says about it.
+
+    file: its name. digest: 12 hexadecimal digits over its taps. light: share of the light that each kernel passes, by
+    filter and colour. correlation: with the bundle's kernels, for which thresholds and detector were made, mean over
+    filters and colours.
+    """
+
+    file: str
+    digest: str
+    light: tuple[float, ...]
+    correlation: float
+
+
+@dataclass(frozen=True, slots=True)
 class Provenance:
     """Where, when and with what one measurement was made.
 
-    `encoding_id` is the full hexadecimal id of the encoding; `thresholds_digest` the CRC-32 (8 hexadecimal digits) of
-    the 15 DAC codes that the board read back; `boot_id` changes with every start of the board; `board_sequence` counts
-    measurements since the board was armed, without gaps; `frame` counts the sensor's frames, so a gap is a frame that
-    was not measured; `capture_time_s` is on the clock of the scene (a recording) or of the board (seconds since it
-    started).
+    `encoding_id` is the full hexadecimal id of the bundle's encoding, to which thresholds and detector belong;
+    `simulated_kernel` is None where the convolution was that encoding's, else FILE:DIGEST of the kernel that the twin
+    simulated instead, so that the codes are not quite those of `encoding_id`; `thresholds_digest` the CRC-32 (8
+    hexadecimal digits) of the 15 DAC codes that the board read back; `boot_id` changes with every start of the board;
+    `board_sequence` counts measurements since the board was armed, without gaps; `frame` counts the sensor's frames, so
+    a gap is a frame that was not measured; `capture_time_s` is on the clock of the scene (a recording) or of the board
+    (seconds since it started).
     """
 
     capture_path: CapturePath
@@ -42,6 +59,7 @@ class Provenance:
     gain: float
     monotonic_s: float
     wall_time_s: float
+    simulated_kernel: str | None = None
 
     @property
     def steps(self) -> dict[str, Step]:

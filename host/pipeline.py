@@ -40,13 +40,14 @@ class Decision:
 class Pipeline:
     """The models of one sensor with what they have learned. Bounded memory: one room, one occupancy state."""
 
-    def __init__(self, detector: FaceDetector, encoding: Encoding, config: Config) -> None:
+    def __init__(self, detector: FaceDetector, encoding: Encoding, config: Config, room_key: str | None = None) -> None:
+        """`room_key`: what a stored room belongs to; by default the encoding's id."""
         self._detector = detector
         self._pool = encoding.pool
         self._presence = None
         if config.presence.enabled:
             learning = PresenceConfig(absorb_s=config.presence.absorb_s, dark_hold_s=config.presence.dark_hold_s)
-            self._presence = PresenceModel(encoding.thresholds, encoding.id, learning, encoding.pool)
+            self._presence = PresenceModel(encoding.thresholds, room_key or encoding.id, learning, encoding.pool)
         self._occupancy = Occupancy(
             OccupancyConfig(
                 config.occupancy.smoothing_s,

@@ -10,6 +10,7 @@ from host.capture import Capture
 from host.causes import Cause
 from host.config import Config
 from host.daemon import Daemon, Limits, stand_blind
+from host.measurement import KernelUse
 from host.outputs.report import About, Output, Summary
 from host.pipeline import Pipeline
 from host.source import Source, open_source
@@ -103,10 +104,11 @@ def run_configured(
             capture_path=config.capture.path,
             source=source.description,
             state_directory=str(settings.directory),
+            kernel=source.kernel,
         )
         daemon = Daemon(
             Capture(source.port, bundle),
-            Pipeline(equipment.detector, bundle.encoding, config),
+            Pipeline(equipment.detector, bundle.encoding, config, _room_key(bundle.encoding.id, source.kernel)),
             source,
             about,
             storage=storage,
@@ -115,6 +117,11 @@ def run_configured(
             limits=settings.limits,
         )
         return daemon.run()
+
+
+def _room_key(encoding_id: str, kernel: KernelUse | None) -> str:
+    """What a learned room belongs to: behind another kernel the same room has other codes."""
+    return encoding_id if kernel is None else f"{encoding_id}:{kernel.digest}"
 
 
 def _slow_step(config: Config) -> str:

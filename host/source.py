@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from host.config import Capture
+from host.measurement import KernelUse
 from host.twin.player import Twin, TwinError
 
 
@@ -36,6 +37,11 @@ class Source:
         return self.twin.status.dropped if self.twin is not None else 0
 
     @property
+    def kernel(self) -> KernelUse | None:
+        """What the twin simulates in place of the bundle's kernel, None where it does not."""
+        return self.twin.kernel if self.twin is not None else None
+
+    @property
     def failure(self) -> str | None:
         """Why the scene cannot go on, None while all is well."""
         return self.twin.failure if self.twin is not None else None
@@ -55,7 +61,7 @@ def open_source(capture: Capture, bundle_path: Path) -> Source:
     if capture.path == "board" and capture.port is not None:
         return Source(capture.port, f"board on {capture.port}")
     light = tuple((at_s, factor) for at_s, factor in capture.light)
-    twin = Twin(capture.scene, bundle_path, pace=capture.pace, seed=capture.seed, light=light)
+    twin = Twin(capture.scene, bundle_path, pace=capture.pace, seed=capture.seed, light=light, kernel=capture.kernel)
     twin.start()
     if twin.pty is None:
         raise TwinError("the twin has no serial port")

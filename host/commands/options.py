@@ -27,6 +27,7 @@ def overrides(
     bundle: str | None = None,
     seed: int | None = None,
     light: str | None = None,
+    kernel: Path | None = None,
     state: Path | None = None,
     output_format: str | None = None,
 ) -> dict[str, tuple[object, str]]:
@@ -38,6 +39,7 @@ def overrides(
         "capture.pace": (pace, "--pace"),
         "capture.seed": (seed, "--seed"),
         "capture.light": (light_steps(light) or None, "--light"),
+        "capture.kernel": (kernel and str(kernel), "--kernel"),
         "bundle": (bundle, "--bundle"),
         "storage.directory": (state and str(state), "--state"),
         "output.format": (output_format, "--json"),

@@ -20,7 +20,7 @@ from host.sensor import Settings, run_configured
 from host.stop import StopRequest, stop_on_signals
 from host.storage import StorageError
 from host.twin.frame import SceneError
-from host.twin.player import TwinError
+from host.twin.player import TwinError, TwinKernelError
 
 
 def run_sensor(
@@ -34,18 +34,23 @@ def run_sensor(
     bundle: str | None,
     seed: int | None,
     light: str | None,
+    kernel: Path | None,
     state: Path | None,
 ) -> int:
     """Run until the scene ends, `frames` measurements are made, or a signal comes. Status 3: blind at the end."""
     with expected(ConfigError, ValueError, status=WRONG_INPUT, prefix=""):
         given = overrides(
-            scene=scene, pace=pace, board=board, bundle=bundle, seed=seed, light=light, state=state,
-            output_format="json" if as_json else None,
+            scene=scene, pace=pace, board=board, bundle=bundle, seed=seed, light=light, kernel=kernel,
+            state=state, output_format="json" if as_json else None,
         )  # fmt: skip
         loaded = load_config(config_file, given)
     config, stop = loaded.config, StopRequest()
     # Errors are said after the stack has given the terminal back.
-    with expected(StorageError, SceneError, TwinError, ValueError), ExitStack() as stack:
+    with (
+        expected(StorageError, SceneError, TwinError, ValueError),
+        expected(TwinKernelError, status=WRONG_INPUT),
+        ExitStack() as stack,
+    ):
         stack.enter_context(stop_on_signals(stop))
         directory = _state_directory(loaded, stack)
         output = _output(config.output.format)

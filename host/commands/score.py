@@ -1,6 +1,7 @@
 """canopic score: a scene through the whole camera, then its measurements against the truth."""
 
 import tempfile
+from dataclasses import asdict
 from pathlib import Path
 
 from rich.console import Console
@@ -10,6 +11,7 @@ from host.commands.common import BLIND, DONE, FAILED, WRONG_INPUT, expected, out
 from host.commands.options import overrides
 from host.config_file import ConfigError, load_config
 from host.daemon import Limits
+from host.outputs.claims import kernel_line
 from host.outputs.report import About, Event, Reading, Standing, Summary
 from host.score import Truth, TruthError, constant_truth, read_truth, score_measurements, score_table
 from host.sensor import Settings, run_configured
@@ -18,7 +20,7 @@ from host.stop import StopRequest, stop_on_signals
 from host.storage import StorageError
 from host.twin.demo import demo_truth
 from host.twin.frame import SceneError
-from host.twin.player import TwinError
+from host.twin.player import TwinError, TwinKernelError
 
 
 class Tally:
@@ -60,12 +62,13 @@ def score_scene(
     people: int | None,
     bundle: str | None,
     seed: int | None,
+    kernel: Path | None,
     frames: int | None,
     as_json: bool,
 ) -> int:
     """Measure every frame of the scene, compare, print."""
     with expected(ConfigError, TruthError, ValueError, status=WRONG_INPUT, prefix=""):
-        given = overrides(scene=scene, pace="fast", bundle=bundle, seed=seed, output_format="none")
+        given = overrides(scene=scene, pace="fast", bundle=bundle, seed=seed, kernel=kernel, output_format="none")
         loaded = load_config(None, given)
         if (counts is not None) + (people is not None) > 1:
             raise ValueError("canopic: --counts and --people exclude each other")
@@ -83,7 +86,7 @@ def score_scene(
     ):
         tally = Tally(bar)
         settings = Settings(loaded.config, Path(directory), Limits(frames, stay_blind=False))
-        with expected(StorageError, SceneError, TwinError):
+        with expected(StorageError, SceneError, TwinError), expected(TwinKernelError, status=WRONG_INPUT):
             summary = run_configured(settings, [tally], stop, sources.append)
     if summary.state == "blind" or summary.failed:
         say(f"canopic: {summary.why_stopped}: {summary.reason or ''}")
@@ -93,8 +96,12 @@ def score_scene(
         truth = truth or _truth(people, tally.measurements)
         scored = score_measurements(tally.measurements, truth, twin.fps if twin else 10.0)
     if as_json:
-        print_json({"scene": loaded.config.capture.scene, "run": summary.to_dict(), "score": scored.to_dict()})
+        used = None if twin is None or twin.kernel is None else asdict(twin.kernel)
+        document = {"scene": loaded.config.capture.scene, "kernel": used}
+        print_json(document | {"run": summary.to_dict(), "score": scored.to_dict()})
     else:
+        if twin is not None and twin.kernel is not None:
+            out().print(f"optics: {kernel_line(twin.kernel)}")
         out().print(score_table(scored))
     return DONE
 

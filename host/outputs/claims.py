@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from host.measurement import Step
+from host.measurement import KernelUse, Step
 
 BEFORE_DIGITAL: frozenset[Step] = frozenset({"optical", "analog"})
 
@@ -29,6 +29,21 @@ def claim(steps: Mapping[str, Step]) -> str:
 def levels_line(effective_levels: int) -> str:
     """The levels that a 4-bit code really distinguishes: thresholds that coincide leave fewer than 16."""
     return f"4 bits, {effective_levels} effective level{'s' if effective_levels != 1 else ''}"
+
+
+def kernel_line(kernel: KernelUse) -> str:
+    """Which kernel a twin simulates in place of the bundle's, and how far it is from what the detector knows."""
+    least, most = min(kernel.light), max(kernel.light)
+    light = f"{least:.0%}" if f"{least:.0%}" == f"{most:.0%}" else f"{least:.0%} to {most:.0%}"
+    return (
+        f"{kernel.file} ({kernel.digest}) in place of the bundle's kernel: correlation {kernel.correlation:.3f}, "
+        f"passes {light} of the light; thresholds and detector were made for the bundle's"
+    )
+
+
+def short_kernel_line(kernel: KernelUse) -> str:
+    """`kernel_line` for the live view's narrow panel."""
+    return f"{kernel.file} {kernel.digest}, not the bundle's kernel (correlation {kernel.correlation:.3f})"
 
 
 def _listed(words: list[str]) -> str:

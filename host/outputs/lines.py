@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from typing import TextIO
 
-from host.outputs.claims import levels_line
+from host.outputs.claims import kernel_line, levels_line
 from host.outputs.pipe import abandon
 from host.outputs.report import About, Event, Reading, Standing, Summary
 
@@ -25,6 +25,8 @@ class Lines:
 
     def start(self, about: About) -> None:
         self._print(f"{about.source}; bundle {about.bundle_name} ({levels_line(about.effective_levels)})")
+        if about.kernel is not None:
+            self._print(f"optics: {kernel_line(about.kernel)}")
 
     def standing(self, standing: Standing) -> None:
         if standing != self._standing:

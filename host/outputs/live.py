@@ -9,7 +9,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from host.outputs.claims import claim, levels_line, provenance_line
+from host.outputs.claims import claim, kernel_line, levels_line, provenance_line, short_kernel_line
 from host.outputs.lines import clock_text, event_text, people, standing_text, summary_lines
 from host.outputs.picture import CodesPicture, codes_to_pixels
 from host.outputs.report import About, Event, Reading, Standing, Summary
@@ -80,6 +80,8 @@ class LiveView:
         self.stop()
         for line in summary_lines(summary):
             self._console.print(line, highlight=False)
+        if self._about is not None and self._about.kernel is not None:
+            self._console.print(f"optics: {kernel_line(self._about.kernel)}", highlight=False)
         if self._reading is not None:
             self._console.print(claim(self._reading.measurement.provenance.steps), style="dim", highlight=False)
 
@@ -131,6 +133,8 @@ class LiveView:
             rows.append(("source", Text(about.source)))
             rows.append(("bundle", Text(f"{about.bundle_name} {about.encoding_id[:12]}")))
             rows.append(("codes", Text(levels_line(about.effective_levels))))
+            if about.kernel is not None:
+                rows.append(("optics", Text(short_kernel_line(about.kernel), style="yellow")))
         if reading is not None:
             provenance = reading.measurement.provenance
             latency = "not known" if reading.latency_ms is None else f"{reading.latency_ms:.0f} ms"

@@ -7,7 +7,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from host.measurement import Measurement
+from host.measurement import KernelUse, Measurement
 
 State = Literal["starting", "verifying", "sensing", "blind"]
 
@@ -43,7 +43,7 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """What is running: stays the same from start to stop."""
+    """What is running: stays the same from start to stop. `kernel`: what a twin simulates in place of the bundle's."""
 
     bundle_name: str
     bundle_id: str
@@ -54,6 +54,7 @@ class About:
     capture_path: str
     source: str
     state_directory: str
+    kernel: KernelUse | None = None
 
 
 @dataclass(frozen=True, slots=True)

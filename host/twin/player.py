@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
+from host.measurement import KernelUse
 from host.twin.demo import DemoTruth, demo_truth
 from host.twin.spec import TwinSpec, spec_to_json
 
@@ -32,6 +33,10 @@ ENVIRONMENT = {
 
 class TwinError(Exception):
     """The twin could not start, or stopped. The message says why."""
+
+
+class TwinKernelError(TwinError):
+    """The twin was given a kernel that it cannot use. The message names the file and says what is expected."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +62,10 @@ class Twin:
     """A simulated camera with the real firmware. `Twin(scene=...)`, then `start()`; a context manager does both ends.
 
     After `start`: `pty` is the serial port's stable path, `frame_count` how many frames the scene has (None: no end),
-    `fps` its nominal rate, `live` whether it is a camera. `finished` turns true once the scene has ended and its last
-    frame was measured; the board stays so that its last measurements can be fetched. `failure` says what went wrong
-    while playing (a file that stopped being readable, a camera that was unplugged), None while all is well.
+    `fps` its nominal rate, `live` whether it is a camera, `kernel` what it simulates in place of the bundle's.
+    `finished` turns true once the scene has ended and its last frame was measured; the board stays so that its last
+    measurements can be fetched. `failure` says what went wrong while playing (a file that stopped being readable, a
+    camera that was unplugged), None while all is well.
     """
 
     def __init__(self, scene: str, bundle: str | Path = "default", **options: Any) -> None:
@@ -70,7 +76,9 @@ class Twin:
         self.fps = 0.0
         self.live = False
         self.status = TwinStatus()
+        self.kernel: KernelUse | None = None
         self.failure: str | None = None
+        self._wrong_kernel = False
         self._frames = 0
         self._ended = False
         self._process: subprocess.Popen[bytes] | None = None
@@ -90,14 +98,14 @@ class Twin:
         self.close()
 
     def start(self, timeout_s: float = START_S) -> Self:
-        """Start the process and its board and wait until the serial port exists. Raises TwinError."""
+        """Start the process and its board and wait until the serial port exists. Raises TwinError, TwinKernelError."""
         self._reader.start()
         if not self._settled.wait(timeout_s):
             self.close()
             raise TwinError(f"the twin did not start within {timeout_s:g} s")
         if self.failure is not None:
             self.close()
-            raise TwinError(self.failure)
+            raise (TwinKernelError if self._wrong_kernel else TwinError)(self.failure)
         return self
 
     @property
@@ -210,6 +218,8 @@ class Twin:
         if event == "started":
             self.pty = Path(report["pty"])
             self.frame_count, self.fps, self.live = report["frame_count"], report["fps"], report["live"]
+            if (kernel := report["kernel"]) is not None:
+                self.kernel = KernelUse(**{**kernel, "light": tuple(kernel["light"])})
             self.status = replace(self.status, board_pid=report["board_pid"])
             self._settled.set()
         elif event == "progress":
@@ -217,6 +227,7 @@ class Twin:
         elif event == "end":
             self._frames, self._ended = report["frames"], True
         elif event == "error":
+            self._wrong_kernel = report.get("kernel", False)
             self.failure = report["message"]
         elif event == "answer" and (answers := self._answers.get(report["id"])) is not None:
             self._ended &= not report.get("rewound", False)

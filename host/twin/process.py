@@ -10,6 +10,7 @@ import ctypes
 import os
 import signal
 import sys
+from dataclasses import asdict
 
 import cv2
 import numpy as np
@@ -17,14 +18,14 @@ import numpy as np
 from host.board.errors import BoardProgramError
 from host.twin.board_process import BoardProcess
 from host.twin.frame import SceneError
+from host.twin.kernel import KernelError, kernel_use, load_kernel
 from host.twin.pipeline import Pipeline, SceneClock
 from host.twin.playback import Commands, Playback, Status
 from host.twin.scene import open_scene
-from host.twin.simulation import KernelError, load_kernels, make_camera
+from host.twin.simulation import make_camera
 from host.twin.spec import TwinSpec, spec_from_json
 from optics.archive import BundleError
 from optics.bundle import read_bundle, resolve_bundle
-from optics.encoding import Encoding
 
 PR_SET_PDEATHSIG = 1
 STOP_S = 5
@@ -34,12 +35,10 @@ def run(spec: TwinSpec, commands: Commands, status: Status) -> None:
     """Play `spec` until told to stop. Raises SceneError, BundleError, KernelError, BoardProgramError or ValueError."""
     bundle = read_bundle(resolve_bundle(spec.bundle))
     encoding = bundle.encoding
-    if spec.kernel is not None:
-        encoding = Encoding(
-            load_kernels(spec.kernel, encoding.filters), encoding.thresholds, encoding.pool, encoding.range
-        )
+    kernel = None if spec.kernel is None else load_kernel(spec.kernel, encoding.filters)
     made_rng, noise_rng = (np.random.default_rng(seed) for seed in np.random.SeedSequence(spec.seed).spawn(2))
-    camera = make_camera(encoding, bundle.rows_px, bundle.columns_px, spec.sensor, made_rng)
+    taps = None if kernel is None else kernel.taps
+    camera = make_camera(encoding, bundle.rows_px, bundle.columns_px, spec.sensor, made_rng, taps)
     wake, waker = os.pipe()
     for end in (wake, waker):
         os.set_blocking(end, False)
@@ -67,7 +66,8 @@ def run(spec: TwinSpec, commands: Commands, status: Status) -> None:
         playback = Playback(pipeline, board, clock, replaces, commands, status)
         signal.signal(signal.SIGTERM, playback.stop)
         about = {"frame_count": scene.frame_count, "fps": scene.fps, "live": scene.live}
-        status.send("started", pty=str(board.pty), board_pid=board.pid, **about)
+        used = None if kernel is None else asdict(kernel_use(kernel, encoding.kernels))
+        status.send("started", pty=str(board.pty), board_pid=board.pid, kernel=used, **about)
         pipeline.start()
         try:
             playback.play(wake)
@@ -88,7 +88,7 @@ def main() -> int:
     try:
         run(spec_from_json(commands.first()), commands, status)
     except (SceneError, BundleError, KernelError, BoardProgramError, ValueError) as error:
-        status.send("error", message=str(error))
+        status.send("error", message=str(error), kernel=isinstance(error, KernelError))
         return 1
     return 0
 

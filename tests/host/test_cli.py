@@ -156,6 +156,35 @@ def test_kill_9_of_the_daemon_loses_no_event_and_invents_none(room, tmp_path):
 
 
 @needs_board
+def test_the_twin_runs_with_a_masks_simulated_psf_and_says_so(room, tmp_path):
+    from optics.mask import Geometry, Mask, write_mask
+    from optics.psf import psf
+
+    height_m = np.random.default_rng(0).random((63, 63)) * 1e-6
+    mask = Mask(height_m, 8e-6, geometry=Geometry(psf_px=(31, 31)))
+    write_mask(mask, tmp_path / "mask.npz")
+    light = psf(mask).sum(axis=(1, 2))
+    options = ("--scene", str(room), "--frames", "20", "--json", "--pace", "fast")
+    done = canopic("run", "--kernel", str(tmp_path / "mask.npz"), *options)
+    assert done.returncode == 0, done.stderr
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    measurements = [line for line in lines if line["type"] == "measurement"]
+    assert len(measurements) == 20
+    started = next(line for line in lines if line.get("event") == "started")
+    assert started["kernel"]["file"] == "mask.npz"
+    assert started["kernel"]["light"] == pytest.approx(light.tolist(), abs=1e-5)
+    assert "protects nobody" in started["claim"]
+    named = {line["provenance"]["simulated_kernel"] for line in measurements}
+    assert named == {f"mask.npz:{started['kernel']['digest']}"}
+    # Part of the light misses the window, so automatic exposure has asked for more of it than without the mask.
+    plain = [json.loads(line) for line in canopic("run", *options).stdout.splitlines()]
+    plain = [line["provenance"] for line in plain if line["type"] == "measurement"]
+    assert plain[-1]["simulated_kernel"] is None
+    with_mask = measurements[-1]["provenance"]
+    assert with_mask["exposure_us"] * with_mask["gain"] > 1.1 * plain[-1]["exposure_us"] * plain[-1]["gain"]
+
+
+@needs_board
 def test_a_blind_sensor_has_its_own_exit_status(room, tmp_path):
     damaged = tmp_path / "damaged.canopic"
     damaged.write_bytes(default_bundle_path().read_bytes()[:-100])
@@ -173,6 +202,9 @@ def test_a_blind_sensor_has_its_own_exit_status(room, tmp_path):
         (("run", "--pace", "slow"), 2, "expected 'realtime' or 'fast'"),
         (("run", "--light", "now"), 2, "SECONDS:FACTOR"),
         (("run", "--config", "absent.yaml"), 2, "cannot be read"),
+        (("run", "--kernel", "absent.npz", "--json"), 2, "absent.npz is not a readable"),
+        (("score", "--kernel", "absent.npz"), 2, "absent.npz is not a readable"),
+        (("run", "--kernel", "absent.npz", "--board", "/dev/absent"), 2, "only the twin simulates optics"),
         (("bundle", "show", "absent.canopic"), 2, "no such bundle file"),
         (("config", "check", "absent.yaml"), 2, "cannot be read"),
         (("board", "info", "--board", "absent"), 1, "absent"),
@@ -180,7 +212,7 @@ def test_a_blind_sensor_has_its_own_exit_status(room, tmp_path):
     ],
 )
 def test_expected_errors_are_one_message(arguments, status, message):
-    if arguments[:2] == ("run", "--scene") and board_missing():
+    if {"--scene", "--kernel"} & set(arguments) and board_missing():
         pytest.skip(f"no board program: {board_missing()}")
     done = canopic(*arguments)
     assert done.returncode == status

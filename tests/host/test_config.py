@@ -74,6 +74,10 @@ def test_all_problems_at_once_in_the_order_of_the_file(write):
         ("capture: 5\n", "canopic.yaml:1: capture: 5 is not valid: expected keys below it"),
         ("capture:\n  path: camera\n", "expected 'twin' or 'board'; the capture path 'camera' is not in this version"),
         ("capture:\n  path: board\n", "expected 'port' beside 'path: board'"),
+        (
+            "capture:\n  path: board\n  port: x\n  kernel: m.npz\n",
+            "expected no 'kernel' (--kernel) beside 'path: board'",
+        ),
         ("exposure:\n  gain: .nan\n", "expected a finite number"),
         ("[" * 3000, "not valid YAML"),
         ("a: 1\n---\nb: 2\n", "not valid YAML"),

@@ -3,6 +3,7 @@
 import io
 import itertools
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from host.measurement import STEPS, Measurement, Provenance
+from host.measurement import STEPS, KernelUse, Measurement, Provenance
 from host.outputs.claims import claim, levels_line, provenance_line
-from host.outputs.json_lines import JsonLines
+from host.outputs.json_lines import JsonLines, started_detail
 from host.outputs.lines import Lines, event_text, standing_text
 from host.outputs.live import LiveView, fits
 from host.outputs.picture import MARK, CodesPicture, codes_to_pixels
@@ -59,6 +60,24 @@ def test_no_claim_for_a_step_that_was_digital_or_simulated(where):
     if "simulated" in where:
         assert "protects nobody" in said
     assert all(f"{name} {step}" in provenance_line(made) for name, step in made.items())
+
+
+def test_another_kernel_is_said_in_every_view():
+    kernel = KernelUse("mask.npz", "0123456789ab", (0.7, 0.7, 0.69), 0.912)
+    about = replace(ABOUT, kernel=kernel)
+    stream = io.StringIO()
+    Lines(stream).start(about)
+    assert "mask.npz (0123456789ab) in place of the bundle's kernel: correlation 0.912" in stream.getvalue()
+    assert "passes 69% to 70% of the light" in stream.getvalue()
+    console = Console(file=io.StringIO(), force_terminal=True, width=120, height=40)
+    view = LiveView(console)
+    view.start(about)
+    view.stop()
+    shown = Console(file=io.StringIO(), width=120, height=40)
+    shown.print(view.view())
+    assert "0123456789ab" in shown.file.getvalue()
+    assert started_detail(about, steps("twin"))["kernel"]["file"] == "mask.npz"
+    assert started_detail(ABOUT, steps("twin"))["kernel"] is None
 
 
 def test_levels():

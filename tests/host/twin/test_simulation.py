@@ -1,6 +1,4 @@
-"""Mask, exposure and pooling together: against the encoding itself, and with signed and alternative kernels."""
-
-from pathlib import Path
+"""Mask, exposure and pooling together: against the encoding itself, and with signed kernels."""
 
 import numpy as np
 import pytest
@@ -9,11 +7,9 @@ from host.board.thresholds import REFERENCE_VOLTS
 from host.twin.sensor import IDEAL, SensorModel
 from host.twin.simulation import (
     Camera,
-    KernelError,
     behind_mask,
     cell_volts,
     exposed,
-    load_kernels,
     make_camera,
     workspace,
 )
@@ -83,33 +79,22 @@ def test_a_board_has_no_range_per_frame() -> None:
         make_camera(encoding, ROWS, COLUMNS, IDEAL, np.random.default_rng(0))
 
 
-def test_kernels_load_from_npy_and_npz(tmp_path: Path) -> None:
-    kernels = _kernels(2)
-    np.save(tmp_path / "k.npy", kernels)
-    np.testing.assert_array_equal(load_kernels(tmp_path / "k.npy", 2), kernels)
-    for name in ("kernels", "kernel", "psf"):
-        np.savez(tmp_path / "k.npz", **{name: kernels[0].astype(np.float64)})
-        loaded = load_kernels(tmp_path / "k.npz", 1)
-        assert loaded.dtype == np.float32
-        np.testing.assert_array_equal(loaded, kernels[:1])
+def test_a_kernel_per_colour_acts_in_place_of_the_encodings() -> None:
+    encoding = Encoding(_kernels(1), THRESHOLDS)
+    own = np.random.default_rng(4).random((3, 5, 5)).astype(np.float32) / 40
+    camera = make_camera(encoding, ROWS, COLUMNS, IDEAL, np.random.default_rng(0), own[np.newaxis])
+    volts = _volts(camera, _scene())
+    for colour in range(3):
+        alone = pooled(_scene(), Encoding(own[colour : colour + 1], THRESHOLDS))
+        np.testing.assert_allclose(volts[..., colour], alone[..., colour] * REFERENCE_VOLTS, atol=1e-4)
 
 
-def test_unusable_kernel_files_are_named(tmp_path: Path) -> None:
-    path = tmp_path / "k.npy"
-    with pytest.raises(KernelError, match=r"k\.npy is not a readable"):
-        load_kernels(path, 1)
-    path.write_bytes(b"nonsense")
-    with pytest.raises(KernelError, match=r"k\.npy is not a readable"):
-        load_kernels(path, 1)
-    np.save(path, _kernels(2))
-    with pytest.raises(KernelError, match=r"shape \(2, 9, 7\); this bundle's encoding needs \(1, height, width\)"):
-        load_kernels(path, 1)
-    np.save(path, np.full((1, 3, 3), np.nan))
-    with pytest.raises(KernelError, match="NaN or infinity"):
-        load_kernels(path, 1)
-    np.save(path, np.full((1, 3, 3), 1j))
-    with pytest.raises(KernelError, match="real numbers"):
-        load_kernels(path, 1)
-    np.savez(tmp_path / "k.npz", other=_kernels(1))
-    with pytest.raises(KernelError, match=r"none of the arrays kernels, kernel, psf, only \['other'\]"):
-        load_kernels(tmp_path / "k.npz", 1)
+def test_a_signed_kernel_in_place_of_the_encodings_is_two_sub_apertures() -> None:
+    encoding = Encoding(_kernels(1), THRESHOLDS)
+    own = np.repeat(_kernels(1, signed=True)[:, np.newaxis], 3, axis=1)
+    camera = make_camera(encoding, ROWS, COLUMNS, IDEAL, np.random.default_rng(0), own)
+    assert camera.planes == 6
+    assert camera.taps is not None
+    assert camera.taps.min() >= 0
+    expected = pooled(_scene(), Encoding(own[:, 0], THRESHOLDS)) * REFERENCE_VOLTS
+    np.testing.assert_allclose(_volts(camera, _scene()), expected, atol=1e-4)

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from host.twin.frame import SceneError
-from host.twin.player import Twin, TwinError, serve
+from host.twin.player import Twin, TwinError, TwinKernelError, serve
 from host.twin.spec import TwinSpec, spec_from_json, spec_to_json
 
 from .support import until, write_pictures, write_small_bundle
@@ -198,8 +198,11 @@ def test_a_light_schedule_and_a_kernel_reach_the_board(tmp_path: Path, pictures:
         bright = {frame[0]: frame[4] for frame in _played(twin)}
     with Twin(str(pictures), bundle, kernel=str(tmp_path / "half.npy")) as twin:
         half = {frame[0]: frame[4] for frame in _played(twin)}
+        assert twin.kernel is not None
+        assert (twin.kernel.file, twin.kernel.light) == ("half.npy", (0.5, 0.5, 0.5))
     with Twin(str(pictures), bundle) as twin:
         plain = {frame[0]: frame[4] for frame in _played(twin)}
+        assert twin.kernel is None
     assert bright[10] == plain[10]
     assert bright[30] == pytest.approx(plain[30] / 4, rel=0.1)
     # A single tap does not blur, so its maxima are somewhat more than half of the blurred ones.
@@ -224,7 +227,8 @@ def test_a_scene_that_stops_being_readable_is_an_error_with_a_clean_end(pictures
     ],
 )
 def test_what_cannot_start_says_why(pictures: Path, bundle: Path, options: dict, says: str) -> None:
-    with pytest.raises(TwinError, match=says):
+    error = TwinKernelError if "kernel" in options else TwinError
+    with pytest.raises(error, match=says):
         Twin(str(pictures), **{"bundle": bundle, **options}).start()
 
 

@@ -1,0 +1,155 @@
+"""Another kernel for the twin than its bundle's: a PSF per colour, a mask (whose PSF is computed), or plain kernels.
+
+The thresholds, and the detector behind them, stay those of the bundle: that is the point, to see what a mask that can
+be made does to a model trained for the kernel that was wanted. `KernelUse` is what the run says about it.
+"""
+
+import hashlib
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from host.measurement import KernelUse
+from optics.encoding import COLOURS, THROUGHPUT_TOLERANCE
+from optics.mask import MaskError, read_mask
+from optics.psf import psf
+
+KERNEL_NAMES = ("psf", "kernels", "kernel")
+DIGEST_DIGITS = 12
+
+
+class KernelError(Exception):
+    """An alternative kernel cannot be used. The message names the file and says what is expected."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Kernel:
+    """Kernels from a file: taps float32 (filters, 3, height, width), a kernel for each filter and colour."""
+
+    file: str
+    taps: NDArray[np.float32]
+
+    @property
+    def digest(self) -> str:
+        """The first digits of the SHA-256 over shape and taps: equal kernels have equal ones on every machine."""
+        head = f"canopic-kernel-1 {self.taps.shape}\n".encode()
+        content = np.ascontiguousarray(self.taps, dtype="<f4").tobytes()
+        return hashlib.sha256(head + content).hexdigest()[:DIGEST_DIGITS]
+
+
+def load_kernel(path: str | Path, filters: int) -> Kernel:
+    """The kernel in a file, for a bundle of so many filters. Raises KernelError.
+
+    A mask as `canopic optics design` writes it (its PSF is computed); an .npz with `psf`, `kernels` or `kernel`, or an
+    .npy, of real numbers: (height, width), one for all filters and colours of a bundle with one filter; (filters,
+    height, width), the same for all colours; (3, height, width), where the bundle has one filter: a PSF per colour. A
+    mask's PSF and an array named `psf` are light: not negative, each summing to at most 1.
+    """
+    name, values = _read(path)
+    if values.dtype.kind not in "fiu":
+        raise KernelError(f"{path} holds {values.dtype}; kernels are real numbers")
+    if not values.size or values.ndim not in (2, 3):
+        raise KernelError(f"{path} holds an array of shape {values.shape}; {_wanted(filters)}")
+    if not np.isfinite(values).all():
+        raise KernelError(f"{path} holds NaN or infinity")
+    taps = values.astype(np.float32)
+    if name == "psf":
+        _check_light(path, taps)
+    if taps.ndim == 2:
+        taps = taps[np.newaxis]
+    if len(taps) == filters:
+        taps = np.repeat(taps[:, np.newaxis], COLOURS, axis=1)
+    elif filters == 1 and len(taps) == COLOURS:
+        taps = taps[np.newaxis]
+    else:
+        raise KernelError(f"{path} holds an array of shape {values.shape}; {_wanted(filters)}")
+    return Kernel(Path(path).name, taps)
+
+
+def kernel_use(kernel: Kernel, bundle_kernels: NDArray[np.float32]) -> KernelUse:
+    """What is said about a run with `kernel`; bundle_kernels float32 (filters, h, w) are those that it replaces."""
+    light = kernel.taps.sum(axis=(-2, -1), dtype=np.float64)
+    wanted = np.repeat(bundle_kernels[:, np.newaxis], COLOURS, axis=1)
+    alike = [
+        _correlation(a, b)
+        for a, b in zip(_flat(kernel.taps), _flat(wanted), strict=True)  # per filter and colour
+    ]
+    return KernelUse(
+        kernel.file,
+        kernel.digest,
+        tuple(round(float(share), 6) for share in light.ravel()),
+        round(float(np.mean(alike)), 4),
+    )
+
+
+def _read(path: str | Path) -> tuple[str, NDArray[Any]]:
+    """The array in a file and what it is called there ("psf" for a mask's computed one, "" in an .npy)."""
+    try:
+        loaded = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        # NumPy takes any other file for a pickle and advises to trust it.
+        why = error.strerror if isinstance(error, OSError) else "it is not in NumPy's format, or damaged"
+        raise KernelError(
+            f"{path} is not a readable .npy or .npz file ({why}): expected a PSF (`canopic optics psf`), a mask "
+            "(`canopic optics design`), or kernels"
+        ) from error
+    if not isinstance(loaded, np.lib.npyio.NpzFile):
+        return "", np.asarray(loaded)
+    with loaded:
+        if "height_m" in loaded:
+            return "psf", _psf_of_mask(path)
+        name = next((name for name in KERNEL_NAMES if name in loaded), None)
+        if name is None:
+            raise KernelError(
+                f"{path} is no mask and has none of the arrays {', '.join(KERNEL_NAMES)}, only {loaded.files}"
+            )
+        return name, np.asarray(loaded[name])
+
+
+def _psf_of_mask(path: str | Path) -> NDArray[np.float32]:
+    try:
+        return psf(read_mask(path))
+    except MaskError as error:
+        raise KernelError(str(error)) from error
+    except ValueError as error:
+        raise KernelError(f"{path}: its PSF cannot be computed: {error}") from error
+
+
+def _check_light(path: str | Path, taps: NDArray[np.float32]) -> None:
+    most = float(taps.sum(axis=(-2, -1), dtype=np.float64).max())
+    if taps.min() < 0:
+        raise KernelError(
+            f"{path}: a PSF is light and cannot be negative, this one goes down to {taps.min():g}: plan a pair of "
+            "masks for a signed kernel (`canopic optics design`), or name the array `kernels`"
+        )
+    if most > 1 + THROUGHPUT_TOLERANCE:
+        raise KernelError(f"{path}: a PSF passes at most all light, this one sums to {most:g}: divide it by its sum")
+
+
+def _wanted(filters: int) -> str:
+    one = f", or a PSF per colour ({COLOURS}, height, width)" if filters == 1 else ""
+    return f"this bundle's encoding needs ({filters}, height, width), the same for all {COLOURS} colours{one}"
+
+
+def _flat(kernels: NDArray[np.float32]) -> NDArray[np.float64]:
+    return kernels.reshape(-1, *kernels.shape[-2:]).astype(np.float64)
+
+
+def _correlation(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+    """Pearson's, over a window that holds both with their axes (the taps at side // 2) together; 0 without contrast."""
+    rows, columns = (max(2 * (side // 2) + 1 for side in pair) for pair in zip(a.shape, b.shape, strict=True))
+    first, second = (_framed(kernel, rows, columns).ravel() for kernel in (a, b))
+    first, second = first - first.mean(), second - second.mean()
+    norm = float(np.sqrt((first @ first) * (second @ second)))
+    return float(first @ second) / norm if norm > 0 else 0.0
+
+
+def _framed(kernel: NDArray[np.float64], rows: int, columns: int) -> NDArray[np.float64]:
+    framed = np.zeros((rows, columns))
+    top, left = rows // 2 - kernel.shape[0] // 2, columns // 2 - kernel.shape[1] // 2
+    framed[top : top + kernel.shape[0], left : left + kernel.shape[1]] = kernel
+    return framed

@@ -69,10 +69,10 @@ def test_a_kernels_scale_changes_no_code(few: list[tuple[str, np.ndarray]], fact
 
 
 def test_a_signed_kernel_and_one_per_colour(few: list[tuple[str, np.ndarray]]) -> None:
-    signed = gaussian(1.0) - 0.6 * gaussian(3.0)
+    signed = 0.5 * gaussian(1.0) - 0.3 * gaussian(3.0)
     colours = np.stack([signed, signed, signed])
     assert code_change(signed, colours, LEVELS, POOL, few).share_changed == 0
-    colours[2] = 0.5 * gaussian(1.0)
+    colours[2] = 0.3 * gaussian(1.0)
     for coded, (_, scene) in zip(code_images(colours, LEVELS, POOL, few), few, strict=True):
         # Each colour by the encoding that gives all of them one kernel, at the exposure that all of them share.
         own = [Encoding(one[np.newaxis].astype(np.float32), LEVELS, POOL) for one in colours]

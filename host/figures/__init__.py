@@ -1,0 +1,1 @@
+"""Figures of masks, PSFs and codes: arrays in, one PNG out. Matplotlib is imported when a figure is drawn."""

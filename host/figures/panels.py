@@ -1,0 +1,195 @@
+"""The parts that figures are made of: height map, PSF in log scale, MTF, encircled energy, codes of a photograph."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import BoundaryNorm, ListedColormap, LogNorm
+from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+from numpy.typing import NDArray
+
+from host.figures.style import ACCENT, COLOUR_NAMES, HEIGHTS, INK, LIGHT, MUTED, RGB, plain, ruled
+from optics.mask import Mask
+from optics.metrics import encircled_energy, mtf
+
+# Decades below the brightest pixel that a PSF is shown down to: what lies lower is drawn as this.
+DECADES = 4
+CHANGED_COLOURS = ("#f3f4f6", "#fdd49e", "#fc8d59", "#b30000")
+
+
+def height_panel(made: Figure, axes: Axes, mask: Mask, title: str = "height map") -> None:
+    """Height in micrometres over the mask in millimetres; grey where the stop is closed."""
+    rows, columns = mask.height_m.shape
+    pitch_mm = mask.pitch_m * 1e3
+    half_x, half_y = columns * pitch_mm / 2, rows * pitch_mm / 2
+    shown = np.ma.masked_where(mask.stop == 0, mask.height_m * 1e6)
+    extent = (-half_x, half_x, half_y, -half_y)
+    levels = np.unique(np.round(shown.compressed(), 9))
+    axes.set_facecolor("#e5e7eb")
+    if 1 < levels.size <= 16:
+        middle = (levels[1:] + levels[:-1]) / 2
+        edges = np.concatenate([[levels[0] - (middle[0] - levels[0])], middle, [2 * levels[-1] - middle[-1]]])
+        norm = BoundaryNorm(edges, 256)
+        image = axes.imshow(shown, cmap=HEIGHTS, norm=norm, extent=extent, interpolation="nearest")
+        ticks = levels if levels.size <= 8 else levels[::3]
+        bar = made.colorbar(image, ax=axes, shrink=0.8, pad=0.02, ticks=ticks, spacing="proportional")
+        bar.ax.set_yticklabels([f"{level:.2f}" for level in ticks])
+        bar.ax.minorticks_off()
+    else:
+        image = axes.imshow(shown, cmap=HEIGHTS, extent=extent, interpolation="nearest")
+        bar = made.colorbar(image, ax=axes, shrink=0.8, pad=0.02)
+    bar.set_label("height, um")
+    bar.outline.set_visible(False)  # type: ignore[operator]
+    axes.set_xlabel("x, mm")
+    axes.set_ylabel("y, mm (down)")
+    axes.set_title(title)
+
+
+def psf_panel(
+    axes: Axes, kernel: NDArray[np.floating], pitch_m: float, brightest: float, title: str, colour: str = INK
+) -> AxesImage:
+    """One colour's PSF over the sensor in micrometres, log scale over DECADES below `brightest`."""
+    rows, columns = kernel.shape
+    pitch_um = pitch_m * 1e6
+    left, top = -(columns // 2 + 0.5) * pitch_um, -(rows // 2 + 0.5) * pitch_um
+    extent = (left, left + columns * pitch_um, top + rows * pitch_um, top)
+    floor = brightest * 10.0**-DECADES
+    image = axes.imshow(
+        np.maximum(kernel, floor), cmap=LIGHT, norm=LogNorm(floor, brightest), extent=extent, interpolation="nearest"
+    )
+    axes.set_title(title, color=colour)
+    axes.set_xlabel("x, um")
+    axes.tick_params(length=2)
+    return image
+
+
+def psf_row(
+    made: Figure,
+    axes: Sequence[Axes],
+    psf: NDArray[np.floating],
+    pitch_m: float,
+    wavelengths_m: Sequence[float],
+    wanted: NDArray[np.floating] | None = None,
+) -> None:
+    """The wanted kernel, if there is one and a panel for it, then R, G, B, all on one scale of light a pixel."""
+    panels = list(axes)
+    shares = psf.sum(axis=(1, 2), dtype=np.float64)
+    brightest = float(psf.max())
+    if wanted is not None:
+        # The wanted kernel has no scale of its own: it is shown as if it passed what the mask passes.
+        scaled = wanted.mean(axis=0) / wanted.mean(axis=0).sum() * shares.mean()
+        brightest = max(brightest, float(scaled.max()))
+    images = []
+    if wanted is not None:
+        title = "wanted" if np.allclose(wanted, wanted[:1]) else "wanted (mean of colours)"
+        images.append(psf_panel(panels.pop(0), scaled, pitch_m, brightest, title))
+    for index, (panel, wavelength_m) in enumerate(zip(panels, wavelengths_m, strict=True)):
+        title = f"PSF, {COLOUR_NAMES[index]} {wavelength_m * 1e9:.0f} nm\n{shares[index]:.1%} of the light"
+        images.append(psf_panel(panel, psf[index], pitch_m, brightest, title, RGB[index]))
+    axes[0].set_ylabel("y, um (down)")
+    for panel in axes[1:]:
+        panel.set_yticklabels([])
+    bar = made.colorbar(images[-1], ax=list(axes), shrink=0.8, pad=0.01, aspect=24)
+    bar.set_label(f"share of light a pixel\n(log, floor {DECADES} decades down)")
+    bar.outline.set_visible(False)  # type: ignore[operator]
+
+
+def mtf_panel(
+    axes: Axes, psf: NDArray[np.floating], pitch_m: float, others: Sequence[tuple[str, NDArray[np.floating]]] = ()
+) -> None:
+    """Contrast against frequency, R, G, B; `others`: (name, kernel (3, h, w)) as dashed lines (mean of the colours)."""
+    for index, contrast in enumerate(mtf(psf, pitch_m)[1]):
+        axes.plot(mtf(psf, pitch_m)[0] * 1e-3, contrast, color=RGB[index], label=COLOUR_NAMES[index])
+    for (name, kernel), dash in zip(others, ("--", ":"), strict=False):
+        frequency, contrast = mtf(kernel, pitch_m)
+        axes.plot(frequency * 1e-3, np.atleast_2d(contrast).mean(axis=0), color=INK, linestyle=dash, label=name)
+    cell_per_mm = 1e-3 / (16 * pitch_m)  # half a cycle a cell of 8 pixels
+    axes.axvline(cell_per_mm, color=MUTED, linewidth=0.8, linestyle=(0, (2, 2)))
+    axes.annotate("half a cycle\na cell", (cell_per_mm, 0.985), xytext=(4, 0), textcoords="offset points", va="top",
+                  fontsize=7.5, color=MUTED)  # fmt: skip
+    axes.set(xlabel="cycles a millimetre on the sensor", ylabel="contrast kept", ylim=(0, 1.02), xlim=(0, None))
+    axes.set_title("MTF (mean over directions)")
+    ruled(axes)
+    axes.legend(loc="upper right")
+
+
+def energy_panel(
+    axes: Axes, psf: NDArray[np.floating], pitch_m: float, others: Sequence[tuple[str, NDArray[np.floating]]] = ()
+) -> None:
+    """Share of the light within a circle around the axis, R, G, B and `others` (scaled to the PSF's light)."""
+    radius_m, share = encircled_energy(psf, pitch_m)
+    for index, line in enumerate(share):
+        axes.plot(radius_m * 1e6, line, color=RGB[index], label=COLOUR_NAMES[index])
+    light = float(psf.sum(axis=(1, 2), dtype=np.float64).mean())
+    for (name, kernel), dash in zip(others, ("--", ":"), strict=False):
+        flat = np.atleast_3d(kernel) if kernel.ndim == 3 else kernel[np.newaxis]
+        mean = flat.mean(axis=0)
+        radius_m, line = encircled_energy(mean / mean.sum() * light, pitch_m)
+        axes.plot(radius_m * 1e6, line, color=INK, linestyle=dash, label=name)
+    axes.set(xlabel="radius around the axis, um", ylabel="share of the light in the stop", ylim=(0, 1.02), xlim=(0, None))
+    axes.set_title("encircled energy")
+    ruled(axes)
+    axes.legend(loc="lower right")
+
+
+def photograph_panel(axes: Axes, scene: NDArray[np.float32], title: str) -> None:
+    """A scene of linear light, (rows, columns, 3), as a person sees it."""
+    encoded = np.where(scene <= 0.0031308, 12.92 * scene, 1.055 * np.maximum(scene, 1e-9) ** (1 / 2.4) - 0.055)
+    axes.imshow(np.clip(encoded, 0, 1), interpolation="antialiased")
+    plain(axes, title)
+
+
+def codes_panel(axes: Axes, codes: NDArray[np.uint8], title: str) -> None:
+    """Codes (rows, columns, 3) as a colour picture of cells."""
+    axes.imshow(codes / 15, interpolation="nearest")
+    plain(axes, title)
+
+
+def change_panel(
+    made: Figure, axes: Axes, first: NDArray[np.uint8], second: NDArray[np.uint8], title: str
+) -> None:
+    """In how many of the three colours the code of each cell differs."""
+    differs = (first != second).sum(axis=2)
+    image = axes.imshow(
+        differs, cmap=ListedColormap(CHANGED_COLOURS), norm=BoundaryNorm([-0.5, 0.5, 1.5, 2.5, 3.5], 4),
+        interpolation="nearest",
+    )  # fmt: skip
+    bar = made.colorbar(image, ax=axes, shrink=0.7, pad=0.02, ticks=[0, 1, 2, 3])
+    bar.set_label("colours that differ")
+    bar.outline.set_visible(False)  # type: ignore[operator]
+    bar.ax.tick_params(length=0)
+    plain(axes, title)
+
+
+def history_panel(axes: Axes, history: Sequence[dict[str, Any]]) -> None:
+    """Correlation against iteration, by stage."""
+    done = 0
+    stages = list(dict.fromkeys(str(entry["stage"]) for entry in history))
+    for stage, colour in zip(stages, (MUTED, ACCENT, INK), strict=False):
+        values = [float(entry["correlation"]) for entry in history if entry["stage"] == stage]
+        axes.plot(np.arange(done, done + len(values)), values, color=colour, label=stage)
+        done += len(values)
+    axes.set(xlabel="iteration", ylabel="correlation (mean of colours)")
+    axes.set_title("how the design went")
+    ruled(axes)
+    axes.legend(loc="lower right")
+
+
+def section_panel(
+    axes: Axes, psf: NDArray[np.floating], pitch_m: float, wanted: NDArray[np.floating] | None = None
+) -> None:
+    """Light along the row through the axis, R, G, B, and the wanted kernel at the same light."""
+    columns = psf.shape[2]
+    x_um = (np.arange(columns) - columns // 2) * pitch_m * 1e6
+    for index, plane in enumerate(psf):
+        axes.plot(x_um, plane[psf.shape[1] // 2], color=RGB[index], label=COLOUR_NAMES[index], linewidth=1.2)
+    if wanted is not None:
+        mean = wanted.mean(axis=0)
+        scaled = mean / mean.sum() * psf.sum(axis=(1, 2), dtype=np.float64).mean()
+        axes.plot(x_um, scaled[scaled.shape[0] // 2], color=INK, linestyle="--", label="wanted")
+    axes.set(xlabel="x, um", ylabel="share of light a pixel", ylim=(0, None))
+    axes.set_title("section through the axis (y = 0)")
+    ruled(axes)
+    axes.legend(loc="upper right")

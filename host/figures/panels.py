@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colorbar import Colorbar
 from matplotlib.colors import BoundaryNorm, ListedColormap, LogNorm
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
 from matplotlib.image import AxesImage
 from numpy.typing import NDArray
 
@@ -19,7 +20,7 @@ DECADES = 4
 CHANGED_COLOURS = ("#f3f4f6", "#fdd49e", "#fc8d59", "#b30000")
 
 
-def height_panel(made: Figure, axes: Axes, mask: Mask, title: str = "height map") -> None:
+def height_panel(made: Figure | SubFigure, axes: Axes, mask: Mask, title: str = "height map") -> None:
     """Height in micrometres over the mask in millimetres; grey where the stop is closed."""
     rows, columns = mask.height_m.shape
     pitch_mm = mask.pitch_m * 1e3
@@ -41,7 +42,7 @@ def height_panel(made: Figure, axes: Axes, mask: Mask, title: str = "height map"
         image = axes.imshow(shown, cmap=HEIGHTS, extent=extent, interpolation="nearest")
         bar = made.colorbar(image, ax=axes, shrink=0.8, pad=0.02)
     bar.set_label("height, um")
-    bar.outline.set_visible(False)  # type: ignore[operator]
+    _unframed(bar)
     axes.set_xlabel("x, mm")
     axes.set_ylabel("y, mm (down)")
     axes.set_title(title)
@@ -66,14 +67,14 @@ def psf_panel(
 
 
 def psf_row(
-    made: Figure,
+    made: Figure | SubFigure,
     axes: Sequence[Axes],
     psf: NDArray[np.floating],
     pitch_m: float,
     wavelengths_m: Sequence[float],
     wanted: NDArray[np.floating] | None = None,
 ) -> None:
-    """The wanted kernel, if there is one and a panel for it, then R, G, B, all on one scale of light a pixel."""
+    """Four panels: the wanted kernel or else all colours together, then R, G, B on one scale of light a pixel."""
     panels = list(axes)
     shares = psf.sum(axis=(1, 2), dtype=np.float64)
     brightest = float(psf.max())
@@ -82,7 +83,9 @@ def psf_row(
         scaled = wanted.mean(axis=0) / wanted.mean(axis=0).sum() * shares.mean()
         brightest = max(brightest, float(scaled.max()))
     images = []
-    if wanted is not None:
+    if wanted is None:
+        _composite_panel(panels.pop(0), psf, pitch_m)
+    else:
         title = "wanted" if np.allclose(wanted, wanted[:1]) else "wanted (mean of colours)"
         images.append(psf_panel(panels.pop(0), scaled, pitch_m, brightest, title))
     for index, (panel, wavelength_m) in enumerate(zip(panels, wavelengths_m, strict=True)):
@@ -93,7 +96,19 @@ def psf_row(
         panel.set_yticklabels([])
     bar = made.colorbar(images[-1], ax=list(axes), shrink=0.8, pad=0.01, aspect=24)
     bar.set_label(f"share of light a pixel\n(log, floor {DECADES} decades down)")
-    bar.outline.set_visible(False)  # type: ignore[operator]
+    _unframed(bar)
+
+
+def _composite_panel(axes: Axes, psf: NDArray[np.floating], pitch_m: float) -> None:
+    rows, columns = psf.shape[1:]
+    pitch_um = pitch_m * 1e6
+    left, top = -(columns // 2 + 0.5) * pitch_um, -(rows // 2 + 0.5) * pitch_um
+    shown = np.moveaxis(psf / psf.max(), 0, 2) ** (1 / 2.2)
+    extent = (left, left + columns * pitch_um, top + rows * pitch_um, top)
+    axes.imshow(shown, extent=extent, interpolation="nearest")
+    axes.set_title("all colours, as seen\n(linear light)")
+    axes.set_xlabel("x, um")
+    axes.tick_params(length=2)
 
 
 def mtf_panel(
@@ -128,7 +143,9 @@ def energy_panel(
         mean = flat.mean(axis=0)
         radius_m, line = encircled_energy(mean / mean.sum() * light, pitch_m)
         axes.plot(radius_m * 1e6, line, color=INK, linestyle=dash, label=name)
-    axes.set(xlabel="radius around the axis, um", ylabel="share of the light in the stop", ylim=(0, 1.02), xlim=(0, None))
+    axes.set(
+        xlabel="radius around the axis, um", ylabel="share of the light in the stop", ylim=(0, 1.02), xlim=(0, None)
+    )
     axes.set_title("encircled energy")
     ruled(axes)
     axes.legend(loc="lower right")
@@ -148,7 +165,7 @@ def codes_panel(axes: Axes, codes: NDArray[np.uint8], title: str) -> None:
 
 
 def change_panel(
-    made: Figure, axes: Axes, first: NDArray[np.uint8], second: NDArray[np.uint8], title: str
+    made: Figure | SubFigure, axes: Axes, first: NDArray[np.uint8], second: NDArray[np.uint8], title: str
 ) -> None:
     """In how many of the three colours the code of each cell differs."""
     differs = (first != second).sum(axis=2)
@@ -158,9 +175,13 @@ def change_panel(
     )  # fmt: skip
     bar = made.colorbar(image, ax=axes, shrink=0.7, pad=0.02, ticks=[0, 1, 2, 3])
     bar.set_label("colours that differ")
-    bar.outline.set_visible(False)  # type: ignore[operator]
+    _unframed(bar)
     bar.ax.tick_params(length=0)
     plain(axes, title)
+
+
+def _unframed(bar: Colorbar) -> None:
+    bar.outline.set_visible(False)
 
 
 def history_panel(axes: Axes, history: Sequence[dict[str, Any]]) -> None:

@@ -1,6 +1,6 @@
 """One look for all figures, and the way from a figure to a file: no display, no global figure, the same bytes again."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,8 @@ from typing import Any
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 DPI = 110
 RED, GREEN, BLUE = "#c0392b", "#1e8449", "#2259a8"
@@ -17,7 +18,7 @@ COLOUR_NAMES = ("red", "green", "blue")
 INK, MUTED, RULE, ACCENT = "#1f2328", "#6a737d", "#d8dee4", "#b35900"
 HEIGHTS, LIGHT = "cividis", "inferno"  # perceptually uniform; light on a dark ground, heights on a calm one
 
-STYLE: dict[str, Any] = {
+STYLE: Any = {  # Matplotlib types its keys one by one
     "font.family": "DejaVu Sans",
     "font.size": 9,
     "axes.titlesize": 9.5,
@@ -50,14 +51,14 @@ def figure(path: str | Path, width_in: float, height_in: float) -> Iterator[Figu
     """
     target = Path(path)
     with matplotlib.rc_context(STYLE):
-        made = Figure(figsize=(width_in, height_in), dpi=DPI, layout="constrained", facecolor="white")
-        made.get_layout_engine().set(w_pad=0.08, h_pad=0.08, wspace=0.03, hspace=0.05)  # type: ignore[union-attr]
+        layout = ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.08, wspace=0.03, hspace=0.05)
+        made = Figure(figsize=(width_in, height_in), dpi=DPI, layout=layout, facecolor="white")
         canvas = FigureCanvasAgg(made)
         yield made
         unfinished = target.with_name(target.name + ".unfinished")
         # Without the name and version of the program, so that the same figure has the same bytes.
         with unfinished.open("wb") as file:
-            canvas.print_png(file, metadata={"Software": None})
+            canvas.print_png(file, metadata={"Software": None})  # type: ignore[no-untyped-call]
         unfinished.replace(target)
 
 
@@ -67,6 +68,21 @@ def heading(made: Figure, title: str, facts: str = "") -> None:
     if facts:
         # Placed in the empty second line of the title, for which the layout has left room.
         made.text(0.0125, 1 - 0.36 / made.get_size_inches()[1], facts, fontsize=9, color=MUTED, va="top")
+
+
+def strips(made: Figure | SubFigure, heights: Sequence[float]) -> list[SubFigure]:
+    """The figure cut into strips, one below the other, of these relative heights."""
+    return list(made.subfigures(len(heights), 1, height_ratios=heights, squeeze=False).ravel())
+
+
+def columns(made: Figure | SubFigure, widths: Sequence[float]) -> list[SubFigure]:
+    """The figure cut into columns of these relative widths."""
+    return list(made.subfigures(1, len(widths), width_ratios=widths, squeeze=False).ravel())
+
+
+def panels(made: Figure | SubFigure, count: int) -> list[Axes]:
+    """So many axes side by side."""
+    return list(made.subplots(1, count, squeeze=False).ravel())
 
 
 def plain(axes: Axes, title: str = "") -> None:

@@ -5,20 +5,17 @@ be made does to a model trained for the kernel that was wanted. `KernelUse` is w
 """
 
 import hashlib
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from host.measurement import KernelUse
+from host.optic_files import OpticFileError, common_window, framed, read_array
 from optics.encoding import COLOURS, THROUGHPUT_TOLERANCE
-from optics.mask import MaskError, read_mask
-from optics.psf import psf
+from optics.metrics import MetricError, correlation
 
-KERNEL_NAMES = ("psf", "kernels", "kernel")
 DIGEST_DIGITS = 12
 
 
@@ -49,7 +46,10 @@ def load_kernel(path: str | Path, filters: int) -> Kernel:
     height, width), the same for all colours; (3, height, width), where the bundle has one filter: a PSF per colour. A
     mask's PSF and an array named `psf` are light: not negative, each summing to at most 1.
     """
-    name, values = _read(path)
+    try:
+        name, values, _ = read_array(path)
+    except OpticFileError as error:
+        raise KernelError(str(error)) from error
     if values.dtype.kind not in "fiu":
         raise KernelError(f"{path} holds {values.dtype}; kernels are real numbers")
     if not values.size or values.ndim not in (2, 3):
@@ -86,39 +86,6 @@ def kernel_use(kernel: Kernel, bundle_kernels: NDArray[np.float32]) -> KernelUse
     )
 
 
-def _read(path: str | Path) -> tuple[str, NDArray[Any]]:
-    """The array in a file and what it is called there ("psf" for a mask's computed one, "" in an .npy)."""
-    try:
-        loaded = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        # NumPy takes any other file for a pickle and advises to trust it.
-        why = error.strerror if isinstance(error, OSError) else "it is not in NumPy's format, or damaged"
-        raise KernelError(
-            f"{path} is not a readable .npy or .npz file ({why}): expected a PSF (`canopic optics psf`), a mask "
-            "(`canopic optics design`), or kernels"
-        ) from error
-    if not isinstance(loaded, np.lib.npyio.NpzFile):
-        return "", np.asarray(loaded)
-    with loaded:
-        if "height_m" in loaded:
-            return "psf", _psf_of_mask(path)
-        name = next((name for name in KERNEL_NAMES if name in loaded), None)
-        if name is None:
-            raise KernelError(
-                f"{path} is no mask and has none of the arrays {', '.join(KERNEL_NAMES)}, only {loaded.files}"
-            )
-        return name, np.asarray(loaded[name])
-
-
-def _psf_of_mask(path: str | Path) -> NDArray[np.float32]:
-    try:
-        return psf(read_mask(path))
-    except MaskError as error:
-        raise KernelError(str(error)) from error
-    except ValueError as error:
-        raise KernelError(f"{path}: its PSF cannot be computed: {error}") from error
-
-
 def _check_light(path: str | Path, taps: NDArray[np.float32]) -> None:
     most = float(taps.sum(axis=(-2, -1), dtype=np.float64).max())
     if taps.min() < 0:
@@ -140,16 +107,9 @@ def _flat(kernels: NDArray[np.float32]) -> NDArray[np.float64]:
 
 
 def _correlation(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
-    """Pearson's, over a window that holds both with their axes (the taps at side // 2) together; 0 without contrast."""
-    rows, columns = (max(2 * (side // 2) + 1 for side in pair) for pair in zip(a.shape, b.shape, strict=True))
-    first, second = (_framed(kernel, rows, columns).ravel() for kernel in (a, b))
-    first, second = first - first.mean(), second - second.mean()
-    norm = float(np.sqrt((first @ first) * (second @ second)))
-    return float(first @ second) / norm if norm > 0 else 0.0
-
-
-def _framed(kernel: NDArray[np.float64], rows: int, columns: int) -> NDArray[np.float64]:
-    framed = np.zeros((rows, columns))
-    top, left = rows // 2 - kernel.shape[0] // 2, columns // 2 - kernel.shape[1] // 2
-    framed[top : top + kernel.shape[0], left : left + kernel.shape[1]] = kernel
-    return framed
+    """Pearson's, over a window that holds both with their axes together; 0 where one has no contrast."""
+    rows, columns = common_window(a, b)
+    try:
+        return correlation(framed(a, rows, columns), framed(b, rows, columns))
+    except MetricError:
+        return 0.0

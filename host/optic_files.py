@@ -1,0 +1,195 @@
+"""Files that hold a kernel: a mask, a PSF per colour, plain taps, a bundle; and the file that a PSF is written to."""
+
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from optics.archive import BundleError
+from optics.bundle import SUFFIX, read_bundle, resolve_bundle
+from optics.mask import Mask, MaskError, read_mask
+from optics.psf import psf
+
+ARRAY_NAMES = ("psf", "kernels", "kernel")
+EXPECTED = (
+    "a PSF (`canopic optics psf`), a mask (`canopic optics design`), an array of numbers (.npy, or FILE.npz:NAME), or "
+    'a bundle ("default")'
+)
+
+
+class OpticFileError(ValueError):
+    """A file that holds no kernel. The message names it and says what is expected."""
+
+
+@dataclass(frozen=True, eq=False)
+class Optic:
+    """What a file holds: taps float64 (rows, columns) or (3, rows, columns), and what is known about them.
+
+    name: to call it in figures and tables. mask: where the file is a mask (taps are its PSF then). pitch_m: of the
+    taps, None where the file does not say. wavelengths_m: of the colours, likewise.
+    """
+
+    name: str
+    taps: NDArray[np.float64]
+    mask: Mask | None = None
+    pitch_m: float | None = None
+    wavelengths_m: tuple[float, float, float] | None = None
+
+    @property
+    def per_colour(self) -> NDArray[np.float64]:
+        """The taps as (3, rows, columns)."""
+        return np.broadcast_to(self.taps, (3, *self.taps.shape[-2:])) if self.taps.ndim == 2 else self.taps
+
+    @property
+    def signed(self) -> bool:
+        """Whether a tap is negative: then it is no PSF."""
+        return bool(self.taps.min() < 0)
+
+
+def read_optic(text: str | Path) -> Optic:
+    """What a file (or the name "default") holds.
+
+    Accepted: see EXPECTED. `FILE.npz:NAME` names an array in an archive, `FILE.npz:NAME:INDEX` one of its filters.
+    Raises OpticFileError, or MaskError and SamplingError (ValueError) for a mask that cannot be used.
+    """
+    text = str(text)
+    if text == "default" or text.endswith(SUFFIX):
+        return _from_bundle(text)
+    file, array, index = _parts(text)
+    found, values, mask = read_array(file, array)
+    shown = Path(file).name + (f":{array}" if array else "") + (f":{index}" if index is not None else "")
+    taps = _checked(text, values, index)
+    if mask is not None:
+        geometry = mask.geometry
+        return Optic(shown, taps, mask, geometry.pixel_pitch_m, geometry.wavelengths_m)
+    pitch_m, wavelengths_m = _about(file) if found == "psf" else (None, None)
+    return Optic(shown, taps, None, pitch_m, wavelengths_m)
+
+
+def read_array(path: str | Path, array: str | None = None) -> tuple[str, NDArray[Any], Mask | None]:
+    """The array in a file, what it is called there ("psf" for a mask's computed PSF, "" in an .npy), and the mask.
+
+    array: its name in the archive; None takes the first of ARRAY_NAMES. Raises OpticFileError.
+    """
+    try:
+        loaded = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        # NumPy takes any other file for a pickle and advises to trust it.
+        why = error.strerror if isinstance(error, OSError) else "it is not in NumPy's format, or damaged"
+        raise OpticFileError(f"{path} is not a readable .npy or .npz file ({why}): expected {EXPECTED}") from error
+    if not isinstance(loaded, np.lib.npyio.NpzFile):
+        return "", np.asarray(loaded), None
+    with loaded:
+        if array is None and "height_m" in loaded:
+            mask = _mask(path)
+            return "psf", _psf(path, mask), mask
+        name = array or next((name for name in ARRAY_NAMES if name in loaded), None)
+        if name is None or name not in loaded:
+            wanted = f"no array {array!r}" if array else f"no mask, and none of the arrays {', '.join(ARRAY_NAMES)}"
+            raise OpticFileError(f"{path} holds {wanted}, only {loaded.files}: name one of them, as {path}:NAME")
+        return name, np.asarray(loaded[name]), None
+
+
+def write_psf(
+    path: Path, taps: NDArray[np.float32], pitch_m: float, wavelengths_m: tuple[float, ...], **more: Any
+) -> None:
+    """Write a PSF as .npz: `psf` float32 (3, rows, columns), `pixel_pitch_m`, `wavelengths_m`, and `more`. OSError."""
+    unfinished = path.with_name(path.name + ".unfinished")
+    with unfinished.open("wb") as file:
+        np.savez_compressed(
+            file,
+            psf=taps.astype(np.float32),
+            pixel_pitch_m=np.array(pitch_m),
+            wavelengths_m=np.array(wavelengths_m),
+            **more,
+        )
+    unfinished.replace(path)
+
+
+def framed(taps: NDArray[np.float64], rows: int, columns: int) -> NDArray[np.float64]:
+    """Taps (..., h, w) in a larger window of zeros, the tap at side // 2 on its axis again."""
+    top, left = rows // 2 - taps.shape[-2] // 2, columns // 2 - taps.shape[-1] // 2
+    made = np.zeros((*taps.shape[:-2], rows, columns))
+    made[..., top : top + taps.shape[-2], left : left + taps.shape[-1]] = taps
+    return made
+
+
+def common_window(first: NDArray[np.float64], second: NDArray[np.float64]) -> tuple[int, int]:
+    """(rows, columns), odd, of a window that holds both with their axes on each other; their own where that is one."""
+    if first.shape[-2:] == second.shape[-2:]:
+        return first.shape[-2], first.shape[-1]
+    rows, columns = (
+        max(2 * (side // 2) + 1 for side in pair) for pair in zip(first.shape[-2:], second.shape[-2:], strict=True)
+    )
+    return rows, columns
+
+
+def _parts(text: str) -> tuple[str, str | None, int | None]:
+    """ "a.npz:kernels:2" to ("a.npz", "kernels", 2)."""
+    if ".npz:" not in text:
+        return text, None, None
+    file, _, rest = text.rpartition(".npz:")
+    array, _, index = rest.partition(":")
+    if index and not index.isdigit():
+        raise OpticFileError(f"{text}: {index!r} is not the number of a filter, as in FILE.npz:NAME:0")
+    return f"{file}.npz", array, int(index) if index else None
+
+
+def _from_bundle(name: str) -> Optic:
+    try:
+        kernels = read_bundle(resolve_bundle(name)).encoding.kernels
+    except BundleError as error:
+        raise OpticFileError(str(error)) from error
+    if len(kernels) != 1:
+        raise OpticFileError(
+            f"{name} has {len(kernels)} filters, one mask does one: `canopic bundle export {name} FILE.npz`, then name "
+            "one as FILE.npz:kernels:0"
+        )
+    return Optic(f"bundle {Path(name).stem}", kernels[0].astype(np.float64))
+
+
+def _mask(path: str | Path) -> Mask:
+    try:
+        return read_mask(path)
+    except MaskError as error:
+        raise OpticFileError(str(error)) from error
+
+
+def _psf(path: str | Path, mask: Mask) -> NDArray[np.float32]:
+    try:
+        return psf(mask)
+    except ValueError as error:
+        raise OpticFileError(f"{path}: its PSF cannot be computed: {error}") from error
+
+
+def _checked(text: str, values: NDArray[Any], index: int | None) -> NDArray[np.float64]:
+    if values.dtype.kind not in "fiu":
+        raise OpticFileError(f"{text} holds {values.dtype}; kernels are real numbers")
+    if values.ndim == 3 and index is not None:
+        if index >= len(values):
+            raise OpticFileError(f"{text}: there are {len(values)} filters, counted from 0")
+        values = values[index]
+    if values.ndim == 3 and len(values) == 1:
+        values = values[0]
+    if not values.size or values.ndim not in (2, 3) or (values.ndim == 3 and len(values) != 3):
+        more = ": name one of its filters, as FILE.npz:NAME:0" if values.ndim == 3 and values.size else ""
+        raise OpticFileError(
+            f"{text} holds an array of shape {values.shape}; expected (height, width), or (3, height, width) for a "
+            f"kernel per colour{more}"
+        )
+    if not np.isfinite(values).all():
+        raise OpticFileError(f"{text} holds NaN or infinity")
+    return values.astype(np.float64)
+
+
+def _about(path: str) -> tuple[float | None, tuple[float, float, float] | None]:
+    """Pitch and wavelengths of a file that `write_psf` wrote, None for what another one does not say."""
+    with np.load(path, allow_pickle=False) as archive:
+        pitch = float(archive["pixel_pitch_m"]) if "pixel_pitch_m" in archive else None
+        if "wavelengths_m" not in archive or np.shape(archive["wavelengths_m"]) != (3,):
+            return pitch, None
+        red, green, blue = (float(each) for each in archive["wavelengths_m"])
+        return pitch, (red, green, blue)

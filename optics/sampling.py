@@ -44,7 +44,7 @@ def advised_grid(grid: Grid, pitch_m: float, fits: Callable[[Grid], bool] = lamb
     """
     while True:
         digits = 10.0 ** (math.floor(math.log10(pitch_m * 1e6)) - 2)
-        rounded_m = math.floor(pitch_m * 1e6 / digits) * digits * 1e-6
+        rounded_m = math.floor(pitch_m * 1e6 / digits + 1e-9) * digits * 1e-6
         rows, columns = (
             scipy.fft.next_fast_len(math.ceil(count * grid.pitch_m / rounded_m - 1e-9)) for count in grid.shape
         )
@@ -72,7 +72,7 @@ def check_resolved(field: NDArray[np.complexfloating], grid: Grid) -> None:
     Measured on the field: more than 1 % of its energy in the outer tenth of the grid's frequencies, along rows or
     columns, is what a phase leaves that turns by about half a cycle or more from sample to sample (a lens too strong
     for its pitch, for instance). How fine the grid has to be follows from the phase steps, which change slowly even
-    where they alias; where they do not (random phases, single bright samples), half the pitch is the advice.
+    where they alias; where they do not (random phases, an opening a few samples wide), half the pitch is the advice.
     """
     shares = [outer_share(field, axis, USABLE_BAND / (2 * grid.pitch_m), grid) for axis in (0, 1)]
     if max(shares) <= TOLERATED_SHARE:
@@ -84,7 +84,7 @@ def check_resolved(field: NDArray[np.complexfloating], grid: Grid) -> None:
         cause = f"its phase turns by up to {max(known):.3g} cycles from sample to sample"
     else:
         pitch_m = grid.pitch_m / 2
-        cause = "it changes from sample to sample without order"
+        cause = "it changes too abruptly from sample to sample"
     advice = advised_grid(grid, pitch_m)
     raise SamplingError(
         f"the field is not resolved by samples {grid.pitch_m * 1e6:.4g} um apart ({grid.rows} x {grid.columns}): "

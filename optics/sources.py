@@ -86,8 +86,10 @@ def gaussian_beam(grid: Grid, wavelength_m: float, waist_radius_m: float, distan
         raise ValueError(f"waist_radius_m must be positive, got {waist_radius_m!r}")
     rayleigh_m = math.pi * waist_radius_m**2 / wavelength_m
     radius_m = waist_radius_m * math.hypot(1, distance_m / rayleigh_m)
-    if min(grid.shape) * grid.pitch_m < 4 * radius_m:
-        sides = [max(count, math.ceil(4 * radius_m / grid.pitch_m)) for count in grid.shape]
+    # A hair of room for lengths that are meant to be equal.
+    needed = 4 * radius_m / grid.pitch_m * (1 - 1e-9)
+    if min(grid.shape) < needed:
+        sides = [max(count, math.ceil(needed)) for count in grid.shape]
         advice = advised_grid(Grid(sides[0], sides[1], grid.pitch_m), grid.pitch_m)
         raise SamplingError(
             f"the beam is {2 * radius_m:.4g} m wide and the grid {min(grid.shape) * grid.pitch_m:.4g} m; it needs "

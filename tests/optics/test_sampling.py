@@ -1,0 +1,256 @@
+"""What a grid cannot carry is refused, and the grid that the refusal names does carry it."""
+
+import re
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from optics.grid import Grid
+from optics.propagation import apply_transfer, far_field_m, fraunhofer, padded, power, propagate, transfer_function
+from optics.sampling import SamplingError, advised_grid, check_resolved, steepest_step
+from optics.sources import circular_aperture, gaussian_beam, lens, plane_wave, point_source, square_aperture
+
+WAVELENGTH_M = 550e-9
+
+
+def named(message: str) -> Grid:
+    """The grid that a message names, as a person would read it."""
+    found = re.search(r"a pitch of ([\d.]+) um \((\d+) x (\d+) samples\) would do", message)
+    assert found, message
+    return Grid(int(found[2]), int(found[3]), float(found[1]) * 1e-6)
+
+
+def refused(call: Callable[[], object]) -> Grid:
+    """The grid that the refusal names, in words and as a grid."""
+    with pytest.raises(SamplingError) as caught:
+        call()
+    advice = named(str(caught.value))
+    assert caught.value.grid is not None
+    assert caught.value.grid.shape == advice.shape
+    assert caught.value.grid.pitch_m == pytest.approx(advice.pitch_m, rel=1e-9)
+    return advice
+
+
+def finer(field: NDArray[np.complexfloating], times: int) -> NDArray[np.complex128]:
+    """A field on a grid that many times finer, without new frequencies."""
+    rows, columns = field.shape
+    spectrum = np.zeros((rows * times, columns * times), dtype=np.complex128)
+    top, left = rows * times // 2 - rows // 2, columns * times // 2 - columns // 2
+    spectrum[top : top + rows, left : left + columns] = np.fft.fftshift(np.fft.fft2(np.fft.ifftshift(field)))
+    return np.asarray(np.fft.fftshift(np.fft.ifft2(np.fft.ifftshift(spectrum))) * times**2)
+
+
+# The trap: an aperture of 3 mm that focuses at 25 mm, on a grid of 6 um, in blue light.
+BLUE_M, DIAMETER_M, FOCAL_M = 460e-9, 3e-3, 25e-3
+TRAP = Grid(512, 512, 6e-6)
+
+
+def trap(grid: Grid) -> NDArray[np.complex128]:
+    """The lens and its aperture written down by hand, without a check."""
+    squared = grid.x_m**2 + grid.y_m**2
+    sphere = np.exp(-2j * np.pi / BLUE_M * (np.sqrt(squared + FOCAL_M**2) - FOCAL_M))
+    return np.asarray(sphere * (squared <= (DIAMETER_M / 2) ** 2))
+
+
+def energy_radius_m(field: NDArray[np.complexfloating], grid: Grid, light: float) -> float:
+    """Radius around the axis within which 83.8 % of `light` arrives."""
+    around = np.hypot(grid.x_m, grid.y_m).ravel()
+    order = np.argsort(around)
+    inside = np.cumsum((np.abs(field) ** 2).ravel()[order]) * grid.pitch_m**2 / light
+    return float(around[order][np.searchsorted(inside, 0.838)])
+
+
+def test_a_lens_too_strong_for_its_grid_is_refused_and_the_advice_is_right() -> None:
+    airy_m = 1.2197 * BLUE_M * FOCAL_M / DIAMETER_M
+    # Without the check the number is wrong by orders of magnitude: half of the light goes to copies of the focus.
+    wide = Grid(1024, 1024, TRAP.pitch_m)
+    unchecked = apply_transfer(trap(wide), transfer_function(padded(wide, 2), BLUE_M, FOCAL_M))
+    assert energy_radius_m(unchecked, wide, power(unchecked, wide)) > 100 * airy_m
+    aliased = trap(TRAP)
+    for method in ("auto", "angular_spectrum", "fresnel_transfer", "fresnel_impulse"):
+        with pytest.raises(SamplingError, match=r"its phase turns by up to 0\.78 cycles from sample to sample"):
+            propagate(aliased, TRAP, BLUE_M, FOCAL_M, method)  # type: ignore[arg-type]
+    advice = refused(lambda: propagate(aliased, TRAP, BLUE_M, FOCAL_M))
+    assert advice.pitch_m < BLUE_M * FOCAL_M / DIAMETER_M  # the pitch at which the edge turns half a cycle a sample
+    assert advice.columns * advice.pitch_m >= TRAP.columns * TRAP.pitch_m
+    field = trap(advice)
+    focus = propagate(field, advice, BLUE_M, FOCAL_M)
+    # Interpolated around the axis, to tell the radius to a fraction of a sample: 0.77 um against 4.7 um.
+    middle = finer(focus[372:-372, 372:-372], 4)
+    close = Grid(middle.shape[0], middle.shape[1], advice.pitch_m / 4)
+    # The aperture's staircase scatters 1 % of the light, which moves the flat 83.8 % point by some per cent.
+    assert energy_radius_m(middle, close, power(field, advice)) == pytest.approx(airy_m, rel=0.25)
+    inside = np.hypot(close.x_m, close.y_m) <= airy_m
+    share = (np.abs(middle[inside]) ** 2).sum() * close.pitch_m**2 / power(field, advice)
+    assert share == pytest.approx(0.838, abs=0.015)
+
+
+def test_the_lens_itself_refuses_first() -> None:
+    advice = refused(lambda: lens(TRAP, BLUE_M, FOCAL_M, DIAMETER_M))
+    propagate(lens(advice, BLUE_M, FOCAL_M, DIAMETER_M), advice, BLUE_M, FOCAL_M)
+
+
+@given(
+    turns=st.floats(0.05, 3.0),
+    samples=st.integers(48, 160),
+    share=st.floats(0.5, 1.0),
+    sign=st.sampled_from([1, -1]),
+    square=st.booleans(),
+)
+@settings(max_examples=60, deadline=None)
+def test_lenses_of_any_strength(turns: float, samples: int, share: float, sign: int, square: bool) -> None:
+    """turns: cycles from sample to sample at the edge of the lens; half a cycle is what samples can tell."""
+    pitch_m = 5e-6
+    half_m = samples * pitch_m * share / 2
+    focal_m = sign * half_m * pitch_m / (WAVELENGTH_M * turns)
+
+    def light(grid: Grid) -> NDArray[np.complex128]:
+        opening = square_aperture(grid, 2 * half_m) if square else circular_aperture(grid, 2 * half_m, grey_edge=True)
+        return np.asarray(opening * np.exp(-1j * np.pi * (grid.x_m**2 + grid.y_m**2) / (WAVELENGTH_M * focal_m)))
+
+    grid = Grid(samples, samples, pitch_m)
+    # Where a sample's curvature itself aliases, the phase is not to be followed any more: these lenses are a few
+    # samples from half a cycle to half a cycle, and no grid is known to be theirs. The source's own check knows.
+    if 2 * turns / (samples * share) > 0.2:
+        return
+    if turns < 0.4:
+        check_resolved(light(grid), grid)
+    elif turns > 0.6:
+        advice = refused(lambda: check_resolved(light(grid), grid))
+        assert advice.pitch_m == pytest.approx(pitch_m * 0.4 / turns, rel=0.12)
+        check_resolved(light(advice), advice)
+
+
+def test_light_without_order_is_refused() -> None:
+    # Random phases from sample to sample: cells of that size are a fair thing to want, and need more samples each.
+    rng = np.random.default_rng(2)
+    cells = np.exp(2j * np.pi * rng.random((64, 64)))
+    grid = Grid(64, 64, 4e-6)
+    with pytest.raises(SamplingError, match="too abruptly"):
+        propagate(cells, grid, WAVELENGTH_M, 1e-3)
+    advice = refused(lambda: propagate(cells, grid, WAVELENGTH_M, 1e-3))
+    assert advice == Grid(128, 128, 2e-6)
+    propagate(np.kron(cells, np.ones((2, 2))), advice, WAVELENGTH_M, 1e-3)
+
+
+@given(diameter=st.integers(9, 60), row=st.integers(-1, 1), column=st.integers(-1, 1), angle_rad=st.floats(-0.02, 0.02))
+@settings(max_examples=30, deadline=None)
+def test_plain_openings_are_not_refused(diameter: int, row: int, column: int, angle_rad: float) -> None:
+    grid = Grid(64, 64, 5e-6)
+    opening = np.roll(circular_aperture(grid, diameter * grid.pitch_m), (row, column), (0, 1))
+    check_resolved(opening * plane_wave(grid, WAVELENGTH_M, angle_rad, -angle_rad), grid)
+
+
+def test_dark_and_narrow_fields_are_fields() -> None:
+    check_resolved(np.zeros((8, 8), complex), Grid(8, 8, 1e-6))
+    check_resolved(np.ones((1, 2), complex), Grid(1, 2, 1e-6))
+    assert steepest_step(np.ones((4, 2), complex), 1) is None
+    assert not propagate(np.zeros((8, 8)), Grid(8, 8, 1e-6), WAVELENGTH_M, 1e-3).any()
+
+
+def test_a_transfer_function_that_is_too_coarse_for_the_distance() -> None:
+    def light(grid: Grid) -> NDArray[np.complexfloating]:
+        return circular_aperture(grid, 100e-6, grey_edge=True).astype(np.complex128)
+
+    grid = Grid(64, 64, 4e-6)
+    far_m = 0.2
+    advice = refused(lambda: propagate(light(grid), grid, WAVELENGTH_M, far_m, "fresnel_transfer"))
+    assert advice.pitch_m == grid.pitch_m
+    result = propagate(light(advice), advice, WAVELENGTH_M, far_m, "fresnel_transfer")
+    # The advised window samples the transfer function up to where the light ends; 1 % of it is beyond.
+    middle = result[advice.rows // 2 - 32 : advice.rows // 2 + 32, advice.columns // 2 - 32 : advice.columns // 2 + 32]
+    good = propagate(light(grid), grid, WAVELENGTH_M, far_m, "fresnel_impulse")
+    assert np.linalg.norm(middle - good) / np.linalg.norm(good) < 0.15
+    # Nothing is wrong with it nearer by.
+    propagate(light(grid), grid, WAVELENGTH_M, 5e-3, "fresnel_transfer")
+
+
+@given(factor=st.floats(0.05, 0.95), samples=st.integers(20, 80), shape=st.floats(0.5, 1.0))
+@settings(max_examples=30, deadline=None)
+def test_an_impulse_response_at_a_distance_that_is_too_short(factor: float, samples: int, shape: float) -> None:
+    grid = Grid(samples, int(samples * shape), 5e-6)
+    near_m = factor * 2 * samples * grid.pitch_m**2 / WAVELENGTH_M
+
+    def light(on: Grid) -> NDArray[np.complexfloating]:
+        return circular_aperture(on, 40e-6, grey_edge=True).astype(np.complex128)
+
+    advice = refused(lambda: propagate(light(grid), grid, WAVELENGTH_M, near_m, "fresnel_impulse"))
+    assert advice.pitch_m < grid.pitch_m
+    # Advised for the whole window: a fine grid for a very short way is large, and is only tried where it is bearable.
+    if max(advice.shape) <= 512:
+        propagate(light(advice), advice, WAVELENGTH_M, near_m, "fresnel_impulse")
+
+
+def test_an_impulse_response_over_no_distance() -> None:
+    grid = Grid(16, 16, 5e-6)
+    with pytest.raises(SamplingError, match="angular_spectrum"):
+        propagate(np.ones(grid.shape), grid, WAVELENGTH_M, 0.0, "fresnel_impulse")
+
+
+def test_a_far_field_that_is_too_near() -> None:
+    grid = Grid(64, 64, 10e-6)
+    field = circular_aperture(grid, 400e-6, grey_edge=True).astype(np.complex128)
+    # 2 D^2 / wavelength; the grey edge makes the light a sample wider.
+    assert far_field_m(field, grid, WAVELENGTH_M) == pytest.approx(2 * (400e-6) ** 2 / WAVELENGTH_M, rel=0.1)
+    with pytest.raises(SamplingError, match=r"needs ([\d.]+) m .* use propagate\(\)") as caught:
+        fraunhofer(field, grid, WAVELENGTH_M, 0.1)
+    assert caught.value.grid is None
+    needed = re.search(r"needs ([\d.]+) m", str(caught.value))
+    assert needed
+    fraunhofer(field, grid, WAVELENGTH_M, float(needed[1]) * 1.001)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        lambda grid: plane_wave(grid, WAVELENGTH_M, 0.1),
+        lambda grid: plane_wave(grid, WAVELENGTH_M, 0.0, -0.2),
+        lambda grid: point_source(grid, WAVELENGTH_M, 2e-3),
+        lambda grid: point_source(grid, WAVELENGTH_M, -2e-3),
+        lambda grid: point_source(grid, WAVELENGTH_M, 6e-3, x_m=0.5e-3),
+        lambda grid: lens(grid, WAVELENGTH_M, -1e-3),
+        lambda grid: circular_aperture(grid, 3e-6),
+        lambda grid: gaussian_beam(grid, WAVELENGTH_M, 4e-6),
+        lambda grid: gaussian_beam(grid, WAVELENGTH_M, 20e-6, 50e-3),
+        lambda grid: gaussian_beam(grid, WAVELENGTH_M, 30e-6, 30e-3),
+    ],
+)
+def test_sources_refuse_grids_that_cannot_carry_them(source: Callable[[Grid], object]) -> None:
+    grid = Grid(64, 64, 5e-6)
+    for _ in range(5):
+        try:
+            source(grid)
+        except SamplingError as error:
+            grid = named(str(error))
+        else:
+            break
+    else:
+        pytest.fail("the advice did not help")
+    assert grid != Grid(64, 64, 5e-6)
+
+
+def test_sources_refuse_what_is_no_source() -> None:
+    grid = Grid(8, 8, 5e-6)
+    for call in (
+        lambda: plane_wave(grid, WAVELENGTH_M, 1.2, 1.2),
+        lambda: point_source(grid, WAVELENGTH_M, 0.0),
+        lambda: lens(grid, WAVELENGTH_M, 0.0),
+        lambda: gaussian_beam(grid, WAVELENGTH_M, 0.0),
+    ):
+        with pytest.raises(ValueError, match=r"no direction|must not be zero|must be positive"):
+            call()
+
+
+@given(pitch_um=st.floats(0.01, 500), rows=st.integers(1, 3000), factor=st.floats(0.05, 1))
+@settings(max_examples=100, deadline=None)
+def test_advised_grids_are_wide_and_fine_enough(pitch_um: float, rows: int, factor: float) -> None:
+    grid = Grid(rows, rows, pitch_um * 1e-6)
+    advice = advised_grid(grid, factor * grid.pitch_m)
+    assert advice.pitch_m <= factor * grid.pitch_m * (1 + 1e-6)
+    assert advice.pitch_m > factor * grid.pitch_m * 0.98
+    assert advice.rows * advice.pitch_m >= grid.rows * grid.pitch_m * (1 - 1e-6)
+    assert f"{advice.pitch_m * 1e6:.3g}" == f"{float(f'{advice.pitch_m * 1e6:.9g}'):.3g}"

@@ -172,7 +172,8 @@ def read_height_image(path: str | Path) -> Mask:
     try:
         if document["format"] != FORMAT or document["kind"] not in ("tiff", "png"):
             raise FabricationError(
-                f'{sidecar_path(path)} is a {document["kind"]} of "{document["format"]}", expected a height map of "{FORMAT}"'
+                f'{sidecar_path(path)} describes a {document["kind"]} of format "{document["format"]}", '
+                f'expected a height map of format "{FORMAT}"'
             )
         shape = (int(document["rows"]), int(document["columns"]))
         faces = document["orientation"]["structured_side_faces"]

@@ -9,7 +9,6 @@ import hashlib
 import importlib
 import json
 import math
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
@@ -113,7 +112,7 @@ def smallest_feature_m(height_m: NDArray[np.float64], pitch_m: float) -> float:
         line, at = np.nonzero(steps)
         runs = np.diff(at)[np.diff(line) == 0]
         shortest = min(shortest, int(runs.min())) if runs.size else shortest
-    return shortest * pitch_m
+    return float(shortest * pitch_m)
 
 
 def relief_facts(mask: Mask, height_m: NDArray[np.float64]) -> dict[str, Any]:
@@ -210,7 +209,7 @@ def unfinished(path: Path) -> Iterator[Path]:
     partial = path.with_name(path.name + ".unfinished")
     try:
         yield partial
-        os.replace(partial, path)
+        partial.replace(path)
     except OSError as error:
         raise FabricationError(f"{path} cannot be written: {error}") from error
     finally:

@@ -1,14 +1,14 @@
 """The mask as a solid: watertight binary STL in millimetres, relief on a base plate, flat cells with vertical walls.
 
-x grows to the right (with the column, as seen looking at the structured side), y upwards (against the row), z away from
-the base; z = 0 is height 0, the plate lies below. The middle of the array is at x = y = 0. A square notch in the plate's
-rim marks the corner of cell [0, 0].
+x grows to the right (with the column, as seen looking at the structured side), y upwards (against the row), z away
+from the base; z = 0 is height 0, the plate lies below. The middle of the array is at x = y = 0. A square notch in the
+plate's rim marks the corner of cell [0, 0].
 
 Two things make a height map leak when it is written naively, and both are settled by construction:
 
 - Where heights meet only at a corner (a checkerboard), four walls would share one vertical edge and the solid would
-  touch itself. There the corner of one high cell is cut off, CUT of a cell long, and the gap stays open. This is the only
-  place where the solid differs from the cells: by (CUT cell)^2 / 2 of area.
+  touch itself. There the corner of one high cell is cut off, CUT of a cell long, and the gap stays open. This is the
+  only place where the solid differs from the cells: by (CUT cell)^2 / 2 of area.
 - A wall next to walls of other heights needs their corners on its own edges, and a merged row of equal cells needs the
   corners of the rows beside it. Each wall and each row is triangulated between its two chains of such points.
 """
@@ -114,7 +114,7 @@ def write_stl(
 
 def _header(triangles: int) -> bytes:
     text = b"CAnOPIC mask, millimetres, x right, y up, seen looking at the structured side"
-    return text.ljust(80) + np.uint32(triangles).astype("<u4").tobytes()
+    return text.ljust(80) + triangles.to_bytes(4, "little")
 
 
 def _records(triangles: Array) -> NDArray[Any]:
@@ -134,8 +134,9 @@ class _Cells:
     """Cells with a height each, and the corners between them; a ring of cells without material lies around.
 
     Corner [i, j], at (x[j], y[i]), lies between the cells a = [i, j], b = [i, j + 1] above it and c = [i + 1, j],
-    d = [i + 1, j + 1] below it. pinch_a: a and d are both higher than b and c, and a's corner is cut off and given to b;
-    pinch_b: the same with b and c, a and d. point: whether triangles that lie flat need this corner.
+    d = [i + 1, j + 1] below it. pinch_a: a and d are both higher than b and c, and a's corner is cut off and given to
+    b; pinch_b: the same with b and c, a and d. special: cells around such a corner. point: whether triangles that lie
+    flat need this corner. void: height of a cell without material, where the plate's underside is.
     """
 
     x: Array
@@ -187,8 +188,8 @@ def _stepped(relief: Array, pitch: float, rim: float, base: float, notch_column:
 
 def _edges(cells: int, pitch: float, rim: float) -> Array:
     """Where cells begin and end along an axis, rim included, with the middle at 0."""
-    edges = (np.arange(cells + 1) - cells / 2) * pitch
-    return np.concatenate(([edges[0] - rim], edges, [edges[-1] + rim])) if rim else edges
+    edges = np.asarray((np.arange(cells + 1) - cells / 2) * pitch, dtype=np.float64)
+    return np.concatenate((edges[:1] - rim, edges, edges[-1:] + rim)) if rim else edges
 
 
 def _flat(
@@ -327,8 +328,8 @@ def _walls_at_pinches(cells: _Cells, band: slice) -> Iterator[Array]:
         row += band.start
         z = [cells.z[row + down, column + right] for down in (0, 1) for right in (0, 1)]
         corner = np.stack([cells.x[column], cells.y[row]], axis=1)
-        above = corner + (0, cells.cut)
-        beside = corner + (side * cells.cut, 0)
+        above = corner + np.array([0, cells.cut])
+        beside = corner + np.array([side * cells.cut, 0])
         nothing = np.full(row.size, np.nan)
         a, b, c, d = z
         if side < 0:

@@ -93,6 +93,25 @@ def read_array(path: str | Path, array: str | None = None) -> tuple[str, NDArray
         return name, np.asarray(loaded[name]), None
 
 
+def read_any_mask(path: Path) -> Mask:
+    """A mask's file, or the captioning paper's lens (`zernike_coefficients_um`). Raises OpticFileError."""
+    try:
+        if path.suffix == ".npz" and path.is_file():
+            with np.load(path, allow_pickle=False) as archive:
+                names = archive.files
+            if "zernike_coefficients_um" in names:
+                from optics.caption_lens import read_caption_lens
+
+                return read_caption_lens(path)
+            if "height_m" not in names:
+                raise OpticFileError(f"{path} is no mask, it holds {names}: expected one of `canopic optics design`")
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        if isinstance(error, OpticFileError):
+            raise
+        raise OpticFileError(f"{path} is not a readable mask (.npz): {error}") from error
+    return _mask(path)
+
+
 def write_psf(
     path: Path, taps: NDArray[np.float32], pitch_m: float, wavelengths_m: tuple[float, ...], **more: Any
 ) -> None:
@@ -109,7 +128,7 @@ def write_psf(
     unfinished.replace(path)
 
 
-def framed(taps: NDArray[np.float64], rows: int, columns: int) -> NDArray[np.float64]:
+def framed(taps: NDArray[np.floating], rows: int, columns: int) -> NDArray[np.float64]:
     """Taps (..., h, w) in a larger window of zeros, the tap at side // 2 on its axis again."""
     top, left = rows // 2 - taps.shape[-2] // 2, columns // 2 - taps.shape[-1] // 2
     made = np.zeros((*taps.shape[:-2], rows, columns))
@@ -117,7 +136,7 @@ def framed(taps: NDArray[np.float64], rows: int, columns: int) -> NDArray[np.flo
     return made
 
 
-def common_window(first: NDArray[np.float64], second: NDArray[np.float64]) -> tuple[int, int]:
+def common_window(first: NDArray[np.floating], second: NDArray[np.floating]) -> tuple[int, int]:
     """(rows, columns), odd, of a window that holds both with their axes on each other; their own where that is one."""
     if first.shape[-2:] == second.shape[-2:]:
         return first.shape[-2], first.shape[-1]

@@ -6,12 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import SubFigure
 from numpy.typing import NDArray
 
 from host.figures.panels import (
+    alone_panel,
     change_panel,
+    changed_panel,
     codes_panel,
+    copies_panel,
     energy_panel,
     height_panel,
     history_panel,
@@ -63,15 +67,89 @@ def psf_card(
         else:
             right = rows[0]
         psf_row(right, panels(right, 4), psf, pitch_m, wavelengths_m, wanted)
-        others = [] if wanted is None else [("wanted", wanted)]
         plots = panels(rows[1], 4 if history else 3)
-        section_panel(plots[0], psf, pitch_m, wanted)
-        mtf_panel(plots[1], psf, pitch_m, others)
-        energy_panel(plots[2], psf, pitch_m, others)
+        other = None if wanted is None else ("wanted", _as_bright(wanted, psf))
+        _plots(plots, psf, pitch_m, other)
         if history:
             history_panel(plots[3], history)
         if example is not None:
             _example_row(rows[2], example)
+
+
+def comparison_card(
+    path: Path,
+    kernels: tuple[NDArray[np.floating], NDArray[np.floating]],
+    names: tuple[str, str],
+    pitch_m: float,
+    wavelengths_m: Sequence[float],
+    *,
+    facts: str,
+    example: Example,
+) -> None:
+    """Two kernels (3, h, w) of one window: each colour, sections, MTF, encircled energy, and codes of a photograph.
+
+    Raises OSError where the file cannot be written.
+    """
+    brightest = max(float(kernel.max()) for kernel in kernels)
+    with figure(path, 14, 13.6) as made:
+        heading(made, f"{names[0]} and {names[1]}", facts)
+        rows = strips(made, [1.06, 1.06, 1, 1])
+        for row, kernel, name in zip(rows, kernels, names, strict=False):
+            axes = panels(row, 4)
+            psf_row(row, axes, kernel, pitch_m, wavelengths_m, brightest=brightest)
+            axes[0].set_title(f"{name}\nall colours, as seen")
+        _plots(panels(rows[2], 3), kernels[0], pitch_m, (names[1], kernels[1]))
+        _example_row(rows[3], example)
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """What one parameter does by itself: its name, what the correlation loses, and the share of codes that change."""
+
+    name: str
+    drop: float
+    changed: float | None
+
+
+def tolerance_card(
+    path: Path,
+    *,
+    title: str,
+    facts: str,
+    aligned: NDArray[np.floating],
+    plain: NDArray[np.floating],
+    limit: float,
+    changed: NDArray[np.floating],
+    alone: Sequence[Bar],
+) -> None:
+    """Distribution of correlation and of changed codes over the copies, and each parameter by itself.
+
+    aligned, plain, changed: one value per copy (changed may be empty). Raises OSError where it cannot be written.
+    """
+    with figure(path, 13, 4.6) as made:
+        heading(made, title, facts)
+        axes = panels(made, 3 if len(changed) else 2)
+        copies_panel(axes[0], aligned, plain, limit)
+        if len(changed):
+            changed_panel(axes[1], changed)
+        alone_panel(axes[-1], [(bar.name, bar.drop, bar.changed) for bar in alone])
+
+
+def _plots(
+    axes: Sequence[Axes],
+    psf: NDArray[np.floating],
+    pitch_m: float,
+    other: tuple[str, NDArray[np.floating]] | None,
+) -> None:
+    section_panel(axes[0], psf, pitch_m, other)
+    mtf_panel(axes[1], psf, pitch_m, other)
+    energy_panel(axes[2], psf, pitch_m, other)
+
+
+def _as_bright(wanted: NDArray[np.floating], psf: NDArray[np.floating]) -> NDArray[np.floating]:
+    """The wanted kernel, which has no scale of its own, as if it passed what the mask passes (mean of the colours)."""
+    light = psf.sum(axis=(1, 2), dtype=np.float64).mean()
+    return np.asarray(wanted / wanted.sum(axis=(1, 2), keepdims=True) * light)
 
 
 def _example_row(made: SubFigure, example: Example) -> None:

@@ -1,6 +1,6 @@
 """The parts that figures are made of: height map, PSF in log scale, MTF, encircled energy, codes of a photograph."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -73,11 +73,12 @@ def psf_row(
     pitch_m: float,
     wavelengths_m: Sequence[float],
     wanted: NDArray[np.floating] | None = None,
+    brightest: float | None = None,
 ) -> None:
     """Four panels: the wanted kernel or else all colours together, then R, G, B on one scale of light a pixel."""
     panels = list(axes)
     shares = psf.sum(axis=(1, 2), dtype=np.float64)
-    brightest = float(psf.max())
+    brightest = float(psf.max()) if brightest is None else brightest
     if wanted is not None:
         # The wanted kernel has no scale of its own: it is shown as if it passed what the mask passes.
         scaled = wanted.mean(axis=0) / wanted.mean(axis=0).sum() * shares.mean()
@@ -112,43 +113,74 @@ def _composite_panel(axes: Axes, psf: NDArray[np.floating], pitch_m: float) -> N
 
 
 def mtf_panel(
-    axes: Axes, psf: NDArray[np.floating], pitch_m: float, others: Sequence[tuple[str, NDArray[np.floating]]] = ()
+    axes: Axes, psf: NDArray[np.floating], pitch_m: float, other: tuple[str, NDArray[np.floating]] | None = None
 ) -> None:
-    """Contrast against frequency, R, G, B; `others`: (name, kernel (3, h, w)) as dashed lines (mean of the colours)."""
-    for index, contrast in enumerate(mtf(psf, pitch_m)[1]):
-        axes.plot(mtf(psf, pitch_m)[0] * 1e-3, contrast, color=RGB[index], label=COLOUR_NAMES[index])
-    for (name, kernel), dash in zip(others, ("--", ":"), strict=False):
+    """Contrast against frequency, R, G, B; `other`: a name and a kernel (3, h, w), dashed."""
+
+    def curves(kernel: NDArray[np.floating]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         frequency, contrast = mtf(kernel, pitch_m)
-        axes.plot(frequency * 1e-3, np.atleast_2d(contrast).mean(axis=0), color=INK, linestyle=dash, label=name)
+        return frequency * 1e-3, contrast
+
+    _two_sets(axes, curves, psf, other)
     cell_per_mm = 1e-3 / (16 * pitch_m)  # half a cycle a cell of 8 pixels
     axes.axvline(cell_per_mm, color=MUTED, linewidth=0.8, linestyle=(0, (2, 2)))
-    axes.annotate("half a cycle\na cell", (cell_per_mm, 0.985), xytext=(4, 0), textcoords="offset points", va="top",
+    axes.annotate("half a cycle\na cell", (cell_per_mm, 1.0), xytext=(4, 0), textcoords="offset points", va="top",
                   fontsize=7.5, color=MUTED)  # fmt: skip
     axes.set(xlabel="cycles a millimetre on the sensor", ylabel="contrast kept", ylim=(0, 1.02), xlim=(0, None))
     axes.set_title("MTF (mean over directions)")
-    ruled(axes)
     axes.legend(loc="upper right")
 
 
 def energy_panel(
-    axes: Axes, psf: NDArray[np.floating], pitch_m: float, others: Sequence[tuple[str, NDArray[np.floating]]] = ()
+    axes: Axes, psf: NDArray[np.floating], pitch_m: float, other: tuple[str, NDArray[np.floating]] | None = None
 ) -> None:
-    """Share of the light within a circle around the axis, R, G, B and `others` (scaled to the PSF's light)."""
-    radius_m, share = encircled_energy(psf, pitch_m)
-    for index, line in enumerate(share):
-        axes.plot(radius_m * 1e6, line, color=RGB[index], label=COLOUR_NAMES[index])
-    light = float(psf.sum(axis=(1, 2), dtype=np.float64).mean())
-    for (name, kernel), dash in zip(others, ("--", ":"), strict=False):
-        flat = np.atleast_3d(kernel) if kernel.ndim == 3 else kernel[np.newaxis]
-        mean = flat.mean(axis=0)
-        radius_m, line = encircled_energy(mean / mean.sum() * light, pitch_m)
-        axes.plot(radius_m * 1e6, line, color=INK, linestyle=dash, label=name)
-    axes.set(
-        xlabel="radius around the axis, um", ylabel="share of the light in the stop", ylim=(0, 1.02), xlim=(0, None)
-    )
+    """Share of the light in the stop within a circle around the axis, R, G, B, and of `other`, dashed."""
+
+    def curves(kernel: NDArray[np.floating]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        radius_m, share = encircled_energy(kernel, pitch_m)
+        return radius_m * 1e6, share
+
+    _two_sets(axes, curves, psf, other)
+    axes.set(xlabel="radius around the axis, um", ylabel="share of the light", ylim=(0, 1.02), xlim=(0, None))
     axes.set_title("encircled energy")
-    ruled(axes)
     axes.legend(loc="lower right")
+
+
+def section_panel(
+    axes: Axes, psf: NDArray[np.floating], pitch_m: float, other: tuple[str, NDArray[np.floating]] | None = None
+) -> None:
+    """Light along the row through the axis, R, G, B, and of `other`, dashed."""
+
+    def curves(kernel: NDArray[np.floating]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        rows, columns = kernel.shape[1:]
+        return (np.arange(columns) - columns // 2) * pitch_m * 1e6, np.asarray(kernel[:, rows // 2], np.float64)
+
+    _two_sets(axes, curves, psf, other)
+    axes.set(xlabel="x, um", ylabel="share of light a pixel", ylim=(0, None))
+    axes.set_title("section through the axis (y = 0)")
+    axes.legend(loc="upper right")
+
+
+def _two_sets(
+    axes: Axes,
+    curves: Callable[[NDArray[np.floating]], tuple[NDArray[np.float64], NDArray[np.float64]]],
+    psf: NDArray[np.floating],
+    other: tuple[str, NDArray[np.floating]] | None,
+) -> None:
+    """Lines for R, G, B, and dashed ones for `other`: one dark line where its colours are the same."""
+    at, lines = curves(psf)
+    for index, line in enumerate(lines):
+        axes.plot(at, line, color=RGB[index], label=COLOUR_NAMES[index])
+    if other is not None:
+        name, kernel = other
+        at, lines = curves(kernel)
+        if np.allclose(lines, lines[:1], rtol=1e-3, atol=1e-9):
+            axes.plot(at, lines[0], color=INK, linestyle="--", label=name, linewidth=1.3)
+        else:
+            for index, line in enumerate(lines):
+                label = f"dashed: {name}" if index == 0 else None
+                axes.plot(at, line, color=RGB[index], linestyle="--", label=label, linewidth=1.2)
+    ruled(axes)
 
 
 def photograph_panel(axes: Axes, scene: NDArray[np.float32], title: str) -> None:
@@ -198,19 +230,49 @@ def history_panel(axes: Axes, history: Sequence[dict[str, Any]]) -> None:
     axes.legend(loc="lower right")
 
 
-def section_panel(
-    axes: Axes, psf: NDArray[np.floating], pitch_m: float, wanted: NDArray[np.floating] | None = None
-) -> None:
-    """Light along the row through the axis, R, G, B, and the wanted kernel at the same light."""
-    columns = psf.shape[2]
-    x_um = (np.arange(columns) - columns // 2) * pitch_m * 1e6
-    for index, plane in enumerate(psf):
-        axes.plot(x_um, plane[psf.shape[1] // 2], color=RGB[index], label=COLOUR_NAMES[index], linewidth=1.2)
-    if wanted is not None:
-        mean = wanted.mean(axis=0)
-        scaled = mean / mean.sum() * psf.sum(axis=(1, 2), dtype=np.float64).mean()
-        axes.plot(x_um, scaled[scaled.shape[0] // 2], color=INK, linestyle="--", label="wanted")
-    axes.set(xlabel="x, um", ylabel="share of light a pixel", ylim=(0, None))
-    axes.set_title("section through the axis (y = 0)")
+def copies_panel(axes: Axes, aligned: NDArray[np.floating], plain: NDArray[np.floating], limit: float) -> None:
+    """Share of the copies that reach at least a correlation: as mounted, and after the best shift."""
+    reached = np.arange(len(aligned), 0, -1) / len(aligned)
+    axes.step(np.sort(plain), reached, where="pre", color=MUTED, label="as mounted", linewidth=1.3)
+    axes.step(np.sort(aligned), reached, where="pre", color=ACCENT, label="after the best shift")
+    axes.axvline(limit, color=INK, linewidth=0.9, linestyle=(0, (2, 2)))
+    axes.annotate(f"wanted {limit:g}", (limit, 0.02), xytext=(-4, 0), textcoords="offset points", ha="right",
+                  fontsize=8, color=INK)  # fmt: skip
+    lowest = float(np.percentile(np.concatenate([aligned, plain]), 1))
+    axes.set(xlim=(min(lowest, limit - 0.02), 1.0), ylim=(0, 1.02))
+    axes.set(xlabel="correlation with the nominal PSF", ylabel="share of copies that reach it")
+    axes.set_title(f"{len(aligned)} simulated copies")
     ruled(axes)
-    axes.legend(loc="upper right")
+    axes.legend(loc="lower left")
+
+
+def changed_panel(axes: Axes, changed: NDArray[np.floating]) -> None:
+    """Distribution over the copies of the share of codes that differ from the nominal mask's."""
+    shares = np.sort(changed) * 100
+    axes.hist(shares, bins=min(20, max(5, len(shares) // 4)), color=ACCENT, edgecolor="white", linewidth=0.6)
+    middle = float(np.median(shares))
+    axes.axvline(middle, color=INK, linewidth=1)
+    axes.annotate(f"median {middle:.1f} %", (middle, 1), xycoords=("data", "axes fraction"), xytext=(4, -3),
+                  textcoords="offset points", va="top", fontsize=8)  # fmt: skip
+    axes.set(xlabel="codes that change, % (after the best shift)", ylabel="copies", xlim=(0, None))
+    axes.set_title(f"codes, {len(shares)} copies")
+    ruled(axes)
+
+
+def alone_panel(axes: Axes, bars: Sequence[tuple[str, float, float | None]]) -> None:
+    """What each parameter costs by itself at one standard deviation, the worst on top."""
+    names = [name for name, _, _ in bars]
+    drops = [drop for _, drop, _ in bars]
+    axes.barh(range(len(bars)), drops, color=[ACCENT] + [MUTED] * (len(bars) - 1), height=0.62)
+    for row, (_, drop, changed) in enumerate(bars):
+        codes = "" if changed is None else f", {changed:.1%} of codes"
+        axes.annotate(f"{drop:.4f}{codes}", (drop, row), xytext=(4, 0), textcoords="offset points", va="center",
+                      fontsize=7.5)  # fmt: skip
+    axes.set_yticks(range(len(bars)), names)
+    axes.invert_yaxis()
+    axes.set_xlim(0, max([*drops, 1e-9]) * 1.75)
+    axes.set(xlabel="1 - correlation (after the best shift)")
+    axes.set_title("each parameter alone, one standard deviation")
+    ruled(axes)
+    axes.grid(visible=False, axis="y")
+    axes.tick_params(axis="y", length=0)

@@ -1,0 +1,307 @@
+"""canopic optics design: from a wanted blur to a mask that can be made; a signed kernel becomes a pair of masks."""
+
+import dataclasses
+import json
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from host import judgement
+from host.commands.common import DONE, WRONG_INPUT, expected, out, print_json
+from host.commands.optics import Steps, example, figure_rows, lengths, numbers, per_colour_table, steps
+from host.figures.cards import psf_card
+from host.judgement import Yardstick
+from host.optic_files import Optic, OpticFileError, read_optic, write_psf
+from optics.design import Design, DesignSettings, design_mask
+from optics.mask import Geometry, write_mask
+from optics.materials import find_material
+from optics.signed import combine_pair, plan_signed
+
+# What --quick takes in place of the defaults: for a first look, or a test.
+QUICK_START, QUICK_ITERATIONS = 10, 40
+
+
+def settings_of(
+    *,
+    levels: int,
+    height_range_um: float | None,
+    min_feature_um: float | None,
+    smoothness: float,
+    light: float,
+    material: str,
+    cells: int,
+    pitch_um: float,
+    distance_mm: float,
+    pixel_um: float,
+    wavelengths_nm: str,
+    iterations: int,
+    descent: bool,
+) -> DesignSettings:
+    """The settings that the options describe, in metres. Levels 0: continuous heights. Raises ValueError."""
+    waves = lengths(wavelengths_nm, 1e-9, "--wavelengths-nm")
+    if len(waves) != 3:
+        raise ValueError(f"--wavelengths-nm: expected three, as in 640,550,460, got {wavelengths_nm!r}")
+    return DesignSettings(
+        levels=levels or None,
+        height_range_m=None if height_range_um is None else height_range_um * 1e-6,
+        min_feature_m=None if min_feature_um is None else min_feature_um * 1e-6,
+        smoothness=smoothness,
+        light=light,
+        cells=cells,
+        pitch_m=pitch_um * 1e-6,
+        material=find_material(material),
+        geometry=Geometry(
+            sensor_distance_m=distance_mm * 1e-3,
+            pixel_pitch_m=pixel_um * 1e-6,
+            wavelengths_m=(waves[0], waves[1], waves[2]),
+        ),
+        iterations=iterations,
+        use_torch="auto" if descent else False,
+    )
+
+
+def design(
+    target: str,
+    directory: Path,
+    *,
+    options: dict[str, Any],
+    seed: int,
+    quick: bool,
+    bundle: str,
+    images: Path | None,
+    figure: Path | None,
+    as_json: bool,
+) -> int:
+    """Write mask.npz (or a pair), psf.npz, report.json and a figure into `directory`. options: of `settings_of`."""
+    began_s = time.monotonic()
+    with expected(ValueError, OSError, ImportError, status=WRONG_INPUT), steps() as bar:
+        settings = settings_of(**options)
+        wanted = read_optic(target)
+        if quick:
+            settings = replace(settings, start_iterations=QUICK_START, iterations=QUICK_ITERATIONS)
+        if wanted.pitch_m is not None:
+            # A target that says how it is sampled is designed at that pitch.
+            settings = replace(settings, geometry=replace(settings.geometry, pixel_pitch_m=wanted.pitch_m))
+        directory.mkdir(parents=True, exist_ok=True)
+        measure = judgement.yardstick(bundle, images)
+        drawn = figure or directory / "design.png"
+        if wanted.signed:
+            report = _pair(wanted, directory, settings, seed, measure, drawn, bar)
+        else:
+            report = _single(wanted, directory, settings, seed, measure, drawn, bar)
+        report["seconds"] = round(time.monotonic() - began_s, 2)
+        report["figure"] = drawn.name
+        _write_json(report, directory / "report.json")
+    if as_json:
+        print_json(report)
+    elif wanted.signed:
+        _show_pair(report, settings, directory)
+    else:
+        _show(report, settings, directory)
+    return DONE
+
+
+def _single(
+    wanted: Optic, directory: Path, settings: DesignSettings, seed: int, measure: Yardstick, drawn: Path, bar: Steps
+) -> dict[str, Any]:
+    made = _designed(wanted.taps, settings, seed, bar, "mask")
+    geometry = made.mask.geometry
+    write_mask(made.mask, directory / "mask.npz")
+    write_psf(directory / "psf.npz", made.psf, geometry.pixel_pitch_m, geometry.wavelengths_m, mask="mask.npz")
+    bar.begin("codes of photographs")
+    codes = [judgement.code(taps, measure) for taps in (made.target, made.psf)]
+    changed = judgement.change(codes[0], codes[1], measure)
+    report = {
+        "target": wanted.name,
+        **_figures_of(made, measure),
+        "wanted": judgement.figures(made.target, geometry.pixel_pitch_m, measure.pool),
+        "code_change": judgement.change_report(changed, measure, made.target),
+        "seed": seed,
+        "settings": _settings(settings),
+    }
+    bar.begin("figure")
+    psf_card(
+        drawn,
+        made.psf,
+        geometry.pixel_pitch_m,
+        geometry.wavelengths_m,
+        title=f"{wanted.name} as a mask of {_levels(settings)}",
+        facts=f"correlation {report['correlation']:.4f}; {report['efficiency']:.1%} of the light where it is wanted; "
+        + changed.sentence(),
+        mask=made.mask,
+        wanted=made.target,
+        example=example(measure, codes[0], "wanted kernel", codes[1], "this mask"),
+        history=made.history,
+    )
+    return report
+
+
+def _pair(
+    wanted: Optic, directory: Path, settings: DesignSettings, seed: int, measure: Yardstick, drawn: Path, bar: Steps
+) -> dict[str, Any]:
+    """Two masks whose difference is the signed kernel; see `optics.signed`."""
+    if wanted.taps.ndim != 2:
+        raise OpticFileError(f"{wanted.name} is signed and differs between the colours: give (height, width)")
+    draft = plan_signed(wanted.taps)
+    parts = {"plus": draft.psf_plus, "minus": draft.psf_minus}
+    # A kernel without positive taps needs one mask only, and an inverting stage.
+    made = {
+        name: _designed(part, settings, seed, bar, f"mask PSF{'+' if name == 'plus' else '-'}")
+        for name, part in parts.items()
+        if part.any()
+    }
+    # Planned again with the light that the designed masks do bring into the window.
+    light = tuple(float(made[name].psf.sum(axis=(1, 2)).mean()) if name in made else 1.0 for name in parts)
+    plan = plan_signed(wanted.taps, throughput=(min(light[0], 1.0), min(light[1], 1.0)))
+    nothing = np.zeros((3, *wanted.taps.shape), np.float32)
+    pair = combine_pair(plan, *(made[name].psf if name in made else nothing for name in parts))
+    for name, each in made.items():
+        geometry = each.mask.geometry
+        write_mask(each.mask, directory / f"mask_{name}.npz")
+        write_psf(
+            directory / f"psf_{name}.npz", each.psf, geometry.pixel_pitch_m, geometry.wavelengths_m,
+            mask=f"mask_{name}.npz",
+        )  # fmt: skip
+    np.save(directory / "difference.npy", pair.difference.astype(np.float32))
+    bar.begin("codes of photographs")
+    codes = [judgement.code(taps, measure) for taps in (wanted.per_colour, pair.difference)]
+    changed = judgement.change(codes[0], codes[1], measure)
+    report: dict[str, Any] = {
+        "target": wanted.name,
+        "signed": True,
+        "correlation": float(np.mean(pair.correlation)),
+        "correlation_rgb": list(pair.correlation),
+        "error": pair.error,
+        "plan": plan.report,
+        "gain_plus": pair.gain_plus,
+        "gain_minus": pair.gain_minus,
+        "masks": {name: _figures_of(each, measure) for name, each in made.items()},
+        "code_change": judgement.change_report(changed, measure, wanted.per_colour),
+        "seed": seed,
+        "settings": _settings(settings),
+    }
+    for name, each in made.items():
+        bar.begin("figure")
+        geometry = each.mask.geometry
+        psf_card(
+            drawn.with_stem(f"{drawn.stem}_{name}"),
+            each.psf,
+            geometry.pixel_pitch_m,
+            geometry.wavelengths_m,
+            title=f"{wanted.name}, the mask for PSF{'+' if name == 'plus' else '-'}, {_levels(settings)}",
+            facts=f"correlation of this mask {each.report['correlation']:.4f}, of the pair "
+            f"{report['correlation']:.4f}; {changed.sentence()}",
+            mask=each.mask,
+            wanted=each.target,
+            example=example(measure, codes[0], "wanted kernel", codes[1], "the pair"),
+            history=each.history,
+        )
+    return report
+
+
+def _designed(taps: NDArray[np.float64], settings: DesignSettings, seed: int, bar: Steps, name: str) -> Design:
+    bar.begin(f"{name}: start")
+
+    def progress(done: int, total: int, state: dict[str, Any]) -> None:
+        bar.at(done, total, f"{name}: {state['stage']}, correlation {state['correlation']:.4f}")
+
+    return design_mask(taps, settings, np.random.default_rng(seed), progress)
+
+
+def _figures_of(made: Design, measure: Yardstick) -> dict[str, Any]:
+    """The design's own report, with what figures and tables need."""
+    found = judgement.figures(made.psf, made.mask.geometry.pixel_pitch_m, measure.pool)
+    likeness = judgement.likeness(made.psf, made.target)
+    return {
+        **made.report,
+        "efficiency": made.report["share_on_support"],
+        "throughput": made.report["share_in_window"],
+        "aligned_correlation": likeness["aligned_correlation"],
+        "aligned_shift_px": likeness["aligned_shift_px"],
+        **found,
+    }
+
+
+def _settings(settings: DesignSettings) -> dict[str, Any]:
+    # JSON has no infinity: a plane wave's distance becomes null.
+    text = json.dumps(dataclasses.asdict(settings)).replace("Infinity", "null")
+    plain: dict[str, Any] = json.loads(text)
+    return plain
+
+
+def _levels(settings: DesignSettings) -> str:
+    return "continuous heights" if settings.levels is None else f"{settings.levels} levels"
+
+
+def _write_json(document: dict[str, Any], path: Path) -> None:
+    unfinished = path.with_name(path.name + ".unfinished")
+    unfinished.write_text(json.dumps(document, indent=1, allow_nan=False) + "\n")
+    unfinished.replace(path)
+
+
+def _show(report: dict[str, Any], settings: DesignSettings, directory: Path) -> None:
+    console = out()
+    table = per_colour_table(settings.geometry.wavelengths_m, report["target"], wanted=True)
+    table.add_row("correlation with the target", *numbers(report["correlation_rgb"], ".4f"))
+    table.add_row("light where the target wants it", *numbers(report["share_on_support_rgb"], ".1%"))
+    figure_rows(table, report, report["wanted"])
+    console.print(table)
+    console.print(_made_line(report))
+    _print_codes(report["code_change"])
+    console.print(_descent_line(report))
+    console.print(f"{directory}: mask.npz, psf.npz, report.json, {report['figure']} ({report['seconds']:.0f} s)")
+
+
+def _show_pair(report: dict[str, Any], settings: DesignSettings, directory: Path) -> None:
+    console = out()
+    table = per_colour_table(settings.geometry.wavelengths_m, report["target"])
+    table.add_row("correlation of the pair with the kernel", *numbers(report["correlation_rgb"], ".4f"))
+    for name, each in report["masks"].items():
+        table.add_row(f"mask {name}: correlation", *numbers(each["correlation_rgb"], ".4f"))
+        table.add_row(f"mask {name}: light in the window", *numbers(each["light_rgb"], ".1%"))
+    console.print(table)
+    console.print(report["plan"]["sentence"])
+    console.print(f"gains refitted to these masks: PSF+ {report['gain_plus']:.4g}, PSF- {report['gain_minus']:.4g}")
+    _print_codes(report["code_change"])
+    for name, each in report["masks"].items():
+        console.print(f"mask {name}: {_made_line(each)}")
+    console.print(_descent_line(next(iter(report["masks"].values()))))
+    files = ", ".join(f"mask_{name}.npz, psf_{name}.npz" for name in report["masks"])
+    console.print(f"{directory}: {files}, difference.npy, report.json ({report['seconds']:.0f} s)")
+
+
+def _print_codes(changed: dict[str, Any]) -> None:
+    console = out()
+    console.print(f"codes: {changed['sentence']}")
+    known = changed["baselines"]
+    console.print(
+        "  to judge that by: "
+        + ", ".join(
+            f"{what} {known[name]['share_changed']:.1%}"
+            for name, what in (
+                ("noise", "noise of the sensor alone"),
+                ("half_a_pixel", "the wanted kernel half a pixel off"),
+                ("no_mask", "no mask"),
+                ("flat", "light spread evenly"),
+            )
+        )
+    )
+
+
+def _made_line(report: dict[str, Any]) -> str:
+    return (
+        f"{report['levels_used']} levels up to {report['highest_m'] * 1e6:.3f} um in {report['material']}, smallest "
+        f"feature {report['smallest_feature_m'] * 1e6:g} um, {report['cells'][1]} x {report['cells'][0]} cells of "
+        f"{report['pitch_m'] * 1e6:g} um, sensor {report['sensor_distance_m'] * 1e3:g} mm behind"
+    )
+
+
+def _descent_line(report: dict[str, Any]) -> str:
+    before = report["gerchberg_saxton_only"]["correlation"]
+    if report["gradient_descent"]:
+        return f"gradient descent: correlation {report['correlation']:.4f}, {before:.4f} after Gerchberg-Saxton alone"
+    return str(report.get("note", "gradient descent was not run"))

@@ -129,13 +129,19 @@ def slm_mask(
     geometry: Geometry | None = None,
     stop: ArrayLike | None = None,
     about: dict[str, Any] | None = None,
+    cells_per_pixel: int = 1,
 ) -> Mask:
-    """The mask that a display is while it shows a phase: cells are its pixels.
+    """The mask that a display is while it shows a phase.
 
     phase_rad: float (rows, columns), radians at the display's wavelength, at most as many as the display has; wrapped
-    and rounded to drive levels here. Heights are optical path lengths (`LIQUID_CRYSTAL` has index 2), below one
-    wavelength plus what a measured table may exceed it by. Fill factor and gap act at the display's wavelength
-    (`slm_modulation`). Raises MaskError.
+    and rounded to drive levels here. stop: amplitude for each pixel; None: the largest circle.
+
+    cells_per_pixel: 1, a cell is a pixel and has its average (`slm_modulation`): right for light that the mask sends to
+    less than half a diffraction order (wavelength / pitch) off the axis. More cells draw the electrode, a square of
+    the fill factor's area in the middle of the pixel, and so the orders as well.
+
+    Heights are optical path lengths (`LIQUID_CRYSTAL` has index 2), below one wavelength plus what a measured table may
+    exceed it by; fill factor and gap act at the display's wavelength. Raises MaskError.
     """
     wanted = np.asarray(phase_rad, dtype=np.float64)
     if wanted.ndim != 2 or wanted.shape[0] > slm.rows or wanted.shape[1] > slm.columns:
@@ -143,25 +149,40 @@ def slm_mask(
             f"phase_rad must be (rows, columns) of at most {slm.rows} x {slm.columns} pixels, got {wanted.shape}: "
             "resample it to the display's pitch or cut it"
         )
-    drive = phase_to_drive(wanted, slm)
-    modulation = slm_modulation(drive, slm)
-    if slm.gap == "blocks" or slm.fill_factor == 1:
-        phase = drive_to_phase(drive, slm)
-        phase = phase - min(
-            float(slm.level_phases_rad.min()), 0.0
-        )  # a constant does not matter, a negative height does
+    if isinstance(cells_per_pixel, bool) or not isinstance(cells_per_pixel, int) or cells_per_pixel < 1:
+        raise MaskError(f"cells_per_pixel must be a whole number, at least 1, got {cells_per_pixel!r}")
+    phase = _split(drive_to_phase(phase_to_drive(wanted, slm), slm), cells_per_pixel)
+    share = np.tile(_electrode(slm.fill_factor, cells_per_pixel), wanted.shape)
+    field = share * np.exp(1j * phase) + (1 - share if slm.gap == "passes" else 0)
+    if slm.gap == "passes" and slm.fill_factor < 1:
+        path_rad = np.mod(np.angle(field), 2 * np.pi)
     else:
-        phase = np.mod(np.angle(modulation), 2 * np.pi)
+        # A constant does not matter, a negative height does.
+        path_rad = phase - min(float(slm.level_phases_rad.min()), 0.0)
+    made = {"made_by": "slm", "bits": slm.bits, "fill_factor": slm.fill_factor, "gap": slm.gap, **(about or {})}
+    opening = None if stop is None else _split(np.asarray(stop, dtype=np.float64), cells_per_pixel)
     return Mask(
-        phase * slm.wavelength_m / (2 * np.pi),
-        slm.pitch_m,
+        path_rad * slm.wavelength_m / (2 * np.pi),
+        slm.pitch_m / cells_per_pixel,
         LIQUID_CRYSTAL,
         geometry if geometry is not None else Geometry(),
-        None if stop is None else np.asarray(stop, dtype=np.float64),  # type: ignore[arg-type]  # None: filled by Mask
-        np.abs(modulation).clip(0, 1),
+        opening,  # type: ignore[arg-type]  # None: filled by Mask
+        np.abs(field).clip(0, 1),
         "stepped",
-        {"made_by": "slm", "bits": slm.bits, "fill_factor": slm.fill_factor, "gap": slm.gap, **(about or {})},
+        made,
     )
+
+
+def _electrode(fill_factor: float, cells: int) -> NDArray[np.float64]:
+    """Share of each of cells x cells cells of a pixel that a centred square of that area covers."""
+    half = math.sqrt(fill_factor) * cells / 2
+    edges = np.clip(np.arange(cells + 1) - cells / 2, -half, half)
+    covered = np.diff(edges)
+    return np.outer(covered, covered)
+
+
+def _split(pixels: NDArray[np.float64], cells: int) -> NDArray[np.float64]:
+    return np.repeat(np.repeat(pixels, cells, axis=0), cells, axis=1)
 
 
 def _phases_at(slm: Slm, wavelength_m: float | None) -> NDArray[np.float64]:

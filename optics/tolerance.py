@@ -351,8 +351,11 @@ def draw_copy(mask: Mask, deviations: Deviations, rng: np.random.Generator, laye
 def etches(mask: Mask) -> tuple[Floats, ...]:
     """The binary etches that make a multi-level relief, the coarsest first: heights in metres, float64 (cells) each.
 
-    Their sum is the relief, less its lowest level. Empty for a relief that is not made of equal steps, at most 256.
+    Their sum is the relief, less its lowest level. Empty for a relief that is smooth, or not made of at most 256 equal
+    steps.
     """
+    if mask.surface == "smooth":
+        return ()
     inside = mask.height_m[mask.stop > 0]
     lowest = float(inside.min())
     levels = np.unique(np.round(inside - lowest, 15))
@@ -442,7 +445,7 @@ def _spectrum(way: _Way, mask: Mask, layers: Sequence[Floats], copy: Copy, threa
         raise ToleranceError(f"a wavelength of {way.chain.wavelength_m:g} m cannot change by {copy.wavelength_m:g} m")
     celsius = REFERENCE_CELSIUS + copy.temperature_k
     grown = 1 + mask.material.expansion_per_k * copy.temperature_k
-    # A mask that is larger by a factor acts at a distance that is shorter by its square (Fresnel's similarity); that
+    # A mask that is larger by a factor acts at a distance that is shorter by its square (Fresnel's similarity). That
     # the PSF grows by that factor, too, is left out: for polymers a thousandth in ten degrees, for silica nothing.
     spacer_m = way.distance_m * copy.spacer_expansion_per_k * copy.temperature_k
     distance_m = (way.distance_m + copy.distance_m + spacer_m) / grown**2
@@ -487,20 +490,24 @@ def _tilted(
     """
     furthest_m = float(np.abs(nearer_m).max())
     largest = 2 * math.pi / wavelength_m * (1 - math.sqrt(1 - way.steepest**2)) * furthest_m
+    rest, orders = largest, 0
+    while rest >= TILT_REST or not orders:
+        orders += 1
+        rest *= largest / (orders + 1)
+        if orders > MOST_TILT_TERMS:
+            raise ToleranceError(
+                f"a tilt that brings an edge of the mask {furthest_m * 1e6:.3g} um nearer to the sensor is beyond this "
+                "model: use a smaller tilt_rad"
+            )
     result = np.zeros(way.amplitude.shape, dtype=np.complex64)
     # Both factors of a term are kept near one, for single precision.
     place = (nearer_m / furthest_m).astype(np.float32)
     direction = (-2j * np.pi * furthest_m * along_per_m).astype(np.complex64)
     term, factor = light, np.ones((), dtype=np.complex64)
-    for order in range(1, MOST_TILT_TERMS):
+    for order in range(1, orders + 1):
         term, factor = term * place, factor * direction / np.float32(order)
         result += factor * _transform(way, term, threads)
-        if largest ** (order + 1) / math.factorial(order + 1) < TILT_REST:
-            return result
-    raise ToleranceError(
-        f"a tilt that brings an edge of the mask {furthest_m * 1e6:.3g} um nearer to the sensor is beyond this model: "
-        "use a smaller tilt_rad"
-    )
+    return result
 
 
 def _transform(way: _Way, light: NDArray[np.complex64], threads: int) -> NDArray[np.complex64]:
@@ -535,17 +542,22 @@ def _intensity(
 def _misplaced(layers: Sequence[Floats], overlay_cells: Floats, per_m: float) -> NDArray[np.complex64]:
     """By what the cells' light is multiplied when the etches after the first are moved, x and y in cells.
 
-    A cell of which a strip has a neighbour's etch passes the mean of both, to first order in the strips' widths.
+    A cell of which a strip has a neighbour's etch passes the mean of both, to first order in the strips' widths; two
+    etches' strips cross as if they did not know of each other.
     """
-    factor = np.ones(layers[0].shape, dtype=np.complex128)
+    factor = np.ones(layers[0].shape, dtype=np.complex64)
     for layer, moved in zip(layers[1:], overlay_cells, strict=True):
-        whole = [math.floor(each) for each in moved]
-        part = [each - floor for each, floor in zip(moved, whole, strict=True)]
+        whole = [round(float(each)) for each in moved]
         base = _from_before(_from_before(layer, whole[0], 1), whole[1], 0)
-        for share, axis in zip(part, (1, 0), strict=True):
-            factor += share * (_unit(per_m * (_from_before(base, 1, axis) - layer)) - _unit(per_m * (base - layer)))
-        factor += _unit(per_m * (base - layer)) - 1
-    return factor.astype(np.complex64)
+        own = _unit(per_m * (base - layer))
+        mean = own.copy()
+        for each, nearest, axis in zip(moved, whole, (1, 0), strict=True):
+            strip = float(each) - nearest
+            if strip:
+                neighbour = _from_before(base, 1 if strip > 0 else -1, axis)
+                mean += np.float32(abs(strip)) * (_unit(per_m * (neighbour - layer)) - own)
+        factor *= mean
+    return factor
 
 
 def _from_before(layer: Floats, cells: int, axis: int) -> Floats:
@@ -687,9 +699,9 @@ def _waviness_m(mask: Mask, rms_m: float, deviations: Deviations, rng: np.random
     sigma = deviations.waviness_length_m / mask.pitch_m / 2
     beyond = math.ceil(4 * sigma)
     rows, columns = mask.height_m.shape
-    noise = rng.standard_normal((rows + 2 * beyond, columns + 2 * beyond))
     if rms_m == 0:
         return np.zeros((rows, columns))
+    noise = rng.standard_normal((rows + 2 * beyond, columns + 2 * beyond))
     line = np.exp(-0.5 * (np.arange(-beyond, beyond + 1) / sigma) ** 2)
     line /= np.sqrt((line**2).sum())
     smooth = scipy.ndimage.correlate1d(scipy.ndimage.correlate1d(noise, line, 0, mode="wrap"), line, 1, mode="wrap")

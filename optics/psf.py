@@ -38,9 +38,12 @@ PIXEL_KERNEL_SAMPLES = 8
 # Turns of the incident wave's phase from sample to sample of a stepped surface, whose samples are taken as flat.
 FLAT_TURNS = 1 / 8
 # Turns of a smooth surface's phase from sample to sample; half a turn is where light aliases.
-SMOOTH_TURNS = 0.4
+SMOOTH_TURNS = 0.45
 # Samples per cell of a smooth surface: at one, the light from the stop's edge aliases by 3e-3 of the peak, at two 7e-4.
 SMOOTH_REPEAT = 2
+# Rays that miss the window by this share of the longest way (half of stop and window together) begin to be faded out,
+# and are gone at the second: however steep they are, they need no finer grid.
+FADE_BEGIN, FADE_END = 0.1, 0.28
 # How far two interpolations of a smooth surface may differ, in turns, before its samples do not say what it is.
 DOUBTFUL_TURNS = 0.05
 
@@ -183,13 +186,14 @@ def mask_chain(
 
     Raises SamplingError.
     """
-    geometry = mask.geometry
     least = 1
     if mask.surface == "smooth":
-        turns = _turns_per_m(mask.material, wavelength_m, celsius, _tangents(angle_x_rad, angle_y_rad)) * mask.height_m
-        least = max(SMOOTH_REPEAT, math.ceil(_steepest_turns(turns, mask.stop) / SMOOTH_TURNS))
+        chief = _tangents(angle_x_rad, angle_y_rad)
+        turns = _turns_per_m(mask.material, wavelength_m, celsius, chief) * mask.height_m
+        rays = _Rays(mask, mask.pitch_m, wavelength_m, chief)
+        least = max(SMOOTH_REPEAT, math.ceil(rays.steepest(turns, mask.stop > 0) / SMOOTH_TURNS))
     return make_chain(
-        mask.stop, mask.pitch_m, geometry, wavelength_m, mask.surface, angle_x_rad, angle_y_rad, least_repeat=least
+        mask.stop, mask.pitch_m, mask.geometry, wavelength_m, mask.surface, angle_x_rad, angle_y_rad, least_repeat=least
     )
 
 
@@ -198,20 +202,23 @@ def mask_samples(mask: Mask, chain: Chain, celsius: float = REFERENCE_CELSIUS) -
 
     (rows, columns) for a stepped surface; (rows * repeat, columns * repeat) for a smooth one, whose height is
     interpolated between the cells' centres (six points in each direction; at the stop's edge the surface is continued
-    by its own curvature, whatever the array holds outside). Raises SamplingError where the surface's samples do not say
-    what lies between them, or the chain's grid is too coarse for its slopes.
+    by its own curvature, whatever the array holds outside). A smooth surface so steep that its rays miss the window by
+    far is left dark there, softly. Raises SamplingError where the surface's samples do not say what lies between them,
+    or the chain's grid is too coarse for its slopes.
     """
     turns = _turns_per_m(mask.material, chain.wavelength_m, celsius, chain.chief) * mask.height_m
     if mask.surface == "stepped":
         return np.asarray(mask.amplitude * np.exp(2j * np.pi * turns))
     repeat = chain.repeat
-    stop, amplitude = (
-        np.repeat(np.repeat(cells, repeat, axis=0), repeat, axis=1) for cells in (mask.stop, mask.amplitude)
-    )
+    amplitude = _parts(mask.amplitude, repeat)
+    # Inside the stop nothing changes; next to it the slopes become those of the surface, not of its edge.
+    whole = _continued(turns, mask.stop > 0)
+    turns = _interpolated(whole, repeat, 6)
+    rays = _Rays(mask, chain.wave.pitch_m, chain.wavelength_m, chain.chief)
+    amplitude *= rays.fade(turns)
+    lit = amplitude > 0
     if repeat > 1:
-        whole = _continued(turns, mask.stop > 0)
-        turns = _interpolated(whole, repeat, 6)
-        doubt = float(np.abs(turns - _interpolated(whole, repeat, 4))[stop > 0].max())
+        doubt = float(np.abs(turns - _interpolated(whole, repeat, 4))[lit].max(initial=0))
         if doubt > DOUBTFUL_TURNS:
             raise SamplingError(
                 f"the smooth surface is not known between its samples of {mask.pitch_m * 1e6:.3g} um (in doubt by "
@@ -219,7 +226,7 @@ def mask_samples(mask: Mask, chain: Chain, celsius: float = REFERENCE_CELSIUS) -
                 f"{mask.pitch_m * 1e6 * (DOUBTFUL_TURNS / doubt) ** 0.25 * 0.9:.2g} um or finer, or, if it has jumps, "
                 'say that its surface is "stepped"'
             )
-    steepest = _steepest_turns(turns, stop)
+    steepest = rays.steepest(turns, lit)
     if steepest > 0.5:
         raise SamplingError(
             f"the surface's phase grows by {steepest:.2g} turns from sample to sample of "
@@ -301,8 +308,8 @@ def make_chain(
     least = max(least_repeat, math.ceil(pitch_m * finest / wavelength_m - 1e-9))
     if not math.isinf(geometry.source_distance_m):
         allowed = FLAT_TURNS if surface == "stepped" else SMOOTH_TURNS
-        turns = _incident_turns(x_m, y_m, geometry.source_distance_m, chief) / wavelength_m
-        least = max(least, math.ceil(_steepest_turns(turns, stop) / allowed))
+        turns = _incident_way_m(x_m, y_m, geometry.source_distance_m, chief) / wavelength_m
+        least = max(least, math.ceil(_steepest_turns(turns) / allowed))
     repeat = max(1, least)
     sample_m = pitch_m / repeat
     sides = [scipy.fft.next_fast_len(math.ceil(2 * half * MARGIN / sample_m) + 2) for half in reach_m]
@@ -322,7 +329,7 @@ def make_chain(
     if math.isinf(geometry.source_distance_m):
         incident = np.ones((y_m.size, x_m.size), dtype=np.complex128)
     else:
-        incident = np.exp(2j * np.pi / wavelength_m * _incident_turns(x_m, y_m, geometry.source_distance_m, chief))
+        incident = np.exp(2j * np.pi / wavelength_m * _incident_way_m(x_m, y_m, geometry.source_distance_m, chief))
     pixel_rows, pixel_columns = (
         _pixels(side, first - before * sample_m, sample_m, pixels, geometry.pixel_pitch_m)
         for side, first, before, pixels in zip(sides, (y_m[0], x_m[0]), at, geometry.psf_px, strict=True)
@@ -387,7 +394,7 @@ def _free_space(
     return np.asarray(kept)
 
 
-def _incident_turns(x_m: Floats, y_m: Floats, source_distance_m: float, chief: tuple[float, float]) -> Floats:
+def _incident_way_m(x_m: Floats, y_m: Floats, source_distance_m: float, chief: tuple[float, float]) -> Floats:
     """Way of light from a point at `source_distance_m`, beyond the chief ray's and without its tilt: metres.
 
     float64 (rows, columns). The differences of long ways are taken without cancellation.
@@ -408,15 +415,73 @@ def _turns_per_m(material: Material, wavelength_m: float, celsius: float, chief:
     return (math.sqrt(index**2 - tilt / (1 + tilt)) - 1 / math.sqrt(1 + tilt)) / wavelength_m
 
 
-def _steepest_turns(turns: Floats, stop: Floats) -> float:
-    """Largest difference between neighbours that both lie in the clear aperture."""
-    clear = stop > 0
-    steepest = 0.0
-    for axis in (0, 1):
-        both = np.logical_and(*_neighbours(clear, axis))
-        low, high = _neighbours(turns, axis)
-        steepest = max(steepest, float(np.abs(high - low, where=both, out=np.zeros(both.shape)).max(initial=0)))
-    return steepest
+class _Rays:
+    """Where the light of a smooth surface goes, sample by sample, in the frame of the chief ray."""
+
+    def __init__(self, mask: Mask, sample_m: float, wavelength_m: float, chief: tuple[float, float]) -> None:
+        geometry = mask.geometry
+        rows, columns = (round(cells * mask.pitch_m / sample_m) for cells in mask.height_m.shape)
+        self.places_m = cell_positions_m(rows, sample_m)[:, np.newaxis], cell_positions_m(columns, sample_m)
+        self.half_m = [pixels * geometry.pixel_pitch_m / 2 for pixels in geometry.psf_px]
+        stop_m = [cells * mask.pitch_m / 2 for cells in mask.height_m.shape]
+        self.begin_m, self.end_m = (
+            [half + share * (half + open_m) for half, open_m in zip(self.half_m, stop_m, strict=True)]
+            for share in (FADE_BEGIN, FADE_END)
+        )
+        self.turn = wavelength_m / sample_m
+        self.distance_m, self.chief = geometry.sensor_distance_m, chief
+        self.slope = math.sqrt(1 + chief[0] ** 2 + chief[1] ** 2)
+        self.incident: Floats | float = 0.0
+        if not math.isinf(geometry.source_distance_m):
+            y_m, x_m = self.places_m
+            self.incident = _incident_way_m(x_m, y_m.ravel(), geometry.source_distance_m, chief) / wavelength_m
+
+    def steepest(self, turns: Floats, lit: NDArray[np.bool_]) -> float:
+        """Largest difference of the phase (turns, the incident wave's included) between lit neighbours whose light
+        comes near the window."""
+        total = turns + self.incident
+        steepest = 0.0
+        for axis in (0, 1):
+            low, high = _neighbours(total, axis)
+            step = high - low
+            low_m, high_m = _neighbours(np.broadcast_to(self.places_m[axis], total.shape), axis)
+            counts = np.logical_and(*_neighbours(lit, axis)) & (
+                np.abs((low_m + high_m) / 2 + self._moved_m(step, axis)) <= self.end_m[axis]
+            )
+            steepest = max(steepest, float(np.abs(step[counts]).max(initial=0)))
+        return steepest
+
+    def fade(self, turns: Floats) -> Floats:
+        """Factor on the amplitude, float64 (rows, columns): 1 where light comes near the window, 0 where not."""
+        total = turns + self.incident
+        factor = np.ones(total.shape)
+        for axis in (0, 1):
+            if total.shape[axis] < 2:
+                continue
+            lands_m = np.abs(self.places_m[axis] + self._moved_m(np.gradient(total, axis=axis), axis))
+            begin_m, end_m = self.begin_m[axis], self.end_m[axis]
+            factor *= np.cos(np.pi / 2 * np.clip((lands_m - begin_m) / (end_m - begin_m), 0, 1)) ** 2
+        # A cosine of a right angle is not quite zero.
+        factor[factor < 1e-20] = 0
+        return factor
+
+    def _moved_m(self, step: Floats, axis: int) -> Floats:
+        """Sideways way to the sensor, from that of the chief ray, of light whose phase grows by `step` turns."""
+        sine = step * self.turn + self.chief[axis] / self.slope
+        across = self.chief[1 - axis] / self.slope
+        rest = 1 - sine**2 - across**2
+        tangent = np.where(rest > 1e-6, sine / np.sqrt(np.maximum(rest, 1e-6)), np.copysign(1e3, sine))
+        return np.asarray(self.distance_m * (tangent - self.chief[axis]))
+
+
+def _steepest_turns(turns: Floats) -> float:
+    """Largest difference between neighbours."""
+    return max(float(np.abs(np.diff(turns, axis=axis)).max(initial=0)) for axis in (0, 1))
+
+
+def _parts(cells: Floats, repeat: int) -> Floats:
+    """Each cell as `repeat` x `repeat` equal samples."""
+    return np.repeat(np.repeat(cells, repeat, axis=0), repeat, axis=1)
 
 
 def _neighbours(array: NDArray[Any], axis: int) -> tuple[NDArray[Any], NDArray[Any]]:

@@ -1,9 +1,9 @@
 """The captioning paper's lens, from its published Zernike coefficients, and how far pictures through a PSF are alike.
 
 Arguello, Lopez, Sanchez, Hinojosa, Rueda-Chacon and Arguello, "Learning to Describe Scenes via Privacy-aware Optical
-Lens"; the coefficients are those published with it as the lens that its training starts from. The file holds numbers only:
-`zernike_coefficients_um` (terms,) in Noll's order, three wavelengths and indices, and scalars. What the paper's own
-grid does to the lens: docs/decisions/0013-from-mask-to-psf.md.
+Lens"; the coefficients are those published with it as the lens that its training starts from. The file holds numbers
+only: `zernike_coefficients_um` (terms,) in Noll's order, three wavelengths and indices, and scalars. What the paper's
+own grid does to the lens: docs/decisions/0013-from-mask-to-psf.md.
 """
 
 import math
@@ -125,8 +125,8 @@ def ssim_through(
     acts on the values of the sRGB picture, as in the captioning paper's program. brightness: "kept", exposure makes
     good what the PSF loses of each colour, values above 1 clip; "maximum", the result is divided by its largest value
     (that program's way). edges: what lies beyond the picture, its outermost pixels, or nothing (that program's way).
-    grey: compare the mean of the colours. Raises ValueError for a word that is none of these, no scene, or a colour of the
-    PSF without light.
+    grey: compare the mean of the colours. Raises ValueError for a word that is none of these, no scene, or a colour of
+    the PSF without light.
     """
     for name, value, known in (
         ("light", light, Light),

@@ -234,6 +234,21 @@ def bench_pipeline(
     raise typer.Exit(pipeline(scene or "demo", frames or 300, pace or "fast", bundle or "default", seed or 0, as_json))
 
 
+@bench_app.command("optics")
+def bench_optics(
+    grids: Annotated[str, typer.Option(help="Sides of the fields in samples, separated by commas.")] = "512,1024",
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds; times are medians over them.")] = 15,
+    tasks: Annotated[
+        str, typer.Option(help="Some of angular_spectrum, propagate, scaling, gradient_step, separated by commas.")
+    ] = "angular_spectrum,propagate,scaling,gradient_step",
+    as_json: AsJson = False,
+) -> None:
+    """Time of a propagation, against prysm, poppy, torchoptics and N log N, and of a step of design."""
+    from host.commands.bench import optics
+
+    raise typer.Exit(optics(grids, rounds, tasks, as_json))
+
+
 Images = Annotated[
     Path | None, typer.Option(help="Folder or .tar of photographs to judge codes on (default: ten of scikit-image).")
 ]
@@ -364,12 +379,26 @@ def optics_export(
     gds: Annotated[Path | None, typer.Option(help="Levels and marks for lithography.")] = None,
     slm: Annotated[Path | None, typer.Option(help="8-bit phase picture for a display.")] = None,
     faces: Annotated[str, typer.Option(help="Where the structured side looks: sensor, or scene.")] = "sensor",
+    outside: Annotated[str, typer.Option(help="Heights that no light passes: flat, or keep.")] = "flat",
+    base_mm: Annotated[float, typer.Option(help="STL: thickness of the plate under the relief.")] = 0.5,
+    rim_mm: Annotated[float, typer.Option(help="STL: width of the plate around the relief.")] = 0.1,
+    display_px: Annotated[str | None, typer.Option(help="SLM: COLUMNSxROWS (default: a pixel for each cell).")] = None,
+    display_pitch_um: Annotated[float | None, typer.Option(help="SLM: side of a pixel.")] = None,
+    display_lut: Annotated[Path | None, typer.Option(help="SLM: phase in radians of each level, .npy or text.")] = None,
+    display_bits: Annotated[int, typer.Option(help="SLM: bits of a level.")] = 8,
+    wavelength_nm: Annotated[float | None, typer.Option(help="SLM: for which the phase is right.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """The files that a fab, a printer or a phase display takes."""
     from host.commands.optics import export
 
-    raise typer.Exit(export(mask, tiff=tiff, png=png, stl=stl, gds=gds, slm=slm, faces=faces, as_json=as_json))
+    raise typer.Exit(
+        export(
+            mask, files={"stl": stl, "gds": gds, "tiff": tiff, "png": png, "slm": slm},
+            display={"pixels": display_px, "pitch_um": display_pitch_um, "lut": display_lut, "bits": display_bits},
+            wavelength_nm=wavelength_nm, base_mm=base_mm, rim_mm=rim_mm, faces=faces, outside=outside, as_json=as_json,
+        )
+    )  # fmt: skip
 
 
 @optics_app.command("compare")

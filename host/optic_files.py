@@ -112,6 +112,21 @@ def read_any_mask(path: Path) -> Mask:
     return _mask(path)
 
 
+def read_numbers(path: Path) -> NDArray[np.float64]:
+    """A list of numbers from a .npy, or from text with one number a line (the first column counts): float64 (n,).
+
+    Raises OpticFileError.
+    """
+    try:
+        if path.suffix == ".npy":
+            values = np.load(path, allow_pickle=False)
+        else:
+            values = np.loadtxt(path, delimiter="," if path.suffix == ".csv" else None, ndmin=2)[:, 0]
+        return np.asarray(values, dtype=np.float64).ravel()
+    except (OSError, ValueError, TypeError) as error:
+        raise OpticFileError(f"{path} is no list of numbers (.npy, or text with one a line): {error}") from error
+
+
 def write_psf(
     path: Path, taps: NDArray[np.float32], pitch_m: float, wavelengths_m: tuple[float, ...], **more: Any
 ) -> None:

@@ -1,9 +1,9 @@
-"""canopic bench encode | pipeline."""
+"""canopic bench encode | pipeline | optics."""
 
 from dataclasses import asdict
 
 from host.board.errors import BoardError
-from host.commands.common import DONE, WRONG_INPUT, expected, out, print_json
+from host.commands.common import DONE, WRONG_INPUT, expected, out, print_json, say
 from host.storage import StorageError
 from host.twin.frame import SceneError
 from host.twin.player import TwinError
@@ -34,4 +34,25 @@ def pipeline(scene: str, frames: int, pace: str, bundle: str, seed: int, as_json
         print_json(result.to_dict())
     else:
         out().print(as_table(result))
+    return DONE
+
+
+def optics(grids: str, rounds: int, tasks: str, as_json: bool) -> int:
+    """Print how fast light travels, a line each as soon as it is measured; what is being measured goes to stderr."""
+    from host.bench.optics import as_table, bench_optics, missing_peers
+
+    with expected(ValueError, status=WRONG_INPUT):
+        try:
+            sides = [int(side) for side in grids.split(",")]
+        except ValueError:
+            raise ValueError(f'--grids: expected whole numbers separated by commas, got "{grids}"') from None
+        for missing in missing_peers():
+            say(missing)
+        lines = []
+        for line in bench_optics(sides, rounds, tasks.split(","), progress=lambda what: say(f"measuring {what}")):
+            lines.append(line)
+            if as_json:
+                print_json(line.as_json())
+    if not as_json:
+        out().print(as_table(lines))
     return DONE

@@ -94,7 +94,10 @@ def design(
         else:
             report = _single(wanted, directory, settings, seed, measure, drawn, bar)
         report["seconds"] = round(time.monotonic() - began_s, 2)
-        report["figure"] = drawn.name
+        report["figures"] = [
+            path.name
+            for path in ([_pair_figure(drawn, name) for name in report["masks"]] if wanted.signed else [drawn])
+        ]
         _write_json(report, directory / "report.json")
     if as_json:
         print_json(report)
@@ -188,7 +191,7 @@ def _pair(
         bar.begin("figure")
         geometry = each.mask.geometry
         psf_card(
-            drawn.with_stem(f"{drawn.stem}_{name}"),
+            _pair_figure(drawn, name),
             each.psf,
             geometry.pixel_pitch_m,
             geometry.wavelengths_m,
@@ -201,6 +204,10 @@ def _pair(
             history=each.history,
         )
     return report
+
+
+def _pair_figure(drawn: Path, name: str) -> Path:
+    return drawn.with_stem(f"{drawn.stem}_{name}")
 
 
 def _designed(taps: NDArray[np.float64], settings: DesignSettings, seed: int, bar: Steps, name: str) -> Design:
@@ -253,7 +260,7 @@ def _show(report: dict[str, Any], settings: DesignSettings, directory: Path) -> 
     console.print(_made_line(report))
     _print_codes(report["code_change"])
     console.print(_descent_line(report))
-    console.print(f"{directory}: mask.npz, psf.npz, report.json, {report['figure']} ({report['seconds']:.0f} s)")
+    console.print(f"{directory}: mask.npz, psf.npz, report.json, {report['figures'][0]} ({report['seconds']:.0f} s)")
 
 
 def _show_pair(report: dict[str, Any], settings: DesignSettings, directory: Path) -> None:
@@ -270,8 +277,8 @@ def _show_pair(report: dict[str, Any], settings: DesignSettings, directory: Path
     for name, each in report["masks"].items():
         console.print(f"mask {name}: {_made_line(each)}")
     console.print(_descent_line(next(iter(report["masks"].values()))))
-    files = ", ".join(f"mask_{name}.npz, psf_{name}.npz" for name in report["masks"])
-    console.print(f"{directory}: {files}, difference.npy, report.json ({report['seconds']:.0f} s)")
+    files = [f"mask_{name}.npz, psf_{name}.npz" for name in report["masks"]] + report["figures"]
+    console.print(f"{directory}: {', '.join(files)}, difference.npy, report.json ({report['seconds']:.0f} s)")
 
 
 def _print_codes(changed: dict[str, Any]) -> None:

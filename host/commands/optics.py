@@ -17,10 +17,20 @@ from host import judgement
 from host.commands.common import DONE, WRONG_INPUT, expected, out, print_json
 from host.figures.cards import Example, comparison_card, psf_card
 from host.judgement import Yardstick
-from host.optic_files import Optic, OpticFileError, common_window, framed, read_any_mask, read_optic, write_psf
+from host.optic_files import (
+    Optic,
+    OpticFileError,
+    common_window,
+    framed,
+    read_any_mask,
+    read_numbers,
+    read_optic,
+    write_psf,
+)
 from optics.code_change import CodeChange, CodedImage
 from optics.fabrication import ExportedFile, export_mask
 from optics.mask import Geometry, Mask
+from optics.masks import Slm
 from optics.psf import psf as psf_of
 
 COLOURS = ("red", "green", "blue")
@@ -210,25 +220,35 @@ def _show_comparison(report: dict[str, Any], one: Optic, other: Optic, changed: 
 def export(
     mask_file: Path,
     *,
-    tiff: Path | None,
-    png: Path | None,
-    stl: Path | None,
-    gds: Path | None,
-    slm: Path | None,
+    files: dict[str, Path | None],
+    display: dict[str, Any],
+    wavelength_nm: float | None,
+    base_mm: float,
+    rim_mm: float,
     faces: str,
+    outside: str,
     as_json: bool,
 ) -> int:
-    """Write the files that a fab, a printer or a phase display takes; each says how exact it is."""
-    wanted = {"tiff": tiff, "png": png, "stl": stl, "gds": gds, "slm": slm}
+    """Write the files that a fab, a printer or a phase display takes; each says how exact it is.
+
+    files: "tiff", "png", "stl", "gds", "slm" to paths. display: the options of `_display`.
+    """
     with expected(ValueError, OSError, status=WRONG_INPUT), steps() as bar:
-        files = {kind: path for kind, path in wanted.items() if path is not None}
-        if not files:
-            raise OpticFileError("nothing to write: name at least one of --tiff, --png, --stl, --gds, --slm")
+        wanted = {kind: path for kind, path in files.items() if path is not None}
+        if not wanted:
+            raise OpticFileError("nothing to write: name at least one of --stl, --gds, --tiff, --png, --slm")
         mask = read_any_mask(mask_file)
-        made = []
-        for kind, path in files.items():
-            bar.begin(f"{kind}: {path.name}")
-            made += export_mask(mask, faces=faces, **{kind: path})  # type: ignore[arg-type]  # export_mask checks faces
+        bar.begin("writing " + ", ".join(path.name for path in wanted.values()))
+        made = export_mask(
+            mask,
+            **wanted,
+            display=_display(**display),
+            wavelength_m=None if wavelength_nm is None else wavelength_nm * 1e-9,
+            base_m=base_mm * 1e-3,
+            rim_m=rim_mm * 1e-3,
+            faces=faces,  # type: ignore[arg-type]  # checked there, as is `outside`
+            outside=outside,  # type: ignore[arg-type]
+        )
     if as_json:
         print_json({"mask": str(mask_file), "faces": faces, "files": [_about_file(each) for each in made]})
         return DONE
@@ -245,6 +265,20 @@ def export(
     where = "the sensor" if faces == "sensor" else "the scene (the files are mirrored left-right)"
     console.print(f"seen looking at the structured side, which faces {where}")
     return DONE
+
+
+def _display(pixels: str | None, pitch_um: float | None, lut: Path | None, bits: int) -> Slm | None:
+    """The phase display that the options describe, None for one pixel a cell. Raises ValueError."""
+    if pixels is None and pitch_um is None and lut is None:
+        return None
+    columns, _, rows = (pixels or "").partition("x")
+    if pitch_um is None or not (columns.isdigit() and rows.isdigit()):
+        raise OpticFileError(
+            "a display is described by --display-px COLUMNSxROWS (as 1920x1080) and --display-pitch-um, and by "
+            "--display-lut where it was measured"
+        )
+    phases = None if lut is None else tuple(read_numbers(lut).tolist())
+    return Slm(int(rows), int(columns), pitch_um * 1e-6, bits=bits, lut_rad=phases)
 
 
 def _about_file(made: ExportedFile) -> dict[str, Any]:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from optics.mask import Geometry, MaskError
+from optics.mask import Geometry, MaskError, cell_positions_m
 from optics.masks import (
     aperture_mask,
     contour_mask,
@@ -21,6 +21,7 @@ from optics.masks import (
     mura_pattern,
 )
 from optics.masks.mls import PRIMITIVE
+from optics.materials import refractive_index
 from optics.psf import psf
 
 
@@ -93,18 +94,18 @@ def test_features_and_tiles_become_cells():
 
 
 def test_close_to_the_sensor_the_psf_is_the_shadow():
-    # Fresnel number 24: features of 36 um (6 pixels) 100 um before the sensor, blurred by a pixel or two at their
+    # Fresnel number 10: features of 24 um (4 pixels) 100 um before the sensor, blurred by a pixel or two at their
     # edges. A deliberately asymmetric pattern, so that any flip shows.
-    geometry = Geometry(sensor_distance_m=1e-4, psf_px=(30, 36))
+    geometry = Geometry(sensor_distance_m=1e-4, psf_px=(20, 24), wavelengths_m=(550e-9,) * 3)
     pattern = np.zeros((5, 6))
     pattern[0, :4] = pattern[1:, 1] = pattern[3, 4] = 1
-    mask = aperture_mask(pattern, feature_cells=18, geometry=geometry)
-    assert mask.about["fresnel_number"] == pytest.approx(23.56, abs=0.01)
-    shadow = np.kron(pattern, np.ones((6, 6)))
+    mask = aperture_mask(pattern, feature_cells=12, geometry=geometry)
+    assert mask.about["fresnel_number"] == pytest.approx(10.47, abs=0.01)
+    shadow = np.kron(pattern, np.ones((4, 4)))
     # An even window's pixel n // 2 is on the axis, the mask's middle is between its cells: half a pixel apart.
     blurred = (shadow + np.roll(shadow, 1, 0) + np.roll(shadow, 1, 1) + np.roll(shadow, (1, 1), (0, 1))) / 4
     got = psf(mask)[1]
-    assert np.corrcoef(got.ravel(), blurred.ravel())[0, 1] > 0.97
+    assert np.corrcoef(got.ravel(), blurred.ravel())[0, 1] > 0.95
     for flipped in (blurred[::-1], blurred[:, ::-1], blurred[::-1, ::-1]):
         assert np.corrcoef(got.ravel(), flipped.ravel())[0, 1] < 0.5
     assert got.sum() == pytest.approx(pattern.mean(), abs=0.02)
@@ -112,14 +113,15 @@ def test_close_to_the_sensor_the_psf_is_the_shadow():
 
 @given(st.integers(0, 2**32 - 1))
 def test_noise_is_smooth_bounded_zero_on_the_lattice_and_repeats(seed):
-    at = np.linspace(3, 5, 401)
-    values = gradient_noise(at[:, np.newaxis], at, np.random.default_rng(seed))
+    along, across = np.linspace(3, 5, 401)[:, np.newaxis], np.array([7.0, 7.3, 7.9, 8.0])
+    values = gradient_noise(along, across, np.random.default_rng(seed))
     assert np.abs(values).max() <= np.sqrt(0.5) + 1e-9  # Perlin noise in two dimensions
-    assert np.abs(values[::200, ::200]).max() < 1e-12
-    # Slope and curvature go on across the lattice's lines (sample 200): no jump beside their neighbours.
-    slope = np.diff(values, axis=0) / 0.005
-    assert np.abs(np.diff(slope, axis=0)).max() < 0.12
-    again = gradient_noise(at[:, np.newaxis] + 64, at - 64, np.random.default_rng(seed))
+    assert np.abs(values[::200, [0, 3]]).max() < 1e-12
+    # The curvature goes on across the lattice's line at sample 200: steps of 0.3 between neighbours (the third
+    # derivative is up to 60), where the older blending 3 t^2 - 2 t^3 jumps by up to 12.
+    curvature = np.diff(values, 2, axis=0) / 0.005**2
+    assert np.abs(np.diff(curvature, axis=0)).max() < 1
+    again = gradient_noise(along + 64, across - 64, np.random.default_rng(seed))
     np.testing.assert_allclose(again, values, atol=1e-9)
 
 
@@ -155,6 +157,24 @@ def test_a_contour_mask_draws_its_target(waves):
         assert max(likeness[1:]) < 0.5
         assert drawn.sum() > (0.9 if waves is None else 0.7)
     assert mask.surface == ("smooth" if waves is None else "stepped")
+
+
+def test_a_contour_mask_sends_rays_onto_the_curves():
+    # Geometrical optics: a slope turns light by (n - 1) times it. Where it lands, the field of the target is 0.
+    seed, feature_px = 3, 20
+    mask = contour_mask(np.random.default_rng(seed), feature_px)
+    index = refractive_index(mask.material, 550e-9)
+    away_m = cell_positions_m(255, 2e-6)
+    slopes = np.gradient(mask.height_m, 2e-6)
+    landed = [
+        (position + 5e-3 * (index - 1) * slope) / (feature_px * 6e-6)
+        for position, slope in zip((away_m[:, np.newaxis], away_m), slopes, strict=True)
+    ]
+    inside = np.hypot(away_m[:, np.newaxis], away_m) < 245e-6
+    missed = np.abs(gradient_noise(*landed, np.random.default_rng(seed)))[inside]
+    # Between two curves the slope turns over within a cell or two; a cell is 0.01 of a feature.
+    assert np.median(missed) < 0.01
+    assert (missed < 0.03).mean() > 0.95
 
 
 def test_contours_that_cannot_be_are_refused():

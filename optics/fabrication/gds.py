@@ -127,7 +127,7 @@ def write_gds(mask: Mask, path: str | Path, *, faces: Faces = "sensor", outside:
         for number, value in enumerate(levels)
     }
 
-    x_nm, y_nm = (_edges_nm(cells, mask.pitch_m) for cells in height.shape[::-1])
+    x_nm, y_nm = _edges_nm(height.shape[1], mask.pitch_m), -_edges_nm(height.shape[0], mask.pitch_m)
     library = gdstk.Library("CANOPIC", unit=1e-6, precision=NM)
     cell = library.new_cell("MASK")
     layers: list[dict[str, Any]] = []
@@ -141,16 +141,16 @@ def write_gds(mask: Mask, path: str | Path, *, faces: Faces = "sensor", outside:
                 "with a larger min_feature_m"
             )
         for top, bottom, left, right in rectangles:
-            corners = (x_nm[left] / 1000, -y_nm[bottom] / 1000), (x_nm[right] / 1000, -y_nm[top] / 1000)
+            corners = (x_nm[left] / 1000, y_nm[top] / 1000), (x_nm[right] / 1000, y_nm[bottom] / 1000)
             cell.add(gdstk.rectangle(*corners, layer=layer))
         layers.append({"layer": layer, "purpose": purpose, **numbers, "rectangles": len(rectangles)})
     text = f"{mask.pitch_m * 1e6:.6g} um, {levels.size} levels, faces {faces}"
-    layers += _add_marks(gdstk, cell, -x_nm[0] / 1000, -y_nm[0] / 1000, faces, len(etches), text)
+    layers += _add_marks(gdstk, cell, -x_nm[0] / 1000, y_nm[0] / 1000, faces, len(etches), text)
     with unfinished(path) as partial:
         library.write_gds(str(partial), timestamp=TIMESTAMP)
 
-    ideal = [np.arange(cells + 1) - cells / 2 for cells in height.shape[::-1]]
-    off = max(np.abs(nm * NM - cells * mask.pitch_m).max() for nm, cells in zip((x_nm, y_nm), ideal, strict=True))
+    ideal = [np.abs(np.arange(nm.size) - (nm.size - 1) / 2) * mask.pitch_m for nm in (x_nm, y_nm)]
+    off = max(np.abs(np.abs(nm) * NM - at).max() for nm, at in zip((x_nm, y_nm), ideal, strict=True))
     facts = {
         **relief_facts(mask, height),
         "unit_m": 1e-6,
@@ -184,9 +184,12 @@ def _warnings(mask: Mask, facts: dict[str, Any]) -> list[str]:
 
 
 def _edges_nm(cells: int, pitch_m: float) -> NDArray[np.float64]:
-    """Edges of cells along an axis in whole nanometres from the middle; no rounding adds up."""
-    edges = np.rint(np.arange(cells + 1) * (pitch_m / NM))
-    return np.asarray(edges - np.floor(edges[-1] / 2), dtype=np.float64)
+    """Edges of cells along an axis in whole nanometres from the middle, each within half of where it belongs.
+
+    Exact halves all go up, so that cells of whole nanometres stay equal.
+    """
+    edges = (np.arange(cells + 1) - cells / 2) * (pitch_m / NM)
+    return np.asarray(np.floor(np.round(edges, 6) + 0.5), dtype=np.float64)
 
 
 def _rectangles(covered: Cells) -> list[tuple[int, int, int, int]]:
@@ -218,7 +221,8 @@ def _add_marks(
     """Crosses, "0,0" and text around an array of half these sides (um). Returns what is on which layer."""
     size = float(max(20.0, math.ceil(min(half_x, half_y) / 5)))
     width = size / 5
-    away_x, away_y = math.ceil(half_x + 1.5 * size), math.ceil(half_y + 1.5 * size)
+    # Even beside a tiny array, "0,0" ends before the middle.
+    away_x, away_y = math.ceil(max(half_x + 1.5 * size, 3 * size)), math.ceil(half_y + 1.5 * size)
     crosses = [(x, y) for y in (away_y, -away_y) for x in (-away_x, away_x)]
     # Inwards from the cross, above the array: a gap wide enough that both stay apart at any size of the array.
     left = faces == "sensor"

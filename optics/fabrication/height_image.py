@@ -172,8 +172,8 @@ def read_height_image(path: str | Path) -> Mask:
     try:
         if document["format"] != FORMAT or document["kind"] not in ("tiff", "png"):
             raise FabricationError(
-                f'{sidecar_path(path)} describes a {document["kind"]} of format "{document["format"]}", '
-                f'expected a height map of format "{FORMAT}"'
+                f'{sidecar_path(path)} is of format "{document["format"]}", kind "{document["kind"]}": '
+                f'expected "{FORMAT}" and a height map, "tiff" or "png"'
             )
         shape = (int(document["rows"]), int(document["columns"]))
         faces = document["orientation"]["structured_side_faces"]

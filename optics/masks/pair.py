@@ -83,6 +83,33 @@ class AperturePair:
         return 2 * self.separation_px * self.plus.geometry.sensor_distance_m
 
     @property
+    def report(self) -> dict[str, Any]:
+        """Where everything goes, for a JSON file; `sentence` says it in words."""
+        plus_px, minus_px = self.centres_px
+        walled = ", with a wall between them," if self.wall else ""
+        limit = "" if self.wall else f"; keep light from beyond {math.degrees(self.free_field_rad):.1f} degrees out"
+        area = [float((mask.amplitude**2).sum()) * mask.pitch_m**2 for mask in (self.plus, self.minus)]
+        return {
+            "along": self.along,
+            "wall": self.wall,
+            "separation_m": self.separation_m,
+            "separation_px": self.separation_px,
+            "centres_m": {"plus": list(self.centres_m[0]), "minus": list(self.centres_m[1])},
+            "pictures_px": {"plus": list(plus_px), "minus": list(minus_px), "size": list(self.scene_px)},
+            "sensor_px": list(self.sensor_px),
+            "open_area_m2": {"plus": area[0], "minus": area[1]},
+            "field_rad": self.field_rad,
+            "free_field_rad": self.free_field_rad,
+            "nearest_m": self.nearest_m,
+            "sentence": (
+                f"Put the apertures {self.separation_m * 1e3:.3f} mm ({self.separation_px} pixels) apart along the "
+                f"{self.along}{walled} for two pictures of {self.scene_px[0]} x {self.scene_px[1]} pixels on a sensor of "
+                f"{self.sensor_px[0]} x {self.sensor_px[1]}; they are registered to half a pixel from "
+                f"{self.nearest_m:.2f} m on{limit}."
+            ),
+        }
+
+    @property
     def _reach_px(self) -> float:
         return (self._side(self.plus.geometry.psf_px) - 1) / 2
 

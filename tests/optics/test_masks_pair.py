@@ -1,5 +1,7 @@
 """Two sub-apertures before one sensor: their pictures, cut out of the frame, are what each alone would give."""
 
+import json
+
 import numpy as np
 import pytest
 import scipy.signal
@@ -82,6 +84,18 @@ def test_angles_and_distances():
     # Similar triangles: a point at distance s has its pictures S (1 + z / s) apart.
     assert pair.misregistration_px(1.0) == pytest.approx(60 * 5e-3)
     assert pair.misregistration_px(pair.nearest_m) == pytest.approx(0.5)
+
+
+def test_the_report_is_json_and_says_where_to_put_things():
+    pair = sub_aperture_pair(*masks(), (24, 32), separation_px=60)
+    report = json.loads(json.dumps(pair.report))
+    assert report["separation_m"] == pytest.approx(360e-6)
+    assert report["pictures_px"] == {"plus": [0, -30], "minus": [0, 30], "size": [24, 32]}
+    assert report["sensor_px"] == list(pair.sensor_px)
+    assert report["open_area_m2"]["plus"] == pytest.approx(np.pi * 30e-6**2, rel=0.03)
+    assert "0.360 mm (60 pixels) apart along the columns" in report["sentence"]
+    assert "degrees" in report["sentence"]
+    assert "degrees" not in sub_aperture_pair(*masks(), (24, 32), wall=True).report["sentence"]
 
 
 @given(st.integers(1, 60), st.integers(1, 60), st.booleans(), st.booleans())

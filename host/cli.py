@@ -266,6 +266,9 @@ def optics_psf(
         float | None, typer.Option(help="Distance of the point of light (default: the mask's).")
     ] = None,
     celsius: Annotated[float, typer.Option(help="Temperature of the mask.")] = 20.0,
+    bandwidth_nm: Annotated[float, typer.Option(min=0, help="Width of each colour's band (default: one line).")] = 0.0,
+    depth_mm: Annotated[str | None, typer.Option(help="Scan distances of the point: 100,300,1000,inf.")] = None,
+    field_deg: Annotated[str | None, typer.Option(help="Scan angles to the axis: 0,5,10,20.")] = None,
     bundle: ThresholdsOf = "default",
     images: Images = None,
     figure: FigureFile = None,
@@ -276,7 +279,8 @@ def optics_psf(
 
     raise typer.Exit(
         psf(
-            mask, out, window_px=window_px, source_mm=source_mm, celsius=celsius, bundle=bundle, images=images,
+            mask, out, window_px=window_px, source_mm=source_mm, celsius=celsius,
+            bandwidth_nm=bandwidth_nm, depths_mm=depth_mm, fields_deg=field_deg, bundle=bundle, images=images,
             figure=figure, as_json=as_json,
         )
     )  # fmt: skip

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from host.optic_files import Optic, common_window, framed
 from optics.bundle import read_bundle, resolve_bundle
+from optics.caption_lens import ssim_through
 from optics.code_change import (
     CodeChange,
     CodedImage,
@@ -20,14 +21,13 @@ from optics.code_change import (
     load_photographs,
     photographs,
 )
-from optics.encoding import THROUGHPUT_TOLERANCE, convolve_psf
+from optics.encoding import THROUGHPUT_TOLERANCE
 from optics.metrics import (
     MetricError,
     aligned_correlation,
     energy_radius,
     mtf,
     per_colour_correlation,
-    similarity,
     throughput,
 )
 
@@ -111,16 +111,10 @@ def likeness(psf: NDArray[np.floating], wanted: NDArray[np.floating]) -> dict[st
     }
 
 
-def structure_left(taps: NDArray[np.floating], images: Sequence[Photograph]) -> list[NDArray[np.float32]]:
-    """The photographs behind a kernel (3, h, w) of light, brought back to full light: float32 (rows, columns, 3)."""
-    scaled = (taps / taps.sum(axis=(1, 2), keepdims=True)).astype(np.float32)
-    return [np.ascontiguousarray(np.moveaxis(convolve_psf(scene, scaled), 0, 2)) for _, scene in images]
-
-
-def ssim(first: Sequence[NDArray[np.float32]], second: Sequence[NDArray[np.float32]]) -> dict[str, float]:
-    """Mean and standard deviation over photographs of the SSIM of two sets of pictures."""
-    values = [similarity(one, other) for one, other in zip(first, second, strict=True)]
-    return {"mean": float(np.mean(values)), "standard_deviation": float(np.std(values)), "images": len(values)}
+def structure_left(taps: NDArray[np.floating], images: Sequence[Photograph]) -> dict[str, float]:
+    """SSIM of the photographs with themselves behind a kernel (3, h, w): mean and standard deviation."""
+    found = ssim_through(taps.astype(np.float32), [scene for _, scene in images], threads=2)
+    return {"mean": found.mean, "standard_deviation": found.deviation, "images": found.pictures}
 
 
 def sharp(like: NDArray[np.floating]) -> NDArray[np.float64]:

@@ -41,7 +41,8 @@ INSTALL = {
     "torchoptics": "pip install torchoptics",
     "torch": "pip install 'canopic[train]'",
 }
-TARGET_PX = 63
+# The sides of a default design: of its target in pixels, of its mask in cells.
+TARGET_PX, DESIGN_CELLS = 63, 255
 # What `propagate` uses, and so what everyone gets.
 THREADS = 2
 
@@ -334,7 +335,7 @@ def _scaling(grids: Sequence[int], rounds: int, progress: Callable[[str], None])
         )
 
 
-def _gradient_step(rounds: int) -> Iterator[Line]:
+def _gradient_step(rounds: int, cells: int = DESIGN_CELLS) -> Iterator[Line]:
     """Loss and gradient of a design's default mask in three colours: ours against autograd of the naive chain.
 
     Both in complex64, as design uses it. Naive is what a newcomer writes: field in the middle of a padded array,
@@ -347,7 +348,7 @@ def _gradient_step(rounds: int) -> Iterator[Line]:
 
     half = TARGET_PX // 2
     around = np.hypot(*np.mgrid[-half : half + 1, -half : half + 1])
-    problem = make_problem(np.exp(-(((around - half / 2) / 3) ** 2)), DesignSettings(smoothness=0.0))
+    problem = make_problem(np.exp(-(((around - half / 2) / 3) ** 2)), DesignSettings(smoothness=0.0, cells=cells))
     fixed = descent.tensors(problem)
     heights = np.random.default_rng(0).random(problem.stop.shape) * problem.height_range_m
     leaf = torch.from_numpy(heights.astype(np.float32))

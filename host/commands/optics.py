@@ -15,7 +15,7 @@ from rich.table import Table
 
 from host import judgement
 from host.commands.common import DONE, WRONG_INPUT, expected, out, print_json
-from host.figures.cards import Example, comparison_card, psf_card
+from host.figures.cards import Example, comparison_card, depth_card, field_card, psf_card
 from host.judgement import Yardstick
 from host.optic_files import (
     Optic,
@@ -29,8 +29,10 @@ from host.optic_files import (
 )
 from optics.code_change import CodeChange, CodedImage
 from optics.fabrication import ExportedFile, export_mask
+from optics.field import depth_scan, field_dependence
 from optics.mask import Geometry, Mask
 from optics.masks import Slm
+from optics.psf import flat_band, light_budget
 from optics.psf import psf as psf_of
 
 COLOURS = ("red", "green", "blue")
@@ -79,6 +81,9 @@ def psf(
     window_px: int | None,
     source_mm: float | None,
     celsius: float,
+    bandwidth_nm: float,
+    depths_mm: str | None,
+    fields_deg: str | None,
     bundle: str,
     images: Path | None,
     figure: Path | None,
@@ -95,14 +100,33 @@ def psf(
             geometry = replace(geometry, source_distance_m=source_mm * 1e-3)
         mask = replace(mask, geometry=geometry)
         bar.begin("PSF in three colours")
-        taps = psf_of(mask, celsius)
-        write_psf(target, taps, geometry.pixel_pitch_m, geometry.wavelengths_m, mask=mask_file.name, celsius=celsius)
+        spectra = [flat_band(each, bandwidth_nm * 1e-9) for each in geometry.wavelengths_m] if bandwidth_nm else None
+        taps = psf_of(mask, celsius, spectra=spectra)
+        more: dict[str, Any] = {"mask": mask_file.name, "celsius": celsius, "bandwidth_m": bandwidth_nm * 1e-9}
+        scans = {}
+        if depths_mm is not None:
+            depths_m = lengths(depths_mm, 1e-3, "--depth-mm")
+            bar.begin(f"PSF at {len(depths_m)} distances")
+            depths = depth_scan(mask, depths_m, celsius)
+            more |= {"depth_psf": depths, "depth_m": depths_m}
+            scans["depth"] = {
+                "depth_m": [None if math.isinf(each) else each for each in depths_m],
+                "correlation_rgb": [judgement.likeness(each, taps)["correlation_rgb"] for each in depths],
+            }
+        if fields_deg is not None:
+            angles = lengths(fields_deg, math.pi / 180, "--field-deg")
+            bar.begin(f"PSF at {len(angles)} angles")
+            scans["field"] = field_dependence(mask, angles, celsius=celsius).summary()
+        write_psf(target, taps, geometry.pixel_pitch_m, geometry.wavelengths_m, **more)
         measure = judgement.yardstick(bundle, images)
         bar.begin("codes of photographs")
         report = {
             "file": str(target),
             "mask": _about_mask(mask),
             "celsius": celsius,
+            "bandwidth_nm": bandwidth_nm,
+            **scans,
+            "absorbed_rgb": light_budget(mask, taps).absorbed.tolist(),
             **judgement.figures(taps, geometry.pixel_pitch_m, measure.pool),
         }
         shown = measure.images[measure.shown]
@@ -120,6 +144,14 @@ def psf(
             example=example(one, judgement.code(judgement.sharp(taps), one), "without a mask",
                              judgement.code(taps, one), "with this mask"),
         )  # fmt: skip
+        if "depth" in scans:
+            report["depth_figure"] = str(drawn.with_stem(f"{drawn.stem}-depth"))
+            found = scans["depth"]["correlation_rgb"]
+            title = f"PSF of {mask_file.name} by distance of the point"
+            depth_card(Path(report["depth_figure"]), depths, depths_m, geometry.pixel_pitch_m, found, title=title)
+        if "field" in scans:
+            report["field_figure"] = str(drawn.with_stem(f"{drawn.stem}-field"))
+            field_card(Path(report["field_figure"]), scans["field"], title=f"PSF of {mask_file.name} off the axis")
     report["figure"] = str(drawn)
     if as_json:
         print_json(report)
@@ -129,8 +161,31 @@ def psf(
     console = out()
     console.print(_mask_line(mask))
     console.print(table)
-    console.print(f"{target}: psf {taps.shape}; figure {drawn}")
+    _show_scans(scans, geometry)
+    figures = ", ".join(report[key] for key in ("figure", "depth_figure", "field_figure") if key in report)
+    console.print(f"{target}: psf {taps.shape}; {figures}")
     return DONE
+
+
+def _show_scans(scans: dict[str, Any], geometry: Geometry) -> None:
+    """How the PSF changes with the point's distance and angle."""
+    console = out()
+    if "depth" in scans:
+        table = per_colour_table(geometry.wavelengths_m, "correlation with the PSF above, point at")
+        for depth_m, found in zip(scans["depth"]["depth_m"], scans["depth"]["correlation_rgb"], strict=True):
+            table.add_row("infinity" if depth_m is None else f"{depth_m * 1e3:g} mm", *numbers(found, ".4f"))
+        console.print(table)
+    if "field" in scans:
+        field = scans["field"]
+        table = per_colour_table(geometry.wavelengths_m, "correlation with the PSF on the axis, at")
+        for angle, found in zip(field["angles_deg"], field["correlation_with_axis"], strict=True):
+            table.add_row(f"{angle:g} degrees", *numbers(found, ".4f"))
+        console.print(table)
+        held = ", ".join(
+            f"{name} {'all of them' if angle is None else f'{angle:.1f} degrees'}"
+            for name, angle in zip(COLOURS, field["holds_to_deg"], strict=True)
+        )
+        console.print(f"one PSF holds (correlation {field['held_at_correlation']:g}) up to: {held}")
 
 
 def compare(
@@ -156,8 +211,6 @@ def compare(
         codes = [judgement.code(each, measure) for each in (a, b)]
         changed = judgement.change(codes[0], codes[1], measure)
         bar.begin("structure of photographs (SSIM)")
-        behind = [judgement.structure_left(each, measure.images) for each in (a, b)]
-        plain = [scene for _, scene in measure.images]
         report: dict[str, Any] = {
             "first": {"name": one.name, **judgement.figures(a, pitch_m, measure.pool)},
             "second": {"name": other.name, **judgement.figures(b, pitch_m, measure.pool)},
@@ -165,9 +218,8 @@ def compare(
             **judgement.likeness(b, a),
             "code_change": judgement.change_report(changed, measure),
             "ssim": {
-                "first_to_photograph": judgement.ssim(behind[0], plain),
-                "second_to_photograph": judgement.ssim(behind[1], plain),
-                "second_to_first": judgement.ssim(behind[1], behind[0]),
+                "first": judgement.structure_left(a, measure.images),
+                "second": judgement.structure_left(b, measure.images),
             },
         }
         bar.begin("figure")
@@ -210,9 +262,8 @@ def _show_comparison(report: dict[str, Any], one: Optic, other: Optic, changed: 
         "SSIM of photographs to themselves behind "
         + ", ".join(
             f"{name} {structure[key]['mean']:.2f} +- {structure[key]['standard_deviation']:.2f}"
-            for name, key in ((one.name, "first_to_photograph"), (other.name, "second_to_photograph"))
+            for name, key in ((one.name, "first"), (other.name, "second"))
         )
-        + f"; behind one to behind the other {structure['second_to_first']['mean']:.3f}"
     )
     console.print(f"figure {report['figure']}")
 

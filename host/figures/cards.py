@@ -1,5 +1,6 @@
 """Whole figures: the card of a PSF, of a designed mask, of a comparison, of a tolerance run."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,20 +13,26 @@ from numpy.typing import NDArray
 
 from host.figures.panels import (
     alone_panel,
+    angle_panel,
     change_panel,
     changed_panel,
     codes_panel,
     copies_panel,
+    depth_panel,
+    drift_panel,
     energy_panel,
     height_panel,
     history_panel,
     mtf_panel,
     photograph_panel,
+    psf_panel,
     psf_row,
     section_panel,
 )
-from host.figures.style import columns, figure, heading, panels, strips
+from host.figures.style import GREEN, columns, figure, heading, panels, strips
 from optics.mask import Mask
+
+MOST_DEPTHS = 6
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,6 +107,50 @@ def comparison_card(
             axes[0].set_title(f"{name}\nall colours, as seen")
         _plots(panels(rows[2], 3), kernels[0], pitch_m, (names[1], kernels[1]))
         _example_row(rows[3], example)
+
+
+def depth_card(
+    path: Path,
+    psfs: NDArray[np.floating],
+    depths_m: Sequence[float],
+    pitch_m: float,
+    correlation_rgb: Sequence[Sequence[float]],
+    *,
+    title: str,
+) -> None:
+    """The green PSF at each distance of the point, and the correlation of all colours with the mask's own PSF.
+
+    psfs: (distances, 3, rows, columns). Raises OSError where the file cannot be written.
+    """
+    with figure(path, 14, 6.4) as made:
+        heading(made, title)
+        above, below = strips(made, [1, 1])
+        shown = np.unique(np.linspace(0, len(depths_m) - 1, MOST_DEPTHS).round().astype(int))
+        brightest = float(psfs[:, 1].max())
+        axes = panels(above, len(shown))
+        for each, index in zip(axes, shown, strict=True):
+            psf_panel(each, psfs[index, 1], pitch_m, brightest, f"green, point at {_far(depths_m[index])}", GREEN)
+        axes[0].set_ylabel("y, um (down)")
+        depth_panel(panels(below, 1)[0], [_far(each) for each in depths_m], np.asarray(correlation_rgb))
+
+
+def field_card(path: Path, field: dict[str, Any], *, title: str) -> None:
+    """How far shift-invariance holds: correlation, drift and light by angle. field: of `FieldDependence.summary`.
+
+    Raises OSError where the file cannot be written.
+    """
+    with figure(path, 13, 4.4) as made:
+        heading(made, title)
+        axes = panels(made, 3)
+        angles = np.asarray(field["angles_deg"])
+        angle_panel(axes[0], angles, np.asarray(field["correlation_with_axis"]), "correlation with the PSF on the axis",
+                    "how far one PSF holds", field["held_at_correlation"])  # fmt: skip
+        angle_panel(axes[1], angles, np.asarray(field["throughput"]), "light in the window", "light by angle")
+        drift_panel(axes[2], angles, np.asarray(field["drift_px"]))
+
+
+def _far(depth_m: float) -> str:
+    return "infinity" if math.isinf(depth_m) else f"{depth_m * 1e3:g} mm"
 
 
 @dataclass(frozen=True, slots=True)

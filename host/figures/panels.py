@@ -276,3 +276,43 @@ def alone_panel(axes: Axes, bars: Sequence[tuple[str, float, float | None]]) -> 
     ruled(axes)
     axes.grid(visible=False, axis="y")
     axes.tick_params(axis="y", length=0)
+
+
+def depth_panel(axes: Axes, depths: Sequence[str], correlation_rgb: NDArray[np.floating]) -> None:
+    """Correlation of each colour (depths, 3) by distance of the point, in the order given."""
+    for index, colour in enumerate(RGB):
+        axes.plot(correlation_rgb[:, index], color=colour, marker="o", markersize=4, label=COLOUR_NAMES[index])
+    axes.set_xticks(range(len(depths)), list(depths))
+    axes.set(ylabel="correlation with the PSF asked for", xlabel="distance of the point of light", ylim=(None, 1.02))
+    axes.set_title("how the PSF changes with distance")
+    ruled(axes)
+    axes.legend(loc="lower right")
+
+
+def angle_panel(
+    axes: Axes,
+    angles_deg: NDArray[np.floating],
+    values_rgb: NDArray[np.floating],
+    label: str,
+    title: str,
+    held: float | None = None,
+) -> None:
+    """Something of each colour (angles, 3) against the angle to the axis; `held`: a level to keep."""
+    for index, colour in enumerate(RGB):
+        axes.plot(angles_deg, values_rgb[:, index], color=colour, marker="o", markersize=4, label=COLOUR_NAMES[index])
+    if held is not None:
+        axes.axhline(held, color=INK, linewidth=0.9, linestyle=(0, (2, 2)))
+    axes.set(xlabel="angle to the axis, degrees", ylabel=label, ylim=(min(0.0, float(values_rgb.min())), 1.02))
+    axes.set_title(title)
+    ruled(axes)
+    axes.legend(loc="lower left")
+
+
+def drift_panel(axes: Axes, angles_deg: NDArray[np.floating], drift_px: NDArray[np.floating]) -> None:
+    """By how much the pattern lies beside the chief ray, (angles, 2) rows and columns."""
+    axes.plot(angles_deg, drift_px[:, 0], color=INK, marker="o", markersize=4, label="down")
+    axes.plot(angles_deg, drift_px[:, 1], color=ACCENT, marker="o", markersize=4, label="to the right")
+    axes.set(xlabel="angle to the axis, degrees", ylabel="pixels")
+    axes.set_title("drift of the pattern beside the chief ray")
+    ruled(axes)
+    axes.legend(loc="best")

@@ -103,8 +103,8 @@ class AperturePair:
             "nearest_m": self.nearest_m,
             "sentence": (
                 f"Put the apertures {self.separation_m * 1e3:.3f} mm ({self.separation_px} pixels) apart along the "
-                f"{self.along}{walled} for two pictures of {self.scene_px[0]} x {self.scene_px[1]} pixels on a sensor of "
-                f"{self.sensor_px[0]} x {self.sensor_px[1]}; they are registered to half a pixel from "
+                f"{self.along}{walled} for two pictures of {self.scene_px[0]} x {self.scene_px[1]} pixels on a sensor "
+                f"of {self.sensor_px[0]} x {self.sensor_px[1]}; they are registered to half a pixel from "
                 f"{self.nearest_m:.2f} m on{limit}."
             ),
         }

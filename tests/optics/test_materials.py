@@ -42,6 +42,16 @@ def test_pmma_agrees_with_another_measurement():
         assert ours == pytest.approx(refractive_index(other, wavelength_m), abs=2.5e-3)
 
 
+def test_ip_dip_agrees_with_a_later_measurement():
+    # M. Schmid, D. Ludescher, H. Giessen, Opt. Mater. Express 9, 4564 (2019), doi:10.1364/OME.9.004564, table 2. The
+    # index grows by some 5e-3 with the dose that the resist gets.
+    terms = (1.2899, 1.1283e-2, 6.0569e-2, 7.7762e-2, 1.1844e5, 2.5802e7)
+    other = Material("x", "sellmeier", terms, (0.4, 1.6), 0, 0, "")
+    for wavelength_m in (460e-9, 550e-9, 640e-9):
+        ours = refractive_index(find_material("ip_dip"), wavelength_m)
+        assert ours == pytest.approx(refractive_index(other, wavelength_m), abs=6e-3)
+
+
 @pytest.mark.parametrize("material", MATERIALS.values(), ids=MATERIALS)
 def test_every_material_is_described_and_disperses_normally(material):
     assert material.source

@@ -224,7 +224,7 @@ def _add_marks(
     # Even beside a tiny array, "0,0" ends before the middle.
     away_x, away_y = math.ceil(max(half_x + 1.5 * size, 3 * size)), math.ceil(half_y + 1.5 * size)
     crosses = [(x, y) for y in (away_y, -away_y) for x in (-away_x, away_x)]
-    # Inwards from the cross, above the array: a gap wide enough that both stay apart at any size of the array.
+    # Inwards from the cross, above the array.
     left = faces == "sensor"
     at = (-away_x + size, away_y - size / 2) if left else (away_x - size - 3 * size * 9 / 16, away_y - size / 2)
     for layer in (MARKS, *range(ETCH, ETCH + etches)):
@@ -232,8 +232,9 @@ def _add_marks(
             cell.add(gdstk.cross((x, y), size, width, layer=layer))
     for layer in (ORIENTATION, *range(ETCH, ETCH + etches)):
         cell.add(*gdstk.text("0,0", size, at, layer=layer))
-    below = (-away_x + size, -away_y - size / 2)
-    cell.add(*gdstk.text(text, size / 4, below, layer=MARKS))
+    # Below the crosses, since beside a tiny array it is longer than they are apart.
+    below = (-away_x - size / 2, -away_y - 1.5 * size)
+    cell.add(*gdstk.text(text, 0.6 * size, below, layer=MARKS))
     corner = (-half_x if left else half_x, half_y)
     cell.add(gdstk.Label("cell [0,0]", corner, layer=LABELS), gdstk.Label(text, (0, 0), layer=LABELS))
     return [

@@ -15,7 +15,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import scipy.fft
@@ -29,6 +29,7 @@ from optics.metrics import aligned_correlation, correlation
 from optics.psf import Chain, mask_chain, mask_samples
 
 Floats = NDArray[np.float64]
+Number = TypeVar("Number", np.float64, np.complex64)
 Progress = Callable[[int, int], None]
 
 # Normal quantiles that hold 95 % of the draws: of one number, and of the length of two independent ones.
@@ -317,7 +318,7 @@ def tolerance(
         limit=limit,
         passing=float(np.mean(aligned >= limit)),
         allowed=math.inf if worst == "none" else _allowed(mask, layers, deviations, worst, limit, judge, rng),
-        notes=() if layers else ("overlay: the relief is not made of equal steps, so no etches are misplaced",),
+        notes=_notes(layers),
     )
 
 
@@ -376,15 +377,19 @@ def etches(mask: Mask) -> tuple[Floats, ...]:
 class _Way:
     """A chain in single precision, and what of it a copy changes.
 
-    amplitude: float32 (wave rows, kept columns), of the nominal free space. fy_per_m, fx_per_m: (wave rows, 1), (1,
-    kept). squared_per_m2: sum of their squares. rows, columns: float32, the wanted window's part of the chain's pixel
-    matrices. further_m: path of the light from a near source beyond the axial one, to every sample of the mask; None
-    for a plane wave. y_m, x_m: positions of these samples, (rows, 1) and (1, columns). steepest: sine of the largest
-    angle between the axis and light from the mask to the window. magnification: way of the PSF for a way of the mask.
+    height_m: float64, of the nominal surface: of its cells, or of the wave's samples where it is smooth. passed:
+    float32, the mask's amplitude there. amplitude: float32 (wave rows, kept columns), of the nominal free space.
+    fy_per_m, fx_per_m: (wave rows, 1), (1, kept). squared_per_m2: sum of their squares. rows, columns: float32, the
+    wanted window's part of the chain's pixel matrices. further_m: path of the light from a near source beyond the axial
+    one, to every sample of the mask; None for a plane wave. y_m, x_m: positions of these samples, (rows, 1) and (1,
+    columns). steepest: sine of the largest angle between the axis and light from the mask to the window. magnification:
+    way of the PSF for a way of the mask.
     """
 
     chain: Chain
     distance_m: float
+    height_m: Floats
+    passed: NDArray[np.float32]
     amplitude: NDArray[np.float32]
     fy_per_m: Floats
     fx_per_m: Floats
@@ -422,6 +427,7 @@ def _ways(mask: Mask, shift_m: tuple[float, float]) -> list[_Way]:
             _Way(
                 chain,
                 geometry.sensor_distance_m,
+                *_surface(mask, chain),
                 np.abs(chain.spread).astype(np.float32),
                 fy_per_m,
                 fx_per_m,
@@ -438,6 +444,24 @@ def _ways(mask: Mask, shift_m: tuple[float, float]) -> list[_Way]:
     return ways
 
 
+def _surface(mask: Mask, chain: Chain) -> tuple[Floats, NDArray[np.float32]]:
+    """Nominal height in metres and amplitude, of the cells of a stepped surface or of the samples of a smooth one."""
+    if mask.surface == "stepped":
+        return mask.height_m, mask.amplitude.astype(np.float32)
+    mask_samples(mask, chain)  # refuses what its samples do not describe
+    # Made so flat that its phase stays within half a turn, the surface between the cells can be read from the light.
+    turns_per_m = (refractive_index(mask.material, chain.wavelength_m) - 1) / chain.wavelength_m
+    flatter = max(1.0, 4 * turns_per_m * float(np.ptp(mask.height_m)))
+    light = mask_samples(replace(mask, height_m=(mask.height_m - mask.height_m.min()) / flatter), chain)
+    return np.angle(light) * flatter / (2 * np.pi * turns_per_m), np.abs(light).astype(np.float32)
+
+
+def _as_samples(cells: NDArray[Number], shape: tuple[int, ...]) -> NDArray[Number]:
+    """Every cell's value for all of its samples, if it is not already so."""
+    repeat = shape[0] // cells.shape[0]
+    return cells if repeat == 1 else np.repeat(np.repeat(cells, repeat, axis=0), repeat, axis=1)
+
+
 def _spectrum(way: _Way, mask: Mask, layers: Sequence[Floats], copy: Copy, threads: int) -> NDArray[np.complex64]:
     """Spectrum of the copy's field in the plane of the sensor, before any lateral shift: (wave rows, kept columns)."""
     wavelength_m = way.chain.wavelength_m + copy.wavelength_m
@@ -452,19 +476,16 @@ def _spectrum(way: _Way, mask: Mask, layers: Sequence[Floats], copy: Copy, threa
     if distance_m <= 0:
         raise ToleranceError(f"a distance of {way.distance_m:g} m cannot become {distance_m:g} m")
     taller = (1 + copy.depth_share) * grown
-    height_m = mask.height_m if copy.height_error_m is None else mask.height_m + copy.height_error_m
-    height_m = height_m * taller
-    # A constant added to all heights changes nothing, and a mask's are not negative.
-    made = replace(mask, height_m=height_m - min(0.0, float(height_m.min())))
-    samples = mask_samples(made, replace(way.chain, wavelength_m=wavelength_m), celsius)
+    per_m = 2 * np.pi * (refractive_index(mask.material, wavelength_m, celsius) - 1) / wavelength_m * taller
+    height_m = way.height_m
+    if copy.height_error_m is not None:
+        height_m = height_m + _as_samples(copy.height_error_m, height_m.shape)
+    passed = _unit(per_m * height_m) * way.passed
     if copy.overlay_m is not None and copy.overlay_m.any():
-        turns_per_m = (refractive_index(mask.material, wavelength_m, celsius) - 1) / wavelength_m
-        samples = samples * _misplaced(layers, copy.overlay_m / mask.pitch_m, 2 * np.pi * turns_per_m * taller)
-    if samples.shape != way.chain.incident.shape:
-        samples = np.repeat(np.repeat(samples, way.chain.repeat, axis=0), way.chain.repeat, axis=1)
-    light = samples.astype(np.complex64)
+        passed *= _misplaced(layers, copy.overlay_m / mask.pitch_m, per_m)
+    light = _as_samples(passed, way.chain.incident.shape)
     if way.further_m is not None:
-        light *= _unit(2 * np.pi / wavelength_m * way.further_m)
+        light = light * _unit(2 * np.pi / wavelength_m * way.further_m)
     # Along the way, from the axial wave, in cycles per metre: negative.
     along_per_m = np.sqrt(np.maximum(wavelength_m**-2 - way.squared_per_m2, 0)) - 1 / wavelength_m
     spectrum = _transform(way, light, threads)
@@ -545,6 +566,8 @@ def _misplaced(layers: Sequence[Floats], overlay_cells: Floats, per_m: float) ->
     A cell of which a strip has a neighbour's etch passes the mean of both, to first order in the strips' widths; two
     etches' strips cross as if they did not know of each other.
     """
+    if len(overlay_cells) != len(layers) - 1:
+        raise ToleranceError(f"a relief of {len(layers)} etches cannot have {len(overlay_cells)} misplaced ones")
     factor = np.ones(layers[0].shape, dtype=np.complex64)
     for layer, moved in zip(layers[1:], overlay_cells, strict=True):
         whole = [round(float(each)) for each in moved]
@@ -632,6 +655,13 @@ class _Judge:
     def _psf(self, spectra: list[NDArray[np.complex64]], shift_m: tuple[float, float]) -> NDArray[np.float32]:
         colours = zip(self._ways, spectra, strict=True)
         return np.stack([_intensity(way, spectrum, shift_m, self._threads) for way, spectrum in colours])
+
+
+def _notes(layers: Sequence[Floats]) -> tuple[str, ...]:
+    """What was left out of this run."""
+    if not layers:
+        return ("overlay: the relief is smooth or not made of equal steps, so there are no etches to misplace",)
+    return () if len(layers) > 1 else ("overlay: a relief of one etch has none to misplace it against",)
 
 
 def _probes(

@@ -316,11 +316,15 @@ def test_with_a_target_both_likenesses_are_told() -> None:
 
 
 def test_a_smooth_surface_has_no_etches_to_misplace() -> None:
+    # A surface at the limit of what its samples describe: errors from cell to cell do not make it unreadable.
     x_m = cell_positions_m(31, 2e-6)
     surface = Mask(4e-7 + 0.5 * (x_m**2 + x_m[:, None] ** 2) / 9e-3, 2e-6, geometry=TINY, surface="smooth")
-    report = tolerance(surface, None, replace(Deviations(), height_rms_m=1e-9), 2, threads=1)
-    assert report.notes
+    report = tolerance(surface, None, Deviations(height_rms_m=60e-9), 2, threads=1)
+    assert "smooth" in report.notes[0]
+    assert {each.name: each.drop for each in report.alone}["height_rms_m"] > 0
     assert {each.name: each.drop for each in report.alone}["overlay_m"] == 0
+    one_etch = tolerance(lumpy(31, TINY, levels=2), None, only(depth_share=0.01), 1, threads=1)
+    assert "one etch" in one_etch.notes[0]
 
 
 def test_what_is_no_deviation_is_refused() -> None:
@@ -336,5 +340,7 @@ def test_what_is_no_deviation_is_refused() -> None:
         copy_psf(lumpy(31, TINY), Copy(distance_m=-2e-3))
     with pytest.raises(ToleranceError, match="cannot change by"):
         copy_psf(lumpy(31, TINY), Copy(wavelength_m=-700e-9))
+    with pytest.raises(ToleranceError, match="4 etches cannot have 1 misplaced"):
+        copy_psf(lumpy(31, TINY), Copy(overlay_m=np.ones((1, 2))))
     with pytest.raises(ToleranceError, match="use a smaller tilt_rad"):
         copy_psf(lumpy(31, TINY), Copy(tilt_rad=(30.0, 0.0)))

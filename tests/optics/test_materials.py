@@ -1,7 +1,9 @@
 """Materials: published indices and Abbe numbers, temperature, user-given tables, and the way through JSON."""
 
 import json
+import re
 from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -95,6 +97,17 @@ def test_the_captioning_papers_lens_material():
 def test_a_table_that_is_none_is_refused(wavelengths_m, indices, message):
     with pytest.raises(ValueError, match=message):
         table_material("x", wavelengths_m, indices, "nowhere")
+
+
+def test_the_page_on_masks_has_the_numbers_of_the_code():
+    page = (Path(__file__).resolve().parents[2] / "docs" / "masks.md").read_text()
+    rows = dict(re.findall(r"^\| `(\w+)` \| (\d[\d.]* \| [\d.]+ \| \S+)", page, re.MULTILINE))
+    assert rows.keys() == MATERIALS.keys()
+    for name, material in MATERIALS.items():
+        index, abbe, change = rows[name].split(" | ")
+        assert float(index) == round(refractive_index(material, D_LINE_M), 4)
+        assert float(abbe) == round(abbe_number(material), 1)
+        assert float(change) == pytest.approx(material.dn_dt_per_k)
 
 
 def test_an_unknown_name_lists_the_known_ones():

@@ -9,13 +9,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from optics.design.constraints import smallest_feature, violations
-from optics.design.gerchberg_saxton import Progress, gerchberg_saxton, project, transport_start
-from optics.design.problem import Problem, make_problem, psf_of, quality, to_cells
+from optics.design.gerchberg_saxton import gerchberg_saxton, project, transport_start
+from optics.design.loss import Progress
+from optics.design.moves import last_moves
+from optics.design.problem import Problem, cost, make_problem, psf_of, to_cells
 from optics.design.settings import DesignSettings
 from optics.mask import Mask
 from optics.psf import psf
 
 NO_TORCH = "gradient descent was not run, because PyTorch is not installed: pip install 'canopic[train]'"
+START, DESCENT, MOVES = "Gerchberg-Saxton", "descent", "moves between levels"
+DISORDER_RAD = 0.05
+# A target's support: where it is above this share of its peak.
+SUPPORT = 0.01
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,39 +50,51 @@ def design_mask(
 
     target: the wanted PSF (rows, columns), or one per colour (3, rows, columns); not negative; the tap (rows // 2,
     columns // 2) lies on the axis; only its shape counts, not its sum. progress(done, total, state) is called after
-    each iteration; state has "stage" ("Gerchberg-Saxton", "descent"), "correlation" and "throughput". Raises
-    DesignError for what cannot be asked, SamplingError where no grid of a bearable size would do.
+    each iteration; state has "stage" (START, DESCENT or MOVES) and what `Cost.as_state` gives; the last call may come
+    before the total is reached. The same generator state gives the same mask on the same machine. Raises DesignError
+    for what cannot be asked, SamplingError where no grid of a bearable size would do, ImportError where use_torch is
+    True and PyTorch is missing.
     """
     problem = make_problem(target, settings)
-    with_torch = _use_torch(settings)
-    total = settings.start_iterations + (settings.iterations if with_torch else 0)
+    with_torch = _use_torch(settings) and settings.iterations > 0
+    # Without the descent its iterations go to the moves, which then have more to do.
+    rounds = 0 if settings.levels is None else settings.last_moves + (0 if with_torch else settings.iterations)
+    total = settings.start_iterations + (settings.iterations if with_torch else 0) + rounds
+    history: list[dict[str, Any]] = []
 
-    def staged(stage: str, before: int) -> Progress:
-        def report_back(done: int, _: int, state: dict[str, Any]) -> None:
-            state["stage"] = stage
+    def staged(stage: str) -> Progress:
+        before = len(history)
+
+        def report_back(done: int, _: int, state: dict[str, float]) -> None:
             if progress is not None:
-                progress(before + done, total, state)
+                progress(before + done, total, {"stage": stage, **state})
 
         return report_back
 
-    start = transport_start(problem)
+    def kept(stage: str, states: list[dict[str, float]]) -> None:
+        history.extend({"stage": stage, **state} for state in states)
+
     # A speck of disorder: a target's symmetry would else hold the two halves of a mask to the same, lesser, solution.
-    step_m = problem.lanes[1].wavelength_m / 100
-    start = start + step_m * rng.standard_normal(start.shape)
-    heights, history = gerchberg_saxton(problem, start, settings.start_iterations, staged("Gerchberg-Saxton", 0))
-    after_start = project(problem, heights)
-    if with_torch and settings.iterations:
+    speck_m = DISORDER_RAD / problem.lanes[1].phase_per_m
+    start = transport_start(problem)
+    start = start + speck_m * rng.standard_normal(start.shape)
+    heights, states = gerchberg_saxton(problem, start, settings.start_iterations, staged(START))
+    kept(START, states)
+    heights = project(problem, heights)
+    after_start = heights
+    if with_torch:
         from optics.design.descent import descend
 
-        heights, more = descend(problem, after_start, settings.iterations, staged("descent", len(history)))
-        history += more
-        final = project(problem, heights)
-    else:
-        final = after_start
-    mask = _mask(problem, final)
+        heights, states = descend(problem, heights, settings.iterations, staged(DESCENT))
+        kept(DESCENT, states)
+        heights = project(problem, heights)
+    heights, states = last_moves(problem, heights, rounds, rng, staged(MOVES))
+    kept(MOVES, states)
+    mask = _mask(problem, heights)
     image = psf(mask)
     report = _report(problem, mask, image, with_torch, history)
     report["gerchberg_saxton_only"] = _figures(problem, psf_of(problem, after_start))
+    report["flat_mask"] = _figures(problem, psf_of(problem, np.zeros_like(after_start)))
     return Design(mask, image, problem.target, report, history)
 
 
@@ -128,24 +146,39 @@ def _report(
         "wavelengths_m": list(mask.geometry.wavelengths_m),
         "iterations": len(history),
         "gradient_descent": with_torch,
-        "loss_history": [each.get("loss", 1 - each["correlation"]) for each in history],
+        "loss_history": [each["loss"] for each in history],
     }
     if not with_torch:
-        report["note"] = NO_TORCH if settings.use_torch == "auto" else "gradient descent was switched off"
+        switched_off = settings.use_torch is False or not settings.iterations
+        report["note"] = "gradient descent was switched off" if switched_off else NO_TORCH
     return report
 
 
 def _figures(problem: Problem, image: NDArray[np.float64]) -> dict[str, Any]:
-    """Correlation and light of a PSF (3, rows, columns), per colour (R, G, B) and their means."""
-    correlations, throughputs = quality(problem, image)
-    support = problem.target > 0.01 * problem.target.max(axis=(1, 2), keepdims=True)
+    """Likeness and light of a PSF (3, rows, columns), per colour (R, G, B) and their means.
+
+    scene_error: see `optics.design.loss`. share_misplaced: of the light in the window, what lies where the target does
+    not want it. share_on_support: of all light, what lies where the target is above SUPPORT of its peak. share_stray:
+    of all light, what misses the window.
+    """
+    found = cost(problem, image)
+    support = problem.target > SUPPORT * problem.target.max(axis=(1, 2), keepdims=True)
     on_support = [float(plane[where].sum()) for plane, where in zip(image, support, strict=True)]
+    misplaced = [
+        float(np.abs(plane / plane.sum() - wanted).sum()) / 2
+        for plane, wanted in zip(image, problem.target, strict=True)
+    ]
+    in_window = float(np.mean(found.throughputs))
     return {
-        "correlation": float(np.mean(correlations)),
-        "correlation_rgb": correlations,
-        "share_in_window": float(np.mean(throughputs)),
-        "share_in_window_rgb": throughputs,
+        "correlation": float(np.mean(found.correlations)),
+        "correlation_rgb": list(found.correlations),
+        "scene_error": float(np.mean(found.scene_errors)),
+        "scene_error_rgb": list(found.scene_errors),
+        "share_misplaced": float(np.mean(misplaced)),
+        "share_misplaced_rgb": misplaced,
+        "share_in_window": in_window,
+        "share_in_window_rgb": list(found.throughputs),
         "share_on_support": float(np.mean(on_support)),
         "share_on_support_rgb": on_support,
-        "share_stray": 1 - float(np.mean(throughputs)),
+        "share_stray": 1 - in_window,
     }

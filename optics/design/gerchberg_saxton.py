@@ -7,16 +7,15 @@ doi:10.1364/JOSAA.7.000961.
 """
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from optics.design.lane import adjoint, cells_of, forward, in_pixels, transmitted
-from optics.design.problem import Problem, quality, to_blocks, to_cells
+from optics.design.loss import Progress
+from optics.design.problem import Problem, cost, to_blocks, to_cells
 from optics.mask import cell_positions_m
 
-Progress = Callable[[int, int, dict[str, float]], None]
 # Blur of the transport plan, as a share of the window's side: smaller follows the target more closely.
 TRANSPORT_BLUR = 0.04
 TRANSPORT_ROUNDS = 60
@@ -101,12 +100,7 @@ def gerchberg_saxton(
             heights = np.where(near, nearest, folded)
         else:
             heights = fold(problem, heights)
-        correlations, throughputs = quality(problem, np.stack(planes))
-        state = {
-            "stage": 0.0,
-            "correlation": float(np.mean(correlations)),
-            "throughput": float(np.mean(throughputs)),
-        }
+        state = cost(problem, np.stack(planes)).as_state()
         history.append(state)
         if progress is not None:
             progress(iteration + 1, iterations, state)

@@ -1,7 +1,7 @@
 """One colour's way from the mask's cells to the samples of the window, with no more transforms than that takes.
 
 `optics.psf.Chain` fills a grid with zeros around the mask, transforms all of it twice and uses the window only. Here
-rows that hold nothing are never transformed, nor are frequencies beyond the band limit, nor samples that lie outside
+rows that hold nothing are never transformed, nor are frequencies that do not get through, nor samples that lie outside
 the window: the same numbers for about half of the work. Forward and adjoint are what design does all day.
 """
 
@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 from optics.mask import Geometry
 from optics.materials import Material, refractive_index
 from optics.psf import make_chain
+
+# Frequencies of which free space passes less than this do not count.
+DARK = 1e-6
 
 Complex = NDArray[np.complex64] | NDArray[np.complex128]
 Real = NDArray[np.float32] | NDArray[np.float64]
@@ -59,7 +62,7 @@ def make_lane(
     rows, first_row = _covered(chain.pixel_rows)
     columns, first_column = _covered(chain.pixel_columns)
     cycles = np.rint(np.fft.fftfreq(chain.wave.columns) * chain.wave.columns).astype(np.intp)
-    inside = np.sort(cycles[chain.transfer.any(axis=0)])
+    inside = np.sort(cycles[np.abs(chain.transfer).max(axis=0) > DARK])
     band = np.arange(inside[0], inside[-1] + 1)
     frequency_y = np.fft.fftfreq(chain.wave.rows)[:, np.newaxis]
     shift_y, shift_x = first_row - chain.at[0], first_column - chain.at[1]

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from optics.design.lane import Lane, forward, in_pixels, make_lane, transmitted
+from optics.design.loss import Cost, Weights, Wish, cost_of_colour, make_wish
 from optics.design.settings import DesignSettings, height_range, prepare_target
 from optics.mask import Geometry, circular_stop
 
@@ -15,7 +16,7 @@ class Problem:
     """A design's fixed part.
 
     target: float64 (3, rows, columns), each colour of unit sum. stop: float64 (cells, cells), amplitude. geometry: with
-    the target's window. lanes: one per colour. height_range_m: largest height. heights_m: float64 (levels,) of the
+    the target's window. lanes, wishes: one per colour. weights: of the loss. height_range_m: largest height. heights_m: float64 (levels,) of the
     allowed ones, or None. block: side of a feature in cells. clear: bool (features, features), blocks that light
     passes; the others stay at height 0.
     """
@@ -24,6 +25,8 @@ class Problem:
     stop: NDArray[np.float64]
     geometry: Geometry
     lanes: tuple[Lane, Lane, Lane]
+    wishes: tuple[Wish, Wish, Wish]
+    weights: Weights
     height_range_m: float
     heights_m: NDArray[np.float64] | None
     block: int
@@ -44,7 +47,19 @@ def make_problem(target: NDArray[np.float64], settings: DesignSettings, double: 
     largest_m = height_range(settings)
     heights_m = None if settings.levels is None else np.linspace(0, largest_m, settings.levels)
     clear = stop.reshape(settings.features, block, settings.features, block).any(axis=(1, 3))
-    return Problem(wanted, stop, geometry, (red, green, blue), largest_m, heights_m, block, clear, settings)
+    return Problem(
+        wanted,
+        stop,
+        geometry,
+        (red, green, blue),
+        (make_wish(wanted[0]), make_wish(wanted[1]), make_wish(wanted[2])),
+        Weights(settings.scenes, settings.light),
+        largest_m,
+        heights_m,
+        block,
+        clear,
+        settings,
+    )
 
 
 def to_cells(problem: Problem, blocks_m: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -69,14 +84,30 @@ def psf_of(problem: Problem, blocks_m: NDArray[np.float64]) -> NDArray[np.float6
     return np.stack(planes).astype(np.float64)
 
 
-def quality(problem: Problem, psf: NDArray[np.float64]) -> tuple[list[float], list[float]]:
-    """Correlation with the target (Pearson's, over the window) and throughput of each colour of (3, rows, columns)."""
-    correlations = []
-    for plane, wanted in zip(psf, problem.target, strict=True):
-        a, b = plane - plane.mean(), wanted - wanted.mean()
-        # A target of one value throughout has no contrast to correlate with; then the shapes are compared as they are.
-        if not b.any():
-            a, b = plane, wanted
-        norms = float(np.sqrt((a * a).sum() * (b * b).sum()))
-        correlations.append(float((a * b).sum()) / norms if norms else 0.0)
-    return correlations, [float(plane.sum()) for plane in psf]
+def cost(problem: Problem, psf: NDArray[np.float64]) -> Cost:
+    """The loss of a PSF (3, rows, columns), mean over the colours, and its parts (without the heights' smoothness)."""
+    parts = [cost_of_colour(wish, plane, problem.weights)[:4] for wish, plane in zip(problem.wishes, psf, strict=True)]
+    values, correlations, errors, throughputs = zip(*parts, strict=True)
+    return Cost(float(np.mean(values)), correlations, errors, throughputs)
+
+
+def roughness(problem: Problem, cells_m: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+    """Weighted mean of the squared phase steps (rad^2, second colour) between neighbouring clear cells, and its
+    gradient with respect to the heights, per metre; both zero without a weight."""
+    gradient = np.zeros_like(cells_m)
+    weight = problem.settings.smoothness
+    if not weight:
+        return 0.0, gradient
+    clear = problem.stop > 0
+    scale = problem.lanes[1].phase_per_m
+    pairs = [clear[1:] & clear[:-1], clear[:, 1:] & clear[:, :-1]]
+    weight /= sum(int(pair.sum()) for pair in pairs)
+    total = 0.0
+    for axis, pair in enumerate(pairs):
+        step = np.where(pair, np.diff(cells_m, axis=axis), 0) * scale
+        total += float((step * step).sum())
+        step *= 2 * scale * weight
+        first, second = (gradient[:-1], gradient[1:]) if axis == 0 else (gradient[:, :-1], gradient[:, 1:])
+        second += step
+        first -= step
+    return weight * total, gradient

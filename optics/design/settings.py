@@ -27,23 +27,27 @@ class DesignSettings:
     height_range_m: largest height in metres; None: chosen for the levels and the material (`height_range`).
     min_feature_m: no land and no gap of any level may be narrower; rounded up to whole cells. None: one cell.
     smoothness: weight of the squared phase step between neighbouring cells (rad^2, mean) in the loss.
-    light: weight of the light that misses the window in the loss, beside the loss of correlation.
+    scenes, light: weights in the loss, beside that of the correlation (one), of the error in an average scene's picture
+    and of the light that misses the window: see `optics.design.loss`.
     cells: side of the (square) mask in cells, rounded down to whole features. pitch_m: side of a cell.
     geometry: its psf_px is replaced by the target's size. start_iterations: of Gerchberg-Saxton. iterations: of the
-    descent. use_torch: "auto" takes the descent where PyTorch is installed. threads: for the transforms.
+    descent. last_moves: rounds in which single features move between levels, at the end. use_torch: "auto" takes the
+    descent where PyTorch is installed. threads: for the transforms.
     """
 
     levels: int | None = 16
     height_range_m: float | None = None
     min_feature_m: float | None = None
     smoothness: float = 0.0
+    scenes: float = 1.0
     light: float = 0.1
     cells: int = 255
     pitch_m: float = 2e-6
     material: Material = FUSED_SILICA
     geometry: Geometry = field(default_factory=Geometry)
     start_iterations: int = 30
-    iterations: int = 600
+    iterations: int = 500
+    last_moves: int = 60
     use_torch: Literal["auto"] | bool = "auto"
     threads: int = 2
 
@@ -59,11 +63,17 @@ class DesignSettings:
                 f"min_feature_m is {self.min_feature_m:g} m, less than one cell of {self.pitch_m:g} m: "
                 "make the cells (pitch_m) as small as the smallest feature"
             )
-        for name in ("smoothness", "light"):
+        for name in ("smoothness", "scenes", "light"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value >= 0):
                 raise DesignError(f"{name} is a weight and must not be negative, got {value!r}")
-        for name, least in (("cells", 4), ("start_iterations", 0), ("iterations", 0), ("threads", 1)):
+        for name, least in (
+            ("cells", 4),
+            ("start_iterations", 0),
+            ("iterations", 0),
+            ("last_moves", 0),
+            ("threads", 1),
+        ):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise DesignError(f"{name} must be a whole number, at least {least}, got {value!r}")

@@ -163,7 +163,8 @@ def code_images(
     A kernel whose taps, without their signs, add up to more than one is scaled down to one: nothing passive passes
     more light than enters it, and a wanted kernel's scale means nothing. A darker one stays as dark as it is, and the
     exposure makes up for it within the sensor's limits.
-    noise: draws shot and read noise before the maximum; for a signed kernel both arms of the pair contribute.
+    noise: draws shot and read noise before the maximum; both arms of a signed kernel's pair contribute, see
+    optics.signed (the split with the least noise).
     """
     checked_thresholds(thresholds)
     taps = _checked(kernel)
@@ -175,15 +176,36 @@ def code_images(
         planes = convolve_psf(scene, taps)
         exposure = steady_exposure(pool_planes(planes, pool), thresholds)
         if noise is not None:
-            light = convolve_psf(scene, np.abs(taps)) if taps.min() < 0 else planes
-            variance = np.maximum(light, 0) * (exposure / FULL_WELL_E) + (READ_NOISE_E / FULL_WELL_E) ** 2
-            drawn = noise.standard_normal(planes.shape, dtype=np.float32)
-            planes = (planes * exposure + np.sqrt(variance) * drawn).astype(np.float32)
+            planes = _noisy(planes, scene, taps, exposure, thresholds, pool, noise)
             codes = quantize(pool_planes(planes, pool), thresholds)
         else:
             codes = quantize(pool_planes(planes, pool) * np.float32(exposure), thresholds)
         result.append(CodedImage(name, codes, exposure))
     return result
+
+
+def _noisy(
+    planes: NDArray[np.float32],
+    scene: NDArray[np.float32],
+    taps: NDArray[np.float32],
+    exposure: float,
+    thresholds: NDArray[np.float32],
+    pool: int,
+    rng: np.random.Generator,
+) -> NDArray[np.float32]:
+    """Planes at their exposure, with shot and read noise.
+
+    The two arms of a signed kernel hold more light than their difference. They fill their pixels at an exposure of
+    their own, and the rest is gain behind the subtraction, which the noise goes through.
+    """
+    light, exposed, readings = planes, exposure, 1
+    if taps.min() < 0:
+        readings = 2
+        light = convolve_psf(scene, np.abs(taps))
+        exposed = min(exposure, steady_exposure(pool_planes(light, pool), thresholds))
+    variance = np.maximum(light, 0) * (exposed / FULL_WELL_E) + readings * (READ_NOISE_E / FULL_WELL_E) ** 2
+    drawn = rng.standard_normal(planes.shape, dtype=np.float32)
+    return np.asarray(planes * exposure + np.sqrt(variance) * (exposure / exposed) * drawn, dtype=np.float32)
 
 
 def compare_codes(

@@ -114,6 +114,17 @@ def test_noise_of_a_flat_scene_is_shot_and_read_noise() -> None:
     assert 0 < lowest < 0.003
 
 
+def test_noise_of_a_pair_is_that_of_full_arms_with_gain_behind_them() -> None:
+    grey = [("grey", np.full((128, 128, 3), 0.2, np.float32))]
+    # The difference, 0.2 * 0.2, reads 0.9 at a factor of 22.5; the arms together, 0.8 * 0.2, are full at 5.6. So four
+    # times the noise of a pixel that is 0.9 full: 4 * sqrt(0.9 / 10,000 + 2 (3 / 10,000)^2) = 0.038.
+    levels = np.sort(np.concatenate([np.full(7, 0.9 - 0.038), np.full(8, 0.9)])).astype(np.float32)
+    signed = np.array([[0.5, -0.3]])
+    codes = code_images(signed, levels, 1, grey, noise=np.random.default_rng(1))[0].codes
+    assert np.mean(codes >= 15) == pytest.approx(0.5, abs=0.02)
+    assert np.mean(codes >= 7) == pytest.approx(0.841, abs=0.02)  # one deviation below the mean
+
+
 def test_the_same_input_gives_the_same_interval(few: list[tuple[str, np.ndarray]]) -> None:
     pair = (gaussian(1.0), gaussian(2.0))
     assert code_change(*pair, LEVELS, POOL, few) == code_change(*pair, LEVELS, POOL, few)

@@ -84,7 +84,7 @@ def contour_mask(
     distance to it and s the size of the pattern on the sensor beside that on the mask, the height is
     -(s d^2 + (1 - s) r^2) / (2 z (n - 1)) in the middle colour, whose slope points there. Curves are as thin as
     diffraction at strips of a feature's width allows. The mask's circle is shrunk onto the circle in the PSF window.
-    waves: wrap heights to as many waves; None: a continuous surface. The source should be far. Raises MaskError.
+    A near source is allowed for. waves: wrap heights to as many waves; None: a continuous surface. Raises MaskError.
     """
     geometry = geometry if geometry is not None else Geometry()
     if not feature_px >= 4:
@@ -100,6 +100,8 @@ def contour_mask(
     wavelength_m = geometry.wavelengths_m[1]
     focus_m = 2 * geometry.sensor_distance_m * (refractive_index(material, wavelength_m) - 1)
     heights = -(shrink * distance_m**2 + (1 - shrink) * (y_m**2 + x_m**2)) / focus_m
+    # Light of a near source comes in spread: the same lens that would make it parallel goes on top.
+    heights -= (y_m**2 + x_m**2) / focus_m * (geometry.sensor_distance_m / geometry.source_distance_m)
     stop = circular_stop((cells, cells), pitch_m)
     if waves is not None:
         heights = wrap_heights(heights, wave_height_m(material, wavelength_m), waves)

@@ -177,6 +177,13 @@ def test_a_contour_mask_sends_rays_onto_the_curves():
     assert (missed < 0.03).mean() > 0.95
 
 
+def test_a_contour_mask_allows_for_a_near_source():
+    near = Geometry(source_distance_m=0.05)
+    far_psf = psf(contour_mask(np.random.default_rng(0), feature_px=20))[1]
+    near_psf = psf(contour_mask(np.random.default_rng(0), feature_px=20, geometry=near))[1]
+    assert np.corrcoef(far_psf.ravel(), near_psf.ravel())[0, 1] > 0.999
+
+
 def test_contours_that_cannot_be_are_refused():
     with pytest.raises(MaskError, match="at least 4"):
         contour_target(np.random.default_rng(0), feature_px=2)

@@ -87,6 +87,9 @@ def test_a_zernike_mask_has_the_surface_that_was_asked_for(tmp_path):
     np.testing.assert_allclose(fitted[1:], coefficients_m[1:], atol=1e-18)
     assert mask.surface == "smooth"
     np.testing.assert_array_equal(mask.stop > 0, np.hypot(*np.ogrid[-50:51, -50:51]) <= 50.5)
+    inner = zernike_mask(coefficients_m, cells=101, disc_cells=61)
+    np.testing.assert_array_equal(inner.stop > 0, np.hypot(*np.ogrid[-50:51, -50:51]) <= 30.5)
+    np.testing.assert_allclose(fit_zernike(inner.height_m, 36, 61)[1:], coefficients_m[1:], atol=1e-18)
     rms_m = mask.height_m[mask.stop > 0].std()
     assert rms_m == pytest.approx(np.linalg.norm(coefficients_m[1:]), rel=0.02)  # 8,000 cells in place of a disc
     write_mask(mask, tmp_path / "mask.npz")

@@ -208,6 +208,19 @@ def _noisy(
     return np.asarray(planes * exposure + np.sqrt(variance) * (exposure / exposed) * drawn, dtype=np.float32)
 
 
+def balanced(kernel: NDArray[np.floating], reference: NDArray[np.floating]) -> NDArray[np.float64]:
+    """The kernel (3, h, w) with a gain per colour that gives each as much light as in `reference`: float64 (3, h, w).
+
+    What white balance does, or a calibration before an even wall. Two masks of one shape of PSF pass the colours in
+    different proportions, and then all codes differ that hang on colour; this tells how many are left. reference:
+    (h, w) or (3, h, w). For kernels of light: raises KernelError where a colour of either has none in all.
+    """
+    sums = [np.asarray(each, np.float64).sum(axis=(-2, -1)) for each in (kernel, reference)]
+    if np.ndim(kernel) != 3 or np.min(sums[0]) <= 0 or np.min(sums[1]) <= 0:
+        raise KernelError("colours can be balanced where each has light: a kernel (3, h, w) of positive sums is needed")
+    return np.asarray(kernel * (sums[1] / sums[0])[:, np.newaxis, np.newaxis])
+
+
 def compare_codes(
     reference: Sequence[CodedImage],
     other: Sequence[CodedImage],

@@ -8,7 +8,8 @@ what is left out, is decision 0015 in docs/decisions.
 
 Correlation is taken twice: as it is, and aligned, after the best shift of the whole PSF. A shift moves the picture and
 leaves the codes of a moved picture; a sensor that is calibrated, or a detector that does not mind where things are,
-does not see it. The aligned figure is the one that parameters are ranked by.
+does not see it. The aligned figure is the one that parameters are ranked by. Codes are compared a third time with a
+gain per colour: much of what they change by is another proportion of the colours, which correlation does not see.
 """
 
 import math
@@ -22,7 +23,7 @@ import scipy.fft
 import scipy.ndimage
 from numpy.typing import NDArray
 
-from optics.code_change import CodedImage, Photograph, code_images, compare_codes
+from optics.code_change import CodedImage, Photograph, balanced, code_images, compare_codes
 from optics.mask import Mask, cell_positions_m
 from optics.materials import REFERENCE_CELSIUS, refractive_index
 from optics.metrics import aligned_correlation, correlation
@@ -122,9 +123,9 @@ class Copy:
 class Alone:
     """What one parameter does by itself, at one standard deviation (mean over both signs, both axes, or four draws).
 
-    drop, drop_aligned: 1 - correlation with the nominal PSF. changed, changed_aligned: share of codes that change, None
-    without photographs. rank_correlation: Spearman's, between this parameter's size and the aligned drop over the joint
-    draws (None where it does not vary, and for errors that differ from cell to cell).
+    drop, drop_aligned: 1 - correlation with the nominal PSF. changed, changed_aligned, changed_balanced: share of codes
+    that change, None without photographs. rank_correlation: Spearman's, between this parameter's size and the aligned
+    drop over the joint draws (None where it does not vary, and for errors that differ from cell to cell).
     """
 
     name: str
@@ -133,6 +134,7 @@ class Alone:
     drop_aligned: float
     changed: float | None
     changed_aligned: float | None
+    changed_balanced: float | None
     rank_correlation: float | None
 
     def reading(self) -> str:
@@ -147,11 +149,13 @@ class ToleranceReport:
     values: each parameter's error in every draw (the vector's length where it has two axes, the rms over the etches for
     their overlay), save the errors that differ from cell to cell.
     correlation, aligned: with the nominal PSF. target: aligned PSF with the target; target_nominal: the nominal PSF's;
-    None without a target. changed, changed_aligned: share of codes that differ from those through the nominal PSF, for
-    the first draws only (as many as were asked for); empty without photographs. alone: every parameter by itself, the
-    most harmful (aligned) first. most_sensitive, most_sensitive_codes: names ("none" where nothing has an effect).
-    limit, passing: wanted aligned correlation, and share of the draws that reach it. allowed: standard deviation of the
-    most sensitive parameter, alone, with which 95 % reach the limit (infinite where none that was tried fails).
+    None without a target. changed, changed_aligned, changed_balanced: share of codes that differ from those through the
+    nominal PSF (as it is, after the best shift, and with a gain per colour besides, see `optics.code_change.balanced`),
+    for the first draws only (as many as were asked for); empty without photographs. alone: every parameter by itself,
+    the most harmful (aligned) first. most_sensitive, most_sensitive_codes: names, by the drop and by the changed codes
+    after the best shift ("none" where nothing has an effect). limit, passing: wanted aligned correlation, and share of
+    the draws that reach it. allowed: standard deviation of the most sensitive parameter, alone, with which 95 % reach
+    the limit (infinite where none that was tried fails). notes: what was left out.
     """
 
     deviations: Deviations
@@ -162,6 +166,7 @@ class ToleranceReport:
     target_nominal: float | None
     changed: Floats
     changed_aligned: Floats
+    changed_balanced: Floats
     alone: tuple[Alone, ...]
     most_sensitive: str
     most_sensitive_codes: str | None
@@ -179,7 +184,8 @@ class ToleranceReport:
             f"with the nominal PSF after alignment (median {middle:.4f}, 5 % below {low:.4f})"
         )
         if len(self.changed):
-            text += f"; {np.median(self.changed_aligned):.1%} of the codes change (median)"
+            text += f"; {np.median(self.changed_aligned):.1%} of the codes change (median), "
+            text += f"with a gain per colour {np.median(self.changed_balanced):.1%}"
         if self.most_sensitive not in by_name:
             return f"{text}. No parameter has an effect."
         worst = by_name[self.most_sensitive]
@@ -193,7 +199,7 @@ class ToleranceReport:
         if by_codes is not None and by_codes.changed_aligned is not None:
             text += (
                 f" Most codes change by the {PARAMETERS[by_codes.name][0]}: {by_codes.reading()} alone change "
-                f"{by_codes.changed_aligned:.1%}."
+                f"{by_codes.changed_aligned:.1%}, with a gain per colour {by_codes.changed_balanced:.1%}."
             )
         return text
 
@@ -203,7 +209,11 @@ class ToleranceReport:
         if self.target is not None:
             spreads["target_correlation"] = self.target
         if len(self.changed):
-            spreads |= {"share_of_codes_changed": self.changed, "share_changed_aligned": self.changed_aligned}
+            spreads |= {
+                "share_of_codes_changed": self.changed,
+                "share_changed_aligned": self.changed_aligned,
+                "share_changed_balanced": self.changed_balanced,
+            }
         return {
             "samples": len(self.correlation),
             "code_samples": len(self.changed),
@@ -296,6 +306,7 @@ def tolerance(
                 _mean([1 - each.aligned for each in found]),
                 _mean([each.changed for each in found]) if images else None,
                 _mean([each.changed_aligned for each in found]) if images else None,
+                _mean([each.changed_balanced for each in found]) if images else None,
                 _rank_correlation(np.abs(values[name]), 1 - aligned) if name in values else None,
             )
         )
@@ -312,6 +323,7 @@ def tolerance(
         target_nominal=None if target is None else correlation(judge.nominal, target),
         changed=np.array([each.changed for each in coded]),
         changed_aligned=np.array([each.changed_aligned for each in coded]),
+        changed_balanced=np.array([each.changed_balanced for each in coded]),
         alone=tuple(alone),
         most_sensitive=worst,
         most_sensitive_codes=None if by_codes is None else by_codes.name if by_codes.changed_aligned else "none",
@@ -605,6 +617,7 @@ class _Verdict:
     target: float
     changed: float
     changed_aligned: float
+    changed_balanced: float
 
 
 class _Judge:
@@ -615,7 +628,7 @@ class _Judge:
         mask: Mask,
         deviations: Deviations,
         target: NDArray[np.floating] | None,
-        codes: Callable[[NDArray[np.float32]], list[CodedImage]] | None,
+        codes: Callable[[NDArray[np.floating]], list[CodedImage]] | None,
         thresholds: NDArray[np.float32],
         threads: int,
     ) -> None:
@@ -639,15 +652,18 @@ class _Judge:
             likeness = correlation(self.nominal, moved)
             if likeness > as_it_is:
                 best, aligned = likeness, moved
-        changed = changed_aligned = math.nan
+        changed = changed_aligned = changed_balanced = math.nan
         if with_codes and self._codes:
-            changed = compare_codes(self._nominal_codes, self._codes(found), self._thresholds).share_changed
-            changed_aligned = changed
+            changed = changed_aligned = self._changed(found)
             if aligned is not found:
-                coded = self._codes(aligned)
-                changed_aligned = compare_codes(self._nominal_codes, coded, self._thresholds).share_changed
+                changed_aligned = self._changed(aligned)
+            changed_balanced = self._changed(balanced(aligned, self.nominal))
         wanted = math.nan if self._target is None else correlation(aligned, self._target)
-        return _Verdict(as_it_is, best, wanted, changed, changed_aligned)
+        return _Verdict(as_it_is, best, wanted, changed, changed_aligned, changed_balanced)
+
+    def _changed(self, psf: NDArray[np.floating]) -> float:
+        coded = self._codes(psf) if self._codes else []
+        return compare_codes(self._nominal_codes, coded, self._thresholds).share_changed
 
     def _spectra(self, copy: Copy) -> list[NDArray[np.complex64]]:
         return [_spectrum(way, self._mask, self._layers, copy, self._threads) for way in self._ways]

@@ -12,6 +12,7 @@ from optics.code_change import (
     BUNDLED,
     KernelError,
     PhotographError,
+    balanced,
     baselines,
     code_change,
     code_images,
@@ -123,6 +124,17 @@ def test_noise_of_a_pair_is_that_of_full_arms_with_gain_behind_them() -> None:
     codes = code_images(signed, levels, 1, grey, noise=np.random.default_rng(1))[0].codes
     assert np.mean(codes >= 15) == pytest.approx(0.5, abs=0.02)
     assert np.mean(codes >= 7) == pytest.approx(0.841, abs=0.02)  # one deviation below the mean
+
+
+def test_a_colour_cast_is_undone_by_a_gain_per_colour(few: list[tuple[str, np.ndarray]]) -> None:
+    wanted = gaussian(2.0)
+    cast = wanted * np.array([0.8, 1.0, 0.6]).reshape(3, 1, 1)
+    assert code_change(wanted, cast, LEVELS, POOL, few).share_changed > 0.1
+    repaired = balanced(cast, wanted)
+    np.testing.assert_allclose(repaired, np.stack([wanted] * 3), rtol=1e-6)
+    assert code_change(wanted, repaired, LEVELS, POOL, few).share_changed < 1e-3
+    with pytest.raises(KernelError, match="positive sums"):
+        balanced(cast * np.array([1, 1, 0]).reshape(3, 1, 1), wanted)
 
 
 def test_the_same_input_gives_the_same_interval(few: list[tuple[str, np.ndarray]]) -> None:

@@ -234,6 +234,7 @@ def test_without_deviations_nothing_changes() -> None:
     report = judged(NONE, 2, thresholds=THRESHOLDS, images=photographs(64, 64)[:2])
     np.testing.assert_allclose(report.correlation, 1, atol=1e-12)
     np.testing.assert_array_equal(report.changed, 0)
+    np.testing.assert_array_equal(report.changed_balanced, 0)
     assert (report.most_sensitive, report.most_sensitive_codes) == ("none", "none")
     assert report.passing == 1
     assert math.isinf(report.allowed)

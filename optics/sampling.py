@@ -18,7 +18,7 @@ from optics.grid import Grid
 USABLE_BAND = 0.9
 TOLERATED_SHARE = 0.01
 # Advice leaves more room than the check asks for, so that whoever follows it passes.
-ADVISED_BAND = 0.8
+ADVISED_BAND = 0.7
 # Phase steps between neighbours say something only where there is light, and where they change slowly.
 DARK = 1e-6
 SLOWLY_RAD = math.pi / 2

@@ -423,6 +423,14 @@ def optics_compare(
     )
 
 
+@optics_app.command("figures", hidden=True)
+def optics_figures(out: Annotated[Path, typer.Option(metavar="DIR")] = Path("docs/images")) -> None:
+    """Draw every picture of the optics documentation again (about two minutes)."""
+    from host.commands.figures import draw_all
+
+    raise typer.Exit(draw_all(out))
+
+
 def main() -> None:
     """Entry point of the `canopic` command."""
     try:

@@ -141,7 +141,10 @@ def energy_panel(
         return radius_m * 1e6, share
 
     _two_sets(axes, curves, psf, other)
-    axes.set(xlabel="radius around the axis, um", ylabel="share of the light", ylim=(0, 1.02), xlim=(0, None))
+    radius_um, share = curves(psf)
+    # A narrow PSF in a wide window would else be a step at the left edge.
+    reached = radius_um[np.argmax((share >= 0.995 * share[:, -1:]).all(axis=0))]
+    axes.set(xlabel="radius around the axis, um", ylabel="share of the light", ylim=(0, 1.02), xlim=(0, 1.15 * reached))
     axes.set_title("encircled energy")
     axes.legend(loc="lower right")
 

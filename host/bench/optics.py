@@ -348,7 +348,9 @@ def _gradient_step(rounds: int, cells: int = DESIGN_CELLS) -> Iterator[Line]:
 
     half = TARGET_PX // 2
     around = np.hypot(*np.mgrid[-half : half + 1, -half : half + 1])
-    problem = make_problem(np.exp(-(((around - half / 2) / 3) ** 2)), DesignSettings(smoothness=0.0, cells=cells))
+    problem = make_problem(
+        np.exp(-(((around - half / 2) / 3) ** 2)), DesignSettings(smoothness=0.0, scenes=0.0, cells=cells)
+    )
     fixed = descent.tensors(problem)
     heights = np.random.default_rng(0).random(problem.stop.shape) * problem.height_range_m
     leaf = torch.from_numpy(heights.astype(np.float32))

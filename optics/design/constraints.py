@@ -28,8 +28,8 @@ def violations(
         distance = np.abs(height_m[..., np.newaxis] - heights_m).min(axis=-1)
         if (distance > TOLERANCE_M).any():
             wrong.append(
-                f"{np.count_nonzero(distance > TOLERANCE_M)} cells lie on none of the {heights_m.size} allowed heights, "
-                f"the worst {distance.max():.3g} m away"
+                f"{np.count_nonzero(distance > TOLERANCE_M)} cells lie on none of the {heights_m.size} allowed "
+                f"heights, the worst {distance.max():.3g} m away"
             )
     if feature_cells > 1 and not keeps_feature(height_m, feature_cells):
         wrong.append(f"a land or gap is {smallest_feature(height_m, feature_cells)} cells wide, not {feature_cells}")

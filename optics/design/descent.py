@@ -72,8 +72,8 @@ def tensors(problem: Problem) -> Tensors:
 def loss_and_gradient(height_m: torch.Tensor, fixed: Tensors) -> tuple[Cost, torch.Tensor]:
     """The loss of heights (rows, columns) of cells, and its gradient per metre: real, of the same shape and dtype.
 
-    The loss is that of `optics.design.loss`, mean over the colours, plus the weighted roughness. The gradient is written
-    out rather than recorded: see `loss_and_field_gradients`; with t = exp(i k h), dL/dh = k Im(g conj(t)).
+    The loss is that of `optics.design.loss`, mean over the colours, plus the weighted roughness. The gradient is
+    written out rather than recorded: see `loss_and_field_gradients`; with t = exp(i k h), dL/dh = k Im(g conj(t)).
     """
     fields = [_phasor(height_m * light.phase_per_m) for light in fixed.lights]
     cost, gradients = loss_and_field_gradients(fields, fixed)
@@ -261,7 +261,8 @@ def _through(field: torch.Tensor, wave: tuple[int, int], transfer: torch.Tensor,
     spectrum = torch.fft.fft(spectrum.T.contiguous(), n=wave[0], dim=1)
     spectrum *= transfer
     half = torch.fft.ifft(spectrum, dim=1)[:, : kept[0]]
-    return torch.fft.ifft(half.T.contiguous(), n=wave[1], dim=1)[:, : kept[1]]
+    there: torch.Tensor = torch.fft.ifft(half.T.contiguous(), n=wave[1], dim=1)
+    return there[:, : kept[1]]
 
 
 def _to_cells(blocks: torch.Tensor, block: int) -> torch.Tensor:

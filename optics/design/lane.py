@@ -6,6 +6,7 @@ the window: the same numbers for about half of the work. Forward and adjoint are
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import scipy.fft
@@ -18,8 +19,8 @@ from optics.psf import make_chain
 # Frequencies of which free space passes less than this do not count.
 DARK = 1e-6
 
-Complex = NDArray[np.complex64] | NDArray[np.complex128]
-Real = NDArray[np.float32] | NDArray[np.float64]
+Complex = NDArray[np.complexfloating[Any, Any]]
+Real = NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True, eq=False)

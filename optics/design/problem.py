@@ -16,9 +16,9 @@ class Problem:
     """A design's fixed part.
 
     target: float64 (3, rows, columns), each colour of unit sum. stop: float64 (cells, cells), amplitude. geometry: with
-    the target's window. lanes, wishes: one per colour. weights: of the loss. height_range_m: largest height. heights_m: float64 (levels,) of the
-    allowed ones, or None. block: side of a feature in cells. clear: bool (features, features), blocks that light
-    passes; the others stay at height 0.
+    the target's window. lanes, wishes: one per colour. weights: of the loss. height_range_m: largest height.
+    heights_m: float64 (levels,) of the allowed ones, or None. block: side of a feature in cells. clear: bool
+    (features, features), blocks that light passes; the others stay at height 0.
     """
 
     target: NDArray[np.float64]
@@ -46,7 +46,7 @@ def make_problem(target: NDArray[np.float64], settings: DesignSettings, double: 
     )
     largest_m = height_range(settings)
     heights_m = None if settings.levels is None else np.linspace(0, largest_m, settings.levels)
-    clear = stop.reshape(settings.features, block, settings.features, block).any(axis=(1, 3))
+    clear = np.asarray(stop.reshape(settings.features, block, settings.features, block).any(axis=(1, 3)))
     return Problem(
         wanted,
         stop,

@@ -136,15 +136,16 @@ def prepare_target(target: NDArray[np.float64], settings: DesignSettings) -> tup
     if not (sums > 0).all():
         raise DesignError("target is zero everywhere (in at least one colour): nothing to design")
     rows, columns = values.shape[1:]
+    feature_m = settings.feature_cells * settings.pitch_m
     reach_m = _reach_m(settings)
     for side in (rows, columns):
         half_m = side * settings.geometry.pixel_pitch_m / 2
         if half_m > reach_m:
             most = int(2 * reach_m / settings.geometry.pixel_pitch_m)
             raise DesignError(
-                f"target is {side} pixels wide, but cells of {settings.pitch_m * 1e6:g} um send the shortest wavelength "
-                f"no further than {reach_m * 1e6:.0f} um from the axis at {settings.geometry.sensor_distance_m * 1e3:g} "
-                f"mm, {most} pixels in all: take a smaller target, smaller cells or a longer distance"
+                f"target is {side} pixels wide, but features of {feature_m * 1e6:g} um send the shortest wavelength no "
+                f"further than {reach_m * 1e6:.0f} um from the axis "
+                f"at {settings.geometry.sensor_distance_m * 1e3:g} mm, {most} pixels in all: take a smaller target, smaller features or a longer distance"
             )
     return wanted / sums, replace(settings.geometry, psf_px=(int(rows), int(columns)))
 

@@ -301,6 +301,7 @@ def optics_design(
     height_range_um: Annotated[float | None, typer.Option(help="Largest height (default: suits the levels).")] = None,
     min_feature_um: Annotated[float | None, typer.Option(help="No land or gap is narrower (default: a cell).")] = None,
     smoothness: Annotated[float, typer.Option(min=0, help="Weight against steps between neighbouring cells.")] = 0.0,
+    scenes: Annotated[float, typer.Option(min=0, help="Weight of the error in an average scene's picture.")] = 1.0,
     light: Annotated[float, typer.Option(min=0, help="Weight of light that misses the window.")] = 0.1,
     material: Annotated[str, typer.Option(help="Of the relief.")] = "fused_silica",
     cells: Annotated[int, typer.Option(min=4, help="Side of the mask in cells.")] = 255,
@@ -308,7 +309,8 @@ def optics_design(
     distance_mm: Annotated[float, typer.Option(help="From mask to sensor.")] = 5.0,
     pixel_um: Annotated[float, typer.Option(help="Pitch of the target's taps (a PSF file brings its own).")] = 6.0,
     wavelengths_nm: Annotated[str, typer.Option(help="Red, green, blue.")] = "640,550,460",
-    iterations: Annotated[int, typer.Option(min=0, help="Of gradient descent (needs canopic[train]).")] = 600,
+    iterations: Annotated[int, typer.Option(min=0, help="Of gradient descent (needs canopic[train]).")] = 500,
+    moves: Annotated[int, typer.Option(min=0, help="Rounds of moving single features between levels.")] = 60,
     descent: Annotated[bool, typer.Option("--descent/--no-descent", help="Gerchberg-Saxton alone without it.")] = True,
     quick: Annotated[bool, typer.Option("--quick", help="A first look: few iterations.")] = False,
     seed: Annotated[int, typer.Option(min=0, help="Of the starting point.")] = 0,
@@ -322,9 +324,9 @@ def optics_design(
 
     options = {
         "levels": levels, "height_range_um": height_range_um, "min_feature_um": min_feature_um,
-        "smoothness": smoothness, "light": light, "material": material, "cells": cells, "pitch_um": pitch_um,
-        "distance_mm": distance_mm, "pixel_um": pixel_um, "wavelengths_nm": wavelengths_nm, "iterations": iterations,
-        "descent": descent,
+        "smoothness": smoothness, "scenes": scenes, "light": light, "material": material, "cells": cells,
+        "pitch_um": pitch_um, "distance_mm": distance_mm, "pixel_um": pixel_um, "wavelengths_nm": wavelengths_nm,
+        "iterations": iterations, "moves": moves, "descent": descent,
     }  # fmt: skip
     raise typer.Exit(
         design(

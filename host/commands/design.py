@@ -22,7 +22,7 @@ from optics.materials import find_material
 from optics.signed import combine_pair, plan_signed
 
 # What --quick takes in place of the defaults: for a first look, or a test.
-QUICK_START, QUICK_ITERATIONS = 10, 40
+QUICK_START, QUICK_ITERATIONS, QUICK_MOVES = 10, 40, 6
 
 
 def settings_of(
@@ -31,6 +31,7 @@ def settings_of(
     height_range_um: float | None,
     min_feature_um: float | None,
     smoothness: float,
+    scenes: float,
     light: float,
     material: str,
     cells: int,
@@ -39,6 +40,7 @@ def settings_of(
     pixel_um: float,
     wavelengths_nm: str,
     iterations: int,
+    moves: int,
     descent: bool,
 ) -> DesignSettings:
     """The settings that the options describe, in metres. Levels 0: continuous heights. Raises ValueError."""
@@ -50,6 +52,7 @@ def settings_of(
         height_range_m=None if height_range_um is None else height_range_um * 1e-6,
         min_feature_m=None if min_feature_um is None else min_feature_um * 1e-6,
         smoothness=smoothness,
+        scenes=scenes,
         light=light,
         cells=cells,
         pitch_m=pitch_um * 1e-6,
@@ -60,6 +63,7 @@ def settings_of(
             wavelengths_m=(waves[0], waves[1], waves[2]),
         ),
         iterations=iterations,
+        last_moves=moves,
         use_torch="auto" if descent else False,
     )
 
@@ -82,7 +86,9 @@ def design(
         settings = settings_of(**options)
         wanted = read_optic(target)
         if quick:
-            settings = replace(settings, start_iterations=QUICK_START, iterations=QUICK_ITERATIONS)
+            settings = replace(
+                settings, start_iterations=QUICK_START, iterations=QUICK_ITERATIONS, last_moves=QUICK_MOVES
+            )
         if wanted.pitch_m is not None:
             # A target that says how it is sampled is designed at that pitch.
             settings = replace(settings, geometry=replace(settings.geometry, pixel_pitch_m=wanted.pitch_m))

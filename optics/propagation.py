@@ -106,21 +106,23 @@ def choose_method(
     if away_m <= critical_m:
         return Choice(
             "angular_spectrum",
-            f"{away_m:.4g} m is within the {critical_m:.4g} m up to which this grid samples the transfer function of "
-            f"free space well: angular spectrum",
+            f"{away_m:.4g} m is within the {critical_m:.4g} m up to which this grid samples the transfer function "
+            f"well: angular spectrum",
         )
+    beyond = f"{away_m:.4g} m is beyond the {critical_m:.4g} m up to which this grid samples the transfer function well"
     error_rad = paraxial_error_rad(grid, wavelength_m, distance_m)
-    if error_rad <= PARAXIAL_RAD:
+    if away_m < impulse_from_m(grid, wavelength_m):
+        why = "but its longer side is not yet sampled well by the impulse response"
+    elif error_rad > PARAXIAL_RAD:
+        why = f"but Fresnel's parabola would be off by {error_rad:.2g} rad"
+    else:
         return Choice(
             "fresnel_impulse",
-            f"{away_m:.4g} m is beyond the {critical_m:.4g} m up to which this grid samples the transfer function of "
-            f"free space well, and Fresnel's parabola is off by {error_rad:.2g} rad at most: his impulse response",
+            f"{beyond}, and Fresnel's parabola is off by {error_rad:.2g} rad at most: his impulse response",
         )
     return Choice(
         "angular_spectrum",
-        f"{away_m:.4g} m is beyond the {critical_m:.4g} m up to which this grid samples the transfer function of free "
-        f"space well, but Fresnel's parabola would be off by {error_rad:.2g} rad: angular spectrum, whose band limit "
-        f"cuts only what misses the window",
+        f"{beyond}, {why}: angular spectrum, whose band limit cuts only what misses the window",
     )
 
 
@@ -289,11 +291,19 @@ def padded(grid: Grid, padding: float) -> Grid:
 
 
 def critical_distance_m(grid: Grid, wavelength_m: float) -> float:
-    """Up to where transfer functions are sampled well, and from where on impulse responses are; metres.
+    """Up to where transfer functions are sampled well, metres: pitch times width by wavelength, for the shorter side.
 
-    pitch times width by wavelength, for the shorter side: Voelz and Roggemann (2009), table 1. `grid`: the padded one.
+    Voelz and Roggemann (2009), table 1. `grid`: the padded one.
     """
     return min(grid.shape) * grid.pitch_m**2 / wavelength_m
+
+
+def impulse_from_m(grid: Grid, wavelength_m: float) -> float:
+    """From where on impulse responses are sampled well, metres; for the longer side of the field's own grid.
+
+    Voelz and Roggemann (2009), table 1: for displacements up to the width of the window, which is half of the padded.
+    """
+    return 2 * max(grid.shape) * grid.pitch_m**2 / wavelength_m
 
 
 def paraxial_error_rad(grid: Grid, wavelength_m: float, distance_m: float) -> float:
@@ -334,11 +344,11 @@ def _check_transfer(field: Field, grid: Grid, wavelength_m: float, distance_m: f
 
 def _check_impulse(grid: Grid, wavelength_m: float, distance_m: float) -> None:
     def far_enough(on: Grid) -> bool:
-        return 2 * max(on.shape) * on.pitch_m**2 <= wavelength_m * abs(distance_m)
+        return abs(distance_m) >= impulse_from_m(on, wavelength_m)
 
     if far_enough(grid):
         return
-    shortest_m = 2 * max(grid.shape) * grid.pitch_m**2 / wavelength_m
+    shortest_m = impulse_from_m(grid, wavelength_m)
     what = (
         f"{abs(distance_m):.4g} m is too near for Fresnel's impulse response on this grid, whose samples resolve its "
         f"phase from {shortest_m:.4g} m on"

@@ -15,6 +15,7 @@ from optics.propagation import (
     METHODS,
     Method,
     apply_transfer,
+    check_method,
     choose_method,
     critical_distance_m,
     focal_plane,
@@ -254,6 +255,23 @@ def test_the_choice_says_why() -> None:
     assert "band limit" in steep.reason
     assert choose_method(GRID, WAVELENGTH_M, 1.0, padding=1).method == "angular_spectrum"
     assert set(METHODS) == set(get_args(Method))
+
+
+@given(
+    rows=st.integers(4, 300),
+    columns=st.integers(4, 300),
+    pitch_um=st.floats(0.5, 20),
+    log_distance=st.floats(-5, 1),
+    padding=st.sampled_from([1, 2, 3]),
+)
+@settings(max_examples=200, deadline=None)
+def test_what_is_chosen_is_never_refused(
+    rows: int, columns: int, pitch_um: float, log_distance: float, padding: int
+) -> None:
+    grid = Grid(rows, columns, pitch_um * 1e-6)
+    field = np.exp(-((grid.x_m / (columns * grid.pitch_m / 3)) ** 2)) * np.ones((rows, 1), complex)
+    method = choose_method(grid, WAVELENGTH_M, 10**log_distance, field, padding).method
+    check_method(method, grid, WAVELENGTH_M, 10**log_distance, field, padding)
 
 
 def test_auto_takes_the_choice() -> None:

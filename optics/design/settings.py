@@ -144,8 +144,8 @@ def prepare_target(target: NDArray[np.float64], settings: DesignSettings) -> tup
             most = int(2 * reach_m / settings.geometry.pixel_pitch_m)
             raise DesignError(
                 f"target is {side} pixels wide, but features of {feature_m * 1e6:g} um send the shortest wavelength no "
-                f"further than {reach_m * 1e6:.0f} um from the axis "
-                f"at {settings.geometry.sensor_distance_m * 1e3:g} mm, {most} pixels in all: take a smaller target, smaller features or a longer distance"
+                f"further than {reach_m * 1e6:.0f} um from the axis in {settings.geometry.sensor_distance_m * 1e3:g} "
+                f"mm, which is {most} pixels in all: take a smaller target, smaller features or a longer distance"
             )
     return wanted / sums, replace(settings.geometry, psf_px=(int(rows), int(columns)))
 

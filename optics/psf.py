@@ -46,7 +46,7 @@ SMOOTH_REPEAT = 2
 FADE_BEGIN, FADE_END = 0.1, 0.28
 # How far two interpolations of a smooth surface may differ, in turns, before its samples do not say what it is. At a
 # jump they differ by a fiftieth of it; on the captioning paper's lens, steep and wavy at its rim, by 0.012 at most.
-DOUBTFUL_TURNS = 0.015
+DOUBTFUL_TURNS = 0.02
 
 
 class Spectrum(NamedTuple):

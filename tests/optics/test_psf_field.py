@@ -30,7 +30,8 @@ def test_a_depth_scan_finds_the_plane_in_focus() -> None:
     assert scan.dtype == np.float32
     radii_m = np.array([energy_radius(each[1], 6e-6, 0.8)[0] for each in scan])
     assert radii_m.argmin() == 1
-    # Out of focus light fills a cone: 80 % of it a circle of sqrt(0.8) of the stop's size times the defocus; in focus diffraction remains, 9 um.
+    # Out of focus light fills a cone: 80 % of it a circle of sqrt(0.8) of the stop's size times the defocus. In focus
+    # diffraction remains, 9 um.
     for distance_m, radius_m in zip(distances_m, radii_m, strict=True):
         blur_m = math.sqrt(0.8) * 0.15e-3 * 4e-3 * abs(1 / distance_m - 1 / 20e-3)
         assert radius_m == pytest.approx(blur_m, abs=10e-6)

@@ -20,7 +20,6 @@ from typing import Any, TypeVar
 
 import numpy as np
 import scipy.fft
-import scipy.ndimage
 from numpy.typing import NDArray
 
 from optics.code_change import CodedImage, Photograph, balanced, code_images, compare_codes
@@ -741,17 +740,18 @@ def _height_error_m(mask: Mask, rms_m: float, _: Deviations, rng: np.random.Gene
 
 def _waviness_m(mask: Mask, rms_m: float, deviations: Deviations, rng: np.random.Generator) -> Floats:
     """Noise through a Gaussian of standard deviation s has the autocorrelation exp(-r^2 / (4 s^2)): s is half of where
-    it falls to 1/e. Beyond the mask it goes on for as far as the filter reaches."""
-    sigma = deviations.waviness_length_m / mask.pitch_m / 2
-    beyond = math.ceil(4 * sigma)
+    it falls to 1/e."""
     rows, columns = mask.height_m.shape
     if rms_m == 0:
         return np.zeros((rows, columns))
-    noise = rng.standard_normal((rows + 2 * beyond, columns + 2 * beyond))
-    line = np.exp(-0.5 * (np.arange(-beyond, beyond + 1) / sigma) ** 2)
-    line /= np.sqrt((line**2).sum())
-    smooth = scipy.ndimage.correlate1d(scipy.ndimage.correlate1d(noise, line, 0, mode="wrap"), line, 1, mode="wrap")
-    return np.asarray(rms_m * smooth[beyond : beyond + rows, beyond : beyond + columns])
+    sigma = deviations.waviness_length_m / mask.pitch_m / 2
+    # The transform makes opposite edges neighbours: they are kept apart by as far as the error is correlated at all.
+    sides = [scipy.fft.next_fast_len(side + math.ceil(6 * sigma), real=True) for side in (rows, columns)]
+    passed = [np.exp(-2 * (np.pi * sigma * np.fft.fftfreq(side)) ** 2) for side in sides]
+    passed = [each / np.sqrt(np.mean(each**2)) for each in passed]
+    spectrum = scipy.fft.rfft2(rng.standard_normal(sides))
+    spectrum *= passed[0][:, np.newaxis] * passed[1][: spectrum.shape[1]]
+    return np.asarray(rms_m * scipy.fft.irfft2(spectrum, sides)[:rows, :columns])
 
 
 def _sizes(copy: Copy) -> dict[str, float]:

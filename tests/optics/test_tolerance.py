@@ -274,6 +274,19 @@ def test_a_shift_is_seen_before_and_not_after_alignment() -> None:
     assert report.aligned.min() > report.correlation.min()
 
 
+def test_a_gain_per_colour_repairs_what_depth_does_to_codes() -> None:
+    # A lens etched too deep sends light astray, more of one colour than of another; the shape of its PSF stays.
+    lens = fresnel_lens_mask(levels=4, cells=63, geometry=TINY)
+    report = tolerance(
+        lens, None, only(depth_share=0.08), 1, threads=1, thresholds=THRESHOLDS, images=photographs(96, 128)[:3]
+    )
+    alone = {each.name: each for each in report.alone}["depth_share"]
+    assert alone.drop_aligned < 0.02
+    assert alone.changed_aligned is not None
+    assert alone.changed_balanced is not None
+    assert 0 < alone.changed_balanced < 0.6 * alone.changed_aligned
+
+
 @pytest.mark.parametrize(
     ("name", "size"), [("distance_m", 40e-6), ("height_waviness_m", 20e-9), ("wavelength_m", 8e-9)]
 )

@@ -248,7 +248,7 @@ def _prysm(
 
 
 def _poppy(
-    task: str, light: Complex, transfer: Complex, distance_m: float, _settings: contextlib.ExitStack
+    task: str, light: Complex, _transfer: Complex, distance_m: float, _settings: contextlib.ExitStack
 ) -> dict[str, Step]:
     """poppy, plane to plane. It makes its transfer function each time, and numpy.fft, which it uses, has one thread."""
     peer = _module("poppy")
@@ -261,7 +261,6 @@ def _poppy(
     )
     centred = np.pad(light, side // 2)
     start, way = wave.z, distance_m * units.m
-    assert transfer.shape == wave.wavefront.shape
 
     def step() -> Complex:
         wave.wavefront = centred if task == "angular_spectrum" else np.pad(light, side // 2)
@@ -273,7 +272,7 @@ def _poppy(
 
 
 def _torchoptics(
-    task: str, light: Complex, transfer: Complex, distance_m: float, settings: contextlib.ExitStack
+    task: str, light: Complex, _transfer: Complex, distance_m: float, settings: contextlib.ExitStack
 ) -> dict[str, Step]:
     """torchoptics without recording gradients, in double precision; it pads in either case."""
     peer, torch = _module("torchoptics"), _module("torch")
@@ -283,7 +282,6 @@ def _torchoptics(
     settings.enter_context(_torch_settings(torch, torch.float64))
     settings.enter_context(torch.no_grad())
     pad = torch.tensor([side // 2 for side in light.shape])
-    assert transfer.shape == tuple(2 * side for side in light.shape)
     wave = peer.Field(torch.from_numpy(light), wavelength=WAVELENGTH_M, spacing=PITCH_M)
     if task == "angular_spectrum" and method is not None:
         ready = method.calculate_transfer_function(wave, torch.tensor(distance_m), pad, "ASM_FRESNEL")

@@ -137,7 +137,9 @@ def test_light_without_order_is_refused() -> None:
     propagate(np.kron(cells, np.ones((2, 2))), advice, WAVELENGTH_M, 1e-3)
 
 
-@given(diameter=st.integers(16, 60), row=st.integers(-1, 1), column=st.integers(-1, 1), angle_rad=st.floats(-0.02, 0.02))
+@given(
+    diameter=st.integers(16, 60), row=st.integers(-1, 1), column=st.integers(-1, 1), angle_rad=st.floats(-0.02, 0.02)
+)
 @settings(max_examples=30, deadline=None)
 def test_plain_openings_are_not_refused(diameter: int, row: int, column: int, angle_rad: float) -> None:
     grid = Grid(64, 64, 5e-6)

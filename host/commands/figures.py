@@ -77,7 +77,8 @@ def _guide(folder: Path) -> dict[str, Path]:
 
 DESIGN_OPTIONS = {
     "height_range_um": None, "min_feature_um": None, "smoothness": 0.0, "scenes": 1.0, "light": 0.1,
-    "material": "fused_silica", "cells": 255, "pitch_um": 2.0, "distance_mm": 5.0, "pixel_um": 6.0, "wavelengths_nm": "640,550,460",
+    "material": "fused_silica", "cells": 255, "pitch_um": 2.0, "distance_mm": 5.0, "pixel_um": 6.0,
+    "wavelengths_nm": "640,550,460",
     "iterations": 500, "moves": 60, "descent": True,
 }  # fmt: skip
 

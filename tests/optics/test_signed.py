@@ -136,7 +136,7 @@ def test_a_pedestal_is_the_dearer_way() -> None:
     sparse = np.zeros((63, 63))
     sparse[31, 30:33] = -1, 2, -1
     report = plan_signed(sparse).report
-    assert report["pedestal"]["noise_shot"] == pytest.approx(63 * 63 / 4)
+    assert report["pedestal"]["noise_shot"] == report["pedestal"]["light"] == pytest.approx(63 * 63 / 4)
 
 
 def test_gains_are_fitted_to_what_was_obtained() -> None:

@@ -213,9 +213,9 @@ def apply_transfer(field: Field, transfer: Field, threads: int = 2) -> Field:
     def through(starts: range) -> None:
         for start in starts:
             some = slice(start, start + block)
-            column = scipy.fft.fft(spectrum[:, some], wide_rows, axis=0)
+            column = scipy.fft.fft(spectrum[:, some], wide_rows, axis=0, workers=1)
             column *= transfer[:, some]
-            spectrum[:, some] = scipy.fft.ifft(column, axis=0, overwrite_x=True)[:rows]
+            spectrum[:, some] = scipy.fft.ifft(column, axis=0, overwrite_x=True, workers=1)[:rows]
 
     if threads == 1:
         through(range(0, wide_columns, block))

@@ -1,14 +1,14 @@
 """Gradient descent on the differentiable chain, with the constraints of fabrication inside the loop. Needs PyTorch."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from optics.design.loss import Cost, Progress, cost_of_colour
+from optics.design.loss import Cost, Progress, cost_and_gradient
 from optics.design.problem import Problem, roughness
 
 # Adam's step, first and last: radians of the middle colour for continuous heights, ...
@@ -91,25 +91,25 @@ def loss_and_field_gradients(fields: Sequence[torch.Tensor], fixed: Tensors) -> 
     window once and the error comes back once, through transforms that leave out the zeros around the mask and all that
     lies outside the window.
     """
-    parts, gradients = [], []
-    for light, wish, cells in zip(fixed.lights, fixed.problem.wishes, fields, strict=True):
+    behind, images, gradients = [], [], []
+    for light, cells in zip(fixed.lights, fields, strict=True):
         field = cells
         if light.repeat > 1:
             field = field.repeat_interleave(light.repeat, 0).repeat_interleave(light.repeat, 1)
-        behind = _through(field * light.incident, light.wave, light.transfer, light.window)
-        intensity = behind.real.square() + behind.imag.square()
-        image = (light.pixel_rows @ intensity @ light.pixel_columns.T).numpy().astype(np.float64)
-        value, *figures, by_image = cost_of_colour(wish, image, fixed.problem.weights)
-        parts.append((value, *figures))
-        error = torch.from_numpy(by_image * (2 / len(fields))).to(intensity.dtype)
+        there = _through(field * light.incident, light.wave, light.transfer, light.window)
+        intensity = there.real.square() + there.imag.square()
+        behind.append(there)
+        images.append((light.pixel_rows @ intensity @ light.pixel_columns.T).numpy().astype(np.float64))
+    cost, by_images = cost_and_gradient(fixed.problem.wishes, np.stack(images), fixed.problem.weights)
+    for light, cells, there, by_image in zip(fixed.lights, fields, behind, by_images, strict=True):
+        error = torch.from_numpy(2 * by_image).to(light.pixel_rows.dtype)
         by_intensity = light.pixel_rows.T @ error @ light.pixel_columns
         rows, columns = light.incident.shape
-        back = _through(behind * by_intensity, light.wave, light.backward, (rows, columns)) * light.incident.conj()
+        back = _through(there * by_intensity, light.wave, light.backward, (rows, columns)) * light.incident.conj()
         if light.repeat > 1:
             back = back.reshape(cells.shape[0], light.repeat, cells.shape[1], light.repeat).sum(dim=(1, 3))
         gradients.append(back)
-    values, correlations, errors, throughputs = zip(*parts, strict=True)
-    return Cost(float(np.mean(values)), correlations, errors, throughputs), gradients
+    return cost, gradients
 
 
 def descend(
@@ -245,7 +245,7 @@ def _with_roughness(
         return cost, gradient
     rough, by_height = roughness(fixed.problem, height_m.numpy().astype(np.float64))
     gradient += torch.from_numpy(by_height).to(gradient.dtype)
-    return Cost(cost.value + rough, cost.correlations, cost.scene_errors, cost.throughputs), gradient
+    return replace(cost, value=cost.value + rough), gradient
 
 
 def _phasor(phase: torch.Tensor) -> torch.Tensor:

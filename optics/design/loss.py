@@ -4,7 +4,7 @@ Images of PSFs are small (a window of pixels), so this is NumPy in float64 for e
 included: one definition, one gradient.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +12,8 @@ import scipy.fft
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+# Behind the target, an average scene's mean (squared) over the variance of its contrast.
+MEAN_OVER_CONTRAST = 4.0
 # Called after each iteration with (done, total, state): see `Cost.as_state`.
 Progress = Callable[[int, int, dict[str, float]], None]
 
@@ -73,36 +75,61 @@ def make_wish(target: Floats) -> Wish:
     scenes = 1 / (squared + 1 / longest**2)
     scenes[0, 0] = 0
     wish = Wish(target, direction / np.linalg.norm(direction), flat, scenes, (padded[0], padded[1]), 1.0)
-    contrast = float((target * _seen(wish, target)).sum())
+    # A target that leaves no contrast at all (one value throughout a large window) is compared with as it is.
+    contrast = max(float((target * _seen(wish, target)).sum()), 1e-12)
     return Wish(target, wish.direction, flat, scenes, wish.padded, contrast)
 
 
-def cost_of_colour(wish: Wish, image: Floats, weights: Weights) -> tuple[float, float, float, float, Floats]:
-    """(loss, correlation, scene error, throughput, gradient of the loss with respect to the image) of one colour.
+def cost_and_gradient(wishes: Sequence[Wish], images: Floats, weights: Weights) -> tuple[Cost, Floats]:
+    """The loss of a PSF, float64 (3, rows, columns), each colour of which sums to its throughput; and its gradient.
 
-    image: float64 (rows, columns), a PSF whose sum is its throughput. loss = (1 - correlation) + scenes * scene error +
-    light * (1 - throughput). The scene error is the variance of the difference between an average scene's pictures
-    through the PSF and through the target, both at the exposure that makes them equally bright, over the variance of
-    the latter. It sees what correlation does not: a faint background over the whole window, which takes contrast from
-    a picture as surely as a blur does.
+    loss = mean over the colours of (1 - correlation) + scenes * scene error + light * (1 - throughput).
+
+    The scene error is the variance of the difference between an average scene's pictures through the PSF and through
+    the target, in terms of the latter's variance, at the exposure that makes the three colours together equally bright.
+    It sees what correlation does not: a faint background over the whole window, which takes contrast from a picture as
+    surely as a blur does, and colours that get unequal shares of the light.
     """
-    throughput = float(image.sum())
+    sums = images.sum(axis=(1, 2))
+    mean = float(sums.mean())
+    correlations, errors = [], []
+    gradient = np.empty_like(images)
+    for number, (wish, image) in enumerate(zip(wishes, images, strict=True)):
+        correlation, by_correlation = _correlation(wish, image)
+        error, by_error = _shape_error(wish, image)
+        gradient[number] = weights.scenes * by_error - by_correlation - weights.light
+        correlations.append(correlation)
+        errors.append(error)
+    if mean > 0:
+        gains = sums / mean
+        off = gains - 1
+        errors = [error + MEAN_OVER_CONTRAST * float(each) ** 2 for error, each in zip(errors, off, strict=True)]
+        by_sum = 2 * MEAN_OVER_CONTRAST / mean * (off - float((off * gains).mean()))
+        gradient += weights.scenes * by_sum[:, np.newaxis, np.newaxis]
+    value = 1 - float(np.mean(correlations)) + weights.scenes * float(np.mean(errors)) + weights.light * (1 - mean)
+    throughputs = tuple(float(each) for each in sums)
+    return Cost(value, tuple(correlations), tuple(errors), throughputs), gradient / len(images)
+
+
+def _correlation(wish: Wish, image: Floats) -> tuple[float, Floats]:
+    """Pearson's, and its gradient; without contrast zero, and then away from it in the target's direction."""
     centred = image if wish.flat else image - image.mean()
     norm = float(np.linalg.norm(centred))
-    if throughput <= 0 or norm <= 0:
-        return 1 + weights.scenes + weights.light, 0.0, 1.0, throughput, -wish.direction
+    if norm <= 0:
+        return 0.0, wish.direction
     correlation = float((centred * wish.direction).sum()) / norm
-    gradient = (centred * (correlation / norm) - wish.direction) / norm - weights.light
+    return correlation, (wish.direction - centred * (correlation / norm)) / norm
+
+
+def _shape_error(wish: Wish, image: Floats) -> tuple[float, Floats]:
+    """What an average scene's picture is off by, the colour's own brightness aside, and its gradient."""
+    throughput = float(image.sum())
+    if throughput <= 0:
+        return 1.0, np.zeros_like(image)
     difference = image / throughput - wish.target
-    seen = _seen(wish, difference)
-    # A target that leaves no contrast at all (one value throughout) is compared with as it is.
-    scale = max(wish.contrast, 1e-300)
-    error = float((difference * seen).sum()) / scale
-    if weights.scenes:
-        seen *= 2 / scale
-        gradient += (weights.scenes / throughput) * (seen - float((seen * image).sum()) / throughput)
-    value = (1 - correlation) + weights.scenes * error + weights.light * (1 - throughput)
-    return value, correlation, error, throughput, gradient
+    seen = _seen(wish, difference) / wish.contrast
+    by_image = 2 / throughput * (seen - float((seen * image).sum()) / throughput)
+    return float((difference * seen).sum()), by_image
 
 
 def _seen(wish: Wish, image: Floats) -> Floats:

@@ -5,11 +5,13 @@ direct binary search", Appl. Opt. 26, 2788 (1987), doi:10.1364/AO.26.002788), ma
 would bring is known for all of them from one gradient.
 """
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
 from optics.design.lane import adjoint, cells_of, forward, in_pixels, transmitted
-from optics.design.loss import Cost, Progress, cost_of_colour
+from optics.design.loss import Cost, Progress, cost_and_gradient
 from optics.design.problem import Problem, roughness, to_blocks, to_cells
 
 # Share of the features that move at once: at first, and the factors by which success and failure change it.
@@ -62,27 +64,26 @@ def _look(
     heights = np.where(problem.clear, levels[at], 0)
     cells = to_cells(problem, heights)
     up, down = np.zeros(at.shape), np.zeros(at.shape)
-    parts = []
-    for lane, wish in zip(problem.lanes, problem.wishes, strict=True):
-        field = transmitted(lane, cells)
-        behind = forward(lane, field, problem.settings.threads)
-        value, *figures, by_image = cost_of_colour(wish, in_pixels(lane, behind).astype(np.float64), problem.weights)
-        parts.append((value, *figures))
+    threads = problem.settings.threads
+    fields = [transmitted(lane, cells) for lane in problem.lanes]
+    behind = [forward(lane, field, threads) for lane, field in zip(problem.lanes, fields, strict=True)]
+    images = [in_pixels(lane, there).astype(np.float64) for lane, there in zip(problem.lanes, behind, strict=True)]
+    cost, by_images = cost_and_gradient(problem.wishes, np.stack(images), problem.weights)
+    for lane, field, there, by_image in zip(problem.lanes, fields, behind, by_images, strict=True):
         by_intensity = lane.pixel_rows.T @ by_image.astype(lane.pixel_rows.dtype) @ lane.pixel_columns
-        back = adjoint(lane, behind * by_intensity, problem.settings.threads)
+        back = adjoint(lane, there * by_intensity, threads)
         # A step turns the field of a feature by a phase that is the same for all of its cells.
         product = back.conj() * field
-        turned = (2 / 3) * to_blocks(problem, cells_of(lane, product.real).astype(np.float64))
-        across = (2 / 3) * to_blocks(problem, cells_of(lane, product.imag).astype(np.float64))
+        turned = 2 * to_blocks(problem, cells_of(lane, product.real).astype(np.float64))
+        across = 2 * to_blocks(problem, cells_of(lane, product.imag).astype(np.float64))
         phase = lane.phase_per_m * levels[1]
         cosine, sine = float(np.cos(phase)) - 1, float(np.sin(phase))
         up -= turned * cosine - across * sine
         down -= turned * cosine + across * sine
-    values, correlations, errors, throughputs = zip(*parts, strict=True)
     rough, by_height = roughness(problem, cells)
     slope = to_blocks(problem, by_height) * levels[1]
     up[at == levels.size - 1] = -np.inf
     down[at == 0] = -np.inf
     gains = np.where(problem.clear, np.maximum(up - slope, down + slope), 0)
-    cost = Cost(float(np.mean(values)) + rough, correlations, errors, throughputs)
+    cost = replace(cost, value=cost.value + rough)
     return cost, gains, np.where(up - slope >= down + slope, 1, -1).astype(np.intp)

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from optics.design.lane import Lane, forward, in_pixels, make_lane, transmitted
-from optics.design.loss import Cost, Weights, Wish, cost_of_colour, make_wish
+from optics.design.loss import Cost, Weights, Wish, cost_and_gradient, make_wish
 from optics.design.settings import DesignSettings, height_range, prepare_target
 from optics.mask import Geometry, circular_stop
 
@@ -86,9 +86,7 @@ def psf_of(problem: Problem, blocks_m: NDArray[np.float64]) -> NDArray[np.float6
 
 def cost(problem: Problem, psf: NDArray[np.float64]) -> Cost:
     """The loss of a PSF (3, rows, columns), mean over the colours, and its parts (without the heights' smoothness)."""
-    parts = [cost_of_colour(wish, plane, problem.weights)[:4] for wish, plane in zip(problem.wishes, psf, strict=True)]
-    values, correlations, errors, throughputs = zip(*parts, strict=True)
-    return Cost(float(np.mean(values)), correlations, errors, throughputs)
+    return cost_and_gradient(problem.wishes, psf, problem.weights)[0]
 
 
 def roughness(problem: Problem, cells_m: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:

@@ -15,7 +15,7 @@ from optics.design import DesignError, DesignSettings, design_mask
 from optics.design.constraints import keeps_feature, violations
 from optics.design.gerchberg_saxton import fold, gerchberg_saxton, project, transport_start
 from optics.design.lane import adjoint, forward, in_pixels, make_lane, transmitted
-from optics.design.loss import Weights, cost_of_colour, make_wish
+from optics.design.loss import Weights, cost_and_gradient, make_wish
 from optics.design.moves import last_moves
 from optics.design.problem import cost, make_problem, psf_of, to_cells
 from optics.design.settings import height_range, prepare_target
@@ -59,36 +59,52 @@ def test_adjoint_takes_forward_back(geometry, cells):
 
 def test_gradient_of_the_loss_is_its_finite_difference():
     rng = np.random.default_rng(2)
-    image, change = rng.random((9, 12)) / 200, rng.standard_normal((9, 12))
-    wish = make_wish(np.outer(np.hanning(9), np.hanning(12)) / 22)
+    images, change = rng.random((3, 9, 12)) / 200, rng.standard_normal((3, 9, 12))
+    targets = rng.random((3, 9, 12))
+    wishes = [make_wish(target / target.sum()) for target in targets]
     weights = Weights(scenes=0.7, light=0.3)
     step = 1e-7
-    up, down = (cost_of_colour(wish, image + sign * step * change, weights)[0] for sign in (1, -1))
-    gradient = cost_of_colour(wish, image, weights)[4]
+    up, down = (cost_and_gradient(wishes, images + sign * step * change, weights)[0].value for sign in (1, -1))
+    gradient = cost_and_gradient(wishes, images, weights)[1]
     assert (gradient * change).sum() == pytest.approx((up - down) / (2 * step), rel=1e-6)
 
 
+def _cost(images):
+    return cost_and_gradient([make_wish(GAUSSIAN / GAUSSIAN.sum())] * 3, images, Weights(scenes=1.0, light=0.1))[0]
+
+
 def test_loss_of_the_target_itself_is_the_light_that_is_lost():
-    wish = make_wish(GAUSSIAN / GAUSSIAN.sum())
-    value, correlation, error, throughput, _ = cost_of_colour(
-        wish, 0.4 * GAUSSIAN / GAUSSIAN.sum(), Weights(scenes=1.0, light=0.1)
-    )
-    assert (correlation, throughput) == (pytest.approx(1), pytest.approx(0.4))
-    assert error == pytest.approx(0, abs=1e-12)
-    assert value == pytest.approx(0.06)
+    found = _cost(np.stack([0.4 * GAUSSIAN / GAUSSIAN.sum()] * 3))
+    assert found.correlations == pytest.approx((1, 1, 1))
+    assert found.throughputs == pytest.approx((0.4, 0.4, 0.4))
+    assert found.scene_errors == pytest.approx((0, 0, 0), abs=1e-12)
+    assert found.value == pytest.approx(0.06)
 
 
 def test_scene_error_sees_a_background_that_correlation_does_not():
     target = GAUSSIAN / GAUSSIAN.sum()
-    hazy = 0.6 * target + 0.4 / target.size
-    _, correlation, error, _, _ = cost_of_colour(make_wish(target), hazy, Weights(scenes=1.0, light=0.0))
-    assert correlation == pytest.approx(1)
-    assert 0.05 < error < 0.16  # no more than the contrast that is lost, squared
+    found = _cost(np.stack([0.6 * target + 0.4 / target.size] * 3))
+    assert found.correlations == pytest.approx((1, 1, 1))
+    for error in found.scene_errors:
+        assert 0.05 < error < 0.16  # no more than the contrast that is lost, squared
 
 
-def test_a_target_without_contrast_is_no_division_by_zero():
-    wish = make_wish(np.full((8, 8), 1 / 64))
-    assert np.isfinite(cost_of_colour(wish, np.full((8, 8), 0.01), Weights(1.0, 0.1))[0])
+def test_scene_error_sees_colours_of_unequal_brightness():
+    shares = np.array([0.3, 0.4, 0.5])
+    found = _cost(shares[:, np.newaxis, np.newaxis] * GAUSSIAN / GAUSSIAN.sum())
+    assert found.scene_errors == pytest.approx((0.25, 0, 0.25), abs=1e-12)  # 4 times the square of a quarter
+
+
+def test_targets_and_images_without_contrast_are_no_division_by_zero():
+    flat = make_wish(np.full((8, 8), 1 / 64))
+    weights = Weights(scenes=1.0, light=0.1)
+    for wish in (flat, make_wish(np.eye(8) / 8)):
+        for image in (np.full((3, 8, 8), 0.01), np.zeros((3, 8, 8))):
+            cost, gradient = cost_and_gradient([wish] * 3, image, weights)
+            assert np.isfinite(cost.value)
+            assert np.isfinite(gradient).all()
+    same = cost_and_gradient([flat] * 3, np.full((3, 8, 8), 1 / 64), weights)[0]
+    assert same.correlations == pytest.approx((1, 1, 1))
 
 
 def test_transport_refracts_light_to_an_off_axis_spot():

@@ -135,7 +135,7 @@ def test_weight_makes_smooth():
         asked = dataclasses.replace(SMALL, levels=None, height_range_m=1.2e-6, smoothness=smoothness)
         problem = make_problem(GAUSSIAN, asked)
         rough = np.random.default_rng(5).random(problem.clear.shape) * 0.6e-6
-        heights, _ = descent.descend(problem, rough, 40)
+        heights, _ = descent.descend(problem, rough, 80)
         # The middle alone: towards the stop's edge both are cut off.
         steps.append(float(np.diff(heights[20:44, 20:44]).std()))
     assert steps[1] < 0.5 * steps[0]

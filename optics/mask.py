@@ -5,22 +5,32 @@ with the column, y with the row, and a picture of the height map (row 0 at the t
 sensor. Light that leaves a cell moves on in these axes without any flip. See docs/conventions.md.
 """
 
+import hashlib
 import json
 import math
+import struct
 import zipfile
-from dataclasses import asdict, dataclass, field
+import zlib
+from dataclasses import asdict, dataclass, field, fields
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
+from optics.archive import ZIP_ERRORS
 from optics.materials import FUSED_SILICA, Material
 
 FORMAT = "canopic-mask-1"
 Surface = Literal["stepped", "smooth"]
 LARGEST_SIDE_PX = 4096
+# Height, stop and transmission of the largest mask, and something for the texts.
+LARGEST_CONTENT_BYTES = 3 * 8 * LARGEST_SIDE_PX**2 + 2**20
+ENTRIES = ("format", "height_m", "pitch_m", "stop", "transmission", "surface", "material", "geometry", "about")
+# What numpy and zlib raise on damaged files, beyond what a zip reader does; found by fuzzing.
+FILE_ERRORS = (*ZIP_ERRORS, zlib.error, struct.error, AttributeError, MemoryError, SyntaxError, TypeError)
 
 
 class MaskError(ValueError):
@@ -52,8 +62,11 @@ class Geometry:
             raise MaskError(f"source_distance_m must be positive (inf: a plane wave), got {self.source_distance_m!r}")
         if len(self.wavelengths_m) != 3 or not all(math.isfinite(each) and each > 0 for each in self.wavelengths_m):
             raise MaskError(f"wavelengths_m must be three positive lengths (R, G, B), got {self.wavelengths_m!r}")
-        if len(self.psf_px) != 2 or not all(isinstance(side, int) and 1 <= side <= 8191 for side in self.psf_px):
+        sides = tuple(int(side) for side in self.psf_px if isinstance(side, int | np.integer) and 1 <= side <= 8191)
+        if len(sides) != 2 or len(self.psf_px) != 2:
             raise MaskError(f"psf_px must be two whole numbers of pixels from 1 to 8191, got {self.psf_px!r}")
+        object.__setattr__(self, "psf_px", sides)
+        object.__setattr__(self, "wavelengths_m", tuple(float(each) for each in self.wavelengths_m))
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,6 +131,27 @@ class Mask:
         """Number of distinct heights inside the clear aperture."""
         return int(np.unique(self.height_m[self.stop > 0]).size)
 
+    @cached_property
+    def id(self) -> str:
+        """SHA-256 (64 hexadecimal digits) of everything that decides what light does, `about` left out.
+
+        Equal masks have equal ids on every machine.
+        """
+        told = [FORMAT, self.surface, self.height_m.shape, self.pitch_m, asdict(self.material), asdict(self.geometry)]
+        digest = hashlib.sha256(json.dumps(_as_floats(told), sort_keys=True).encode())
+        for values in (self.height_m, self.stop, self.transmission):
+            digest.update(np.ascontiguousarray(values, dtype="<f8").tobytes())
+        return digest.hexdigest()
+
+
+def _as_floats(value: Any) -> Any:
+    """Numbers as float, so that 0 and 0.0 read alike."""
+    if isinstance(value, dict):
+        return {name: _as_floats(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_as_floats(each) for each in value]
+    return value if isinstance(value, str) else float(value)
+
 
 def cell_positions_m(cells: int, pitch_m: float) -> NDArray[np.float64]:
     """Where the centres of a row (or column) of cells lie, in metres from the optical axis: float64 (cells,)."""
@@ -141,8 +175,12 @@ def write_mask(mask: Mask, path: str | Path) -> None:
     """Write a mask as .npz: `height_m`, `pitch_m`, `stop`, `transmission`, and as text `material`, `geometry`, `about`.
 
     `numpy.load` opens it without this project; `material`, `geometry` and `about` are JSON. The path either keeps its
-    old content or gets the whole new one.
+    old content or gets the whole new one. Raises MaskError if `about` is no JSON object, OSError as writing does.
     """
+    try:
+        about = json.dumps(mask.about, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise MaskError(f"about must be a JSON object, so that it can be stored: {error}") from error
     target = Path(path)
     unfinished = target.with_name(target.name + ".unfinished")
     geometry = asdict(mask.geometry)
@@ -159,41 +197,90 @@ def write_mask(mask: Mask, path: str | Path) -> None:
             surface=np.array(mask.surface),
             material=np.array(json.dumps(asdict(mask.material))),
             geometry=np.array(json.dumps(geometry)),
-            about=np.array(json.dumps(mask.about)),
+            about=np.array(about),
         )
     unfinished.replace(target)
 
 
 def read_mask(path: str | Path) -> Mask:
-    """Read what `write_mask` wrote. Raises MaskError, whose message begins with the path."""
+    """Read what `write_mask` wrote. Raises MaskError, whose message begins with the path and names what is wrong."""
     try:
-        with Path(path).open("rb") as file:
-            if not zipfile.is_zipfile(file):
-                raise MaskError(f"{path} is not a mask: expected an .npz file as `canopic optics design` writes it")
-        with np.load(path, allow_pickle=False) as archive:
-            content = {name: archive[name] for name in archive.files}
-    except MaskError:
-        raise
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError, TypeError) as error:
-        raise MaskError(f"{path} is not a readable mask (.npz): {error}") from error
-    try:
-        if str(content["format"]) != FORMAT:
-            raise MaskError(f'format is "{content["format"]}", this version reads "{FORMAT}"')
-        material = json.loads(str(content["material"]))
-        geometry = json.loads(str(content["geometry"]))
-        if geometry.get("source_distance_m") is None:
+        content = _entries(Path(path))
+        geometry = _object(content, "geometry")
+        if geometry.get("source_distance_m", 0) is None:
             geometry["source_distance_m"] = math.inf
         return Mask(
             content["height_m"],
-            float(content["pitch_m"]),
-            TypeAdapter(Material).validate_python(material),
-            TypeAdapter(Geometry).validate_python(geometry),
+            _number(content, "pitch_m"),
+            _part(Material, "material", _object(content, "material")),
+            _part(Geometry, "geometry", geometry),
             content["stop"],
             content["transmission"],
             str(content["surface"]),  # type: ignore[arg-type]  # checked by Mask
-            json.loads(str(content["about"])),
+            _object(content, "about"),
         )
-    except KeyError as error:
-        raise MaskError(f"{path}: {error} is missing: this .npz file is not a mask") from error
-    except (ValueError, TypeError) as error:
+    except MaskError as error:
         raise MaskError(f"{path}: {error}") from error
+    except (ValueError, TypeError) as error:
+        raise MaskError(f"{path}: an array of this mask does not hold numbers ({error})") from error
+
+
+def _entries(path: Path) -> dict[str, NDArray[Any]]:
+    try:
+        with path.open("rb") as file:
+            if not zipfile.is_zipfile(file):
+                raise MaskError("not a mask: expected an .npz file as `canopic optics design` writes it")
+        with zipfile.ZipFile(path) as archive:
+            size = sum(entry.file_size for entry in archive.infolist())
+        if size > LARGEST_CONTENT_BYTES:
+            raise MaskError(f"content of {size} bytes, the largest mask has {LARGEST_CONTENT_BYTES}")
+        with np.load(path, allow_pickle=False) as loaded:
+            found = {name: loaded[name] for name in ENTRIES if name in loaded.files}
+    except MaskError:
+        raise
+    except OSError as error:
+        raise MaskError(f"cannot be read: {error.strerror or error}") from error
+    except FILE_ERRORS as error:
+        raise MaskError(f"damaged, or no .npz file: {error}") from error
+    # The format first: a file of another version may lack the rest.
+    written = str(found.get("format", "missing"))
+    if written != FORMAT:
+        raise MaskError(f'format is "{written}", expected "{FORMAT}": this .npz file is no mask, or of a newer version')
+    for name in ENTRIES:
+        if name not in found:
+            raise MaskError(f"{name} is missing, a mask has {', '.join(ENTRIES)}")
+    return found
+
+
+def _number(content: dict[str, NDArray[Any]], name: str) -> float:
+    array = content[name]
+    if array.shape != () or array.dtype.kind not in "fiu":
+        raise MaskError(f"{name} must be one number, got {array.dtype} of shape {array.shape}")
+    return float(array)
+
+
+def _object(content: dict[str, NDArray[Any]], name: str) -> dict[str, Any]:
+    try:
+        found = json.loads(str(content[name]))
+    except (ValueError, RecursionError) as error:
+        raise MaskError(f"{name} must be JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise MaskError(f"{name} must be a JSON object, got {str(content[name])[:60]!r}")
+    return found
+
+
+Part = TypeVar("Part", Geometry, Material)
+
+
+def _part(kind: type[Part], name: str, values: dict[str, Any]) -> Part:
+    """A dataclass from its JSON: all of its fields and no others."""
+    known = {each.name for each in fields(kind)}
+    if set(values) != known:
+        odd = sorted(set(values) ^ known)
+        raise MaskError(f"{name} must have exactly {sorted(known)}: {odd} missing or unknown")
+    try:
+        return TypeAdapter(kind).validate_python(values)
+    except ValidationError as error:
+        first: Any = error.errors()[0]
+        place = ".".join([name, *(str(part) for part in first["loc"])])
+        raise MaskError(f"{place}: {first['msg'].removeprefix('Value error, ')}, got {first['input']!r}") from error

@@ -426,11 +426,14 @@ def optics_compare(
 
 
 @optics_app.command("figures", hidden=True)
-def optics_figures(out: Annotated[Path, typer.Option(metavar="DIR")] = Path("docs/images")) -> None:
+def optics_figures(
+    out: Annotated[Path, typer.Option(metavar="DIR")] = Path("docs/images"),
+    sketch: Annotated[bool, typer.Option("--sketch", help="Of a toy mask, in seconds.")] = False,
+) -> None:
     """Draw every picture of the optics documentation again (about two minutes)."""
     from host.commands.figures import draw_all
 
-    raise typer.Exit(draw_all(out))
+    raise typer.Exit(draw_all(out, sketch))
 
 
 def main() -> None:

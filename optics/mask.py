@@ -204,8 +204,8 @@ def write_mask(mask: Mask, path: str | Path) -> None:
 
 def read_mask(path: str | Path) -> Mask:
     """Read what `write_mask` wrote. Raises MaskError, whose message begins with the path and names what is wrong."""
+    content = _entries(Path(path))
     try:
-        content = _entries(Path(path))
         geometry = _object(content, "geometry")
         if geometry.get("source_distance_m", 0) is None:
             geometry["source_distance_m"] = math.inf
@@ -229,26 +229,28 @@ def _entries(path: Path) -> dict[str, NDArray[Any]]:
     try:
         with path.open("rb") as file:
             if not zipfile.is_zipfile(file):
-                raise MaskError("not a mask: expected an .npz file as `canopic optics design` writes it")
+                raise MaskError(f"{path} is not a mask: expected an .npz file as `canopic optics design` writes it")
         with zipfile.ZipFile(path) as archive:
             size = sum(entry.file_size for entry in archive.infolist())
         if size > LARGEST_CONTENT_BYTES:
-            raise MaskError(f"content of {size} bytes, the largest mask has {LARGEST_CONTENT_BYTES}")
+            raise MaskError(f"{path} is not a mask: {size} bytes, the largest mask has {LARGEST_CONTENT_BYTES}")
         with np.load(path, allow_pickle=False) as loaded:
             found = {name: loaded[name] for name in ENTRIES if name in loaded.files}
     except MaskError:
         raise
     except OSError as error:
-        raise MaskError(f"cannot be read: {error.strerror or error}") from error
+        raise MaskError(f"{path} is not a readable mask: {error.strerror or error}") from error
     except FILE_ERRORS as error:
-        raise MaskError(f"damaged, or no .npz file: {error}") from error
+        raise MaskError(f"{path} is not a readable mask (.npz), it is damaged: {error}") from error
     # The format first: a file of another version may lack the rest.
     written = str(found.get("format", "missing"))
     if written != FORMAT:
-        raise MaskError(f'format is "{written}", expected "{FORMAT}": this .npz file is no mask, or of a newer version')
+        raise MaskError(
+            f'{path} is not a mask: format is "{written}", expected "{FORMAT}" (or it is of a newer version)'
+        )
     for name in ENTRIES:
         if name not in found:
-            raise MaskError(f"{name} is missing, a mask has {', '.join(ENTRIES)}")
+            raise MaskError(f"{path} is not a mask: {name} is missing, a mask has {', '.join(ENTRIES)}")
     return found
 
 

@@ -195,11 +195,11 @@ def test_a_file_that_is_wrong_says_where(tmp_path: Path, changes: dict[str, Any]
     path = changed(tmp_path / "mask.npz", **changes)
     with pytest.raises(MaskError, match=says) as caught:
         read_mask(path)
-    assert str(caught.value).startswith(f"{path}: ")
+    assert str(caught.value).startswith(str(path))
 
 
 def test_a_file_that_is_absent_or_none(tmp_path: Path) -> None:
-    with pytest.raises(MaskError, match=r"absent\.npz: cannot be read: No such file"):
+    with pytest.raises(MaskError, match=r"absent\.npz is not a readable mask: No such file"):
         read_mask(tmp_path / "absent.npz")
     (tmp_path / "text.npz").write_text("height")
     with pytest.raises(MaskError, match="not a mask"):
@@ -227,7 +227,7 @@ def test_a_damaged_file_is_refused_or_still_whole(
     except MaskError as error:
         mask = error
     if isinstance(mask, MaskError):
-        assert str(mask).startswith(f"{path}: ")
+        assert str(mask).startswith(str(path))
     else:
         assert mask.height_m.shape == (3, 4)
 

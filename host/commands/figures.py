@@ -90,4 +90,6 @@ def _smaller(path: Path) -> None:
         made = picture.convert("RGB")
     if made.width > WIDTH_PX:
         made = made.resize((WIDTH_PX, round(made.height * WIDTH_PX / made.width)), Image.Resampling.LANCZOS)
-    made.quantize(PALETTE, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(path, optimize=True)
+    made.quantize(PALETTE, method=Image.Quantize.MAXCOVERAGE, kmeans=4, dither=Image.Dither.NONE).save(
+        path, optimize=True
+    )

@@ -38,7 +38,7 @@ def room(tmp_path_factory) -> Path:
 
 def test_help_names_every_command():
     text = canopic("--help").stdout
-    for name in ("run", "twin", "doctor", "score", "version", "config", "board", "bundle", "bench"):
+    for name in ("run", "twin", "doctor", "score", "version", "config", "board", "bundle", "bench", "optics"):
         assert name in text
 
 

@@ -5,7 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from host.pipeline import in_change
+from host.config import Config
+from host.pipeline import Pipeline, in_change
+from host.sensor import load_equipment
 
 
 @pytest.mark.parametrize(
@@ -29,3 +31,17 @@ def test_any_boxes(boxes, value):
     found = in_change(np.array(boxes, np.float32).reshape(-1, 4), np.full((60, 80), value), 8)
     assert found.shape == (len(boxes),)
     assert not found.any() or value
+
+
+def test_a_room_learned_behind_another_kernel_is_learned_again():
+    """A stored room belongs to the encoding id and the kernel's digest together."""
+    equipment = load_equipment(Config())
+    encoding = equipment.bundle.encoding
+
+    def made(room_key: str | None) -> Pipeline:
+        return Pipeline(equipment.detector, encoding, Config(), room_key)
+
+    stored = made(None).room_state()
+    assert made(None).restore(stored) == []
+    assert made(encoding.id).restore(stored) == []
+    assert "another encoding" in made(f"{encoding.id}:0123456789ab").restore(stored)[0]

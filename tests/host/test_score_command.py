@@ -36,6 +36,7 @@ def scored(*arguments: str) -> dict[str, Any]:
 def test_the_built_in_scene_brings_its_truth():
     report = scored("--frames", "80")
     assert report["scene"] == "demo"
+    assert report["kernel"] is None
     assert report["run"]["measurements"] == 80
     assert report["score"]["frames"] + report["score"]["left_out"] == 500 - report["score"]["unmeasured"]
 

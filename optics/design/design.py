@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from optics.design.constraints import smallest_feature, violations
-from optics.design.gerchberg_saxton import gerchberg_saxton, project, transport_start
+from optics.design.gerchberg_saxton import focusing, gerchberg_saxton, project, transport_start
 from optics.design.loss import Progress
 from optics.design.moves import last_moves
 from optics.design.problem import Problem, cost, make_problem, psf_of, to_cells
@@ -94,7 +94,14 @@ def design_mask(
     image = psf(mask)
     report = _report(problem, mask, image, with_torch, history)
     report["gerchberg_saxton_only"] = _figures(problem, psf_of(problem, after_start))
-    report["flat_mask"] = _figures(problem, psf_of(problem, np.zeros_like(after_start)))
+    report["to_compare_with"] = {
+        name: _figures(problem, psf_of(problem, other))
+        for name, other in (
+            ("transport_only", project(problem, transport_start(problem))),
+            ("lens", project(problem, focusing(problem))),
+            ("flat_mask", np.zeros_like(after_start)),
+        )
+    }
     return Design(mask, image, problem.target, report, history)
 
 

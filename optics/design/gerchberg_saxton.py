@@ -53,6 +53,20 @@ def transport_start(problem: Problem) -> NDArray[np.float64]:
     delay_m = blur_m**2 * np.log(np.maximum(reached, tiny)) / geometry.sensor_distance_m
     if math.isfinite(geometry.source_distance_m):
         delay_m -= (fine[:, np.newaxis] ** 2 + fine**2) / (2 * geometry.source_distance_m)
+    return _delaying(problem, delay_m)
+
+
+def focusing(problem: Problem) -> NDArray[np.float64]:
+    """Heights float64 (features, features), unbounded, of the lens that makes a point of light a point: for
+    comparison."""
+    settings, geometry = problem.settings, problem.geometry
+    place_m = cell_positions_m(settings.features, problem.block * settings.pitch_m)
+    vergence_per_m = 1 / geometry.sensor_distance_m + 1 / geometry.source_distance_m
+    return _delaying(problem, -(place_m[:, np.newaxis] ** 2 + place_m**2) / 2 * vergence_per_m)
+
+
+def _delaying(problem: Problem, delay_m: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Heights, from zero upwards, for an optical path (metres of air) at the middle colour."""
     middle = sorted(problem.lanes, key=lambda lane: lane.wavelength_m)[1]
     height_m = delay_m * (2 * np.pi / middle.wavelength_m) / middle.phase_per_m
     return np.asarray(height_m - height_m[problem.clear].min())

@@ -39,14 +39,14 @@ class DesignSettings:
     height_range_m: float | None = None
     min_feature_m: float | None = None
     smoothness: float = 0.0
-    scenes: float = 1.0
-    light: float = 0.1
+    scenes: float = 3.0
+    light: float = 0.03
     cells: int = 255
     pitch_m: float = 2e-6
     material: Material = FUSED_SILICA
     geometry: Geometry = field(default_factory=Geometry)
     start_iterations: int = 30
-    iterations: int = 500
+    iterations: int = 400
     last_moves: int = 60
     use_torch: Literal["auto"] | bool = "auto"
     threads: int = 2

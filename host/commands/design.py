@@ -12,7 +12,17 @@ from numpy.typing import NDArray
 
 from host import judgement
 from host.commands.common import DONE, WRONG_INPUT, expected, out, print_json
-from host.commands.optics import Steps, example, figure_rows, lengths, numbers, per_colour_table, steps
+from host.commands.optics import (
+    Steps,
+    check_out,
+    example,
+    figure_rows,
+    folder_for,
+    lengths,
+    numbers,
+    per_colour_table,
+    steps,
+)
 from host.figures.cards import psf_card
 from host.judgement import Yardstick
 from host.optic_files import Optic, OpticFileError, read_optic, write_psf
@@ -92,7 +102,10 @@ def design(
         if wanted.pitch_m is not None:
             # A target that says how it is sampled is designed at that pitch.
             settings = replace(settings, geometry=replace(settings.geometry, pixel_pitch_m=wanted.pitch_m))
-        directory.mkdir(parents=True, exist_ok=True)
+        if not np.ptp(wanted.taps) > 0:
+            raise OpticFileError(f"{wanted.name} is the same everywhere: no blur to design")
+        check_out(figure, ".png")
+        folder_for(directory)
         measure = judgement.yardstick(bundle, images)
         drawn = figure or directory / "design.png"
         if wanted.signed:

@@ -91,7 +91,8 @@ def psf(
 ) -> int:
     """Write the PSF of a mask, say what it is like, and draw it."""
     with expected(ValueError, OSError, status=WRONG_INPUT), steps() as bar:
-        _check_out(target, ".npz")
+        check_out(target, ".npz")
+        check_out(figure, ".png")
         mask = read_any_mask(mask_file)
         geometry = mask.geometry
         if window_px is not None:
@@ -200,6 +201,7 @@ def compare(
 ) -> int:
     """Two kernels side by side: likeness, light, contrast, codes, and what structure photographs keep behind each."""
     with expected(ValueError, OSError, status=WRONG_INPUT), steps() as bar:
+        check_out(figure, ".png")
         bar.begin("reading")
         one, other = read_optic(first), read_optic(second)
         taps = [judgement.as_light(optic) for optic in (one, other)]
@@ -382,6 +384,13 @@ def example(
     return Example(scene, name, codes[measure.shown].codes, other_name, other[measure.shown].codes)
 
 
+def folder_for(path: Path) -> None:
+    """Make a folder for what is written. Raises OpticFileError where a file has its name."""
+    if path.exists() and not path.is_dir():
+        raise OpticFileError(f"{path} is a file: name a folder for what is written")
+    path.mkdir(parents=True, exist_ok=True)
+
+
 def lengths(text: str, unit_m: float, option: str) -> list[float]:
     """ "640,550" to lengths in metres. Raises ValueError."""
     try:
@@ -434,7 +443,10 @@ def _stem(optic: Optic) -> str:
     )
 
 
-def _check_out(path: Path, suffix: str) -> None:
+def check_out(path: Path | None, suffix: str) -> None:
+    """Refuse a file that could not be written at the end, before the work begins. Raises OpticFileError."""
+    if path is None:
+        return
     if path.suffix != suffix:
         raise OpticFileError(f"{path} does not end in {suffix}: that is the file that is written")
     if not path.parent.is_dir():

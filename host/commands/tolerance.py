@@ -9,7 +9,7 @@ from rich.table import Table
 
 from host import judgement
 from host.commands.common import DONE, WRONG_INPUT, expected, out, print_json
-from host.commands.optics import steps
+from host.commands.optics import check_out, folder_for, steps
 from host.figures.cards import Bar, tolerance_card
 from host.optic_files import framed, read_any_mask, read_optic
 from optics.tolerance import PARAMETERS, Deviations, ToleranceReport, tolerance
@@ -39,8 +39,9 @@ def simulate(
             rows, columns = (max(pair) for pair in zip(mask.geometry.psf_px, wanted.shape[-2:], strict=True))
             wanted = framed(wanted, rows, columns)
         measure = judgement.yardstick(bundle, images, limit_images)
+        check_out(figure, ".png")
         if directory is not None:
-            directory.mkdir(parents=True, exist_ok=True)
+            folder_for(directory)
         bar.begin("copies of the mask")
         report = tolerance(
             mask,

@@ -197,6 +197,9 @@ def test_a_signed_kernel_becomes_a_pair_of_masks(folder: Path) -> None:
         (("design", "{target}", "--out", "d", "--wavelengths-nm", "640,550"), "expected three"),
         (("design", "{target}", "--out", "d", "--wavelengths-nm", "red"), "not a list of numbers"),
         (("design", "{target}", "--out", "{target}/d"), "Not a directory"),
+        (("design", "{target}", "--out", "{target}"), "name a folder"),
+        (("design", "{target}", "--out", "d", "--figure", "no/f.png"), "make it first"),
+        (("design", "{flat}", "--out", "d"), "the same everywhere"),
         (("design", "{three}", "--out", "d"), "shape (2, 5, 5)"),
         (("design", "{target}", "--out", "d", "--images", "absent"), "absent does not exist"),
         (("tolerance", "{wedge}", "--samples", "2", "--limit", "2"), "limit between 0 and 1"),
@@ -215,8 +218,9 @@ def test_wrong_input_is_one_message_and_status_2(folder: Path, tmp_path: Path, m
     np.save(folder / "three.npy", np.ones((2, 5, 5)))
     np.save(folder / "negative.npy", -gaussian(5, 1))
     np.savez(folder / "archive.npz", other=np.ones((2, 5, 5)))
+    np.save(folder / "flat.npy", np.ones((5, 5)))
     names = {"wedge": "wedge.npz", "target": "target.npy", "three": "three.npy", "signed": "negative.npy",
-             "archive": "archive.npz"}  # fmt: skip
+             "archive": "archive.npz", "flat": "flat.npy"}  # fmt: skip
     paths = {key: str(folder / name) for key, name in names.items()}
     monkeypatch.chdir(tmp_path)
     done = canopic("optics", *(argument.format(**paths) for argument in arguments))

@@ -38,22 +38,26 @@ QUICK_START, QUICK_ITERATIONS, QUICK_MOVES = 10, 40, 6
 def settings_of(
     *,
     levels: int,
-    height_range_um: float | None,
-    min_feature_um: float | None,
-    smoothness: float,
-    scenes: float,
-    light: float,
-    material: str,
-    cells: int,
-    pitch_um: float,
-    distance_mm: float,
-    pixel_um: float,
-    wavelengths_nm: str,
-    iterations: int,
-    moves: int,
-    descent: bool,
+    height_range_um: float | None = None,
+    min_feature_um: float | None = None,
+    smoothness: float = 0.0,
+    scenes: float | None = None,
+    light: float | None = None,
+    material: str = "fused_silica",
+    cells: int = 255,
+    pitch_um: float = 2.0,
+    distance_mm: float = 5.0,
+    pixel_um: float = 6.0,
+    wavelengths_nm: str = "640,550,460",
+    iterations: int | None = None,
+    moves: int | None = None,
+    descent: bool = True,
 ) -> DesignSettings:
-    """The settings that the options describe, in metres. Levels 0: continuous heights. Raises ValueError."""
+    """The settings that the options describe, in metres. Levels 0: continuous heights; None: the design's own default.
+
+    Raises ValueError.
+    """
+    plain = DesignSettings()
     waves = lengths(wavelengths_nm, 1e-9, "--wavelengths-nm")
     if len(waves) != 3:
         raise ValueError(f"--wavelengths-nm: expected three, as in 640,550,460, got {wavelengths_nm!r}")
@@ -62,8 +66,8 @@ def settings_of(
         height_range_m=None if height_range_um is None else height_range_um * 1e-6,
         min_feature_m=None if min_feature_um is None else min_feature_um * 1e-6,
         smoothness=smoothness,
-        scenes=scenes,
-        light=light,
+        scenes=plain.scenes if scenes is None else scenes,
+        light=plain.light if light is None else light,
         cells=cells,
         pitch_m=pitch_um * 1e-6,
         material=find_material(material),
@@ -72,8 +76,8 @@ def settings_of(
             pixel_pitch_m=pixel_um * 1e-6,
             wavelengths_m=(waves[0], waves[1], waves[2]),
         ),
-        iterations=iterations,
-        last_moves=moves,
+        iterations=plain.iterations if iterations is None else iterations,
+        last_moves=plain.last_moves if moves is None else moves,
         use_torch="auto" if descent else False,
     )
 

@@ -24,12 +24,7 @@ GUIDE = {
     "guide-depth.png": "psf-depth.png",
     "guide-field.png": "psf-field.png",
 }
-DESIGN_OPTIONS: dict[str, Any] = {
-    "height_range_um": None, "min_feature_um": None, "smoothness": 0.0, "scenes": 1.0, "light": 0.1,
-    "material": "fused_silica", "cells": 255, "pitch_um": 2.0, "distance_mm": 5.0, "pixel_um": 6.0,
-    "wavelengths_nm": "640,550,460", "iterations": 500, "moves": 60, "descent": True,
-}  # fmt: skip
-SKETCH_OPTIONS = {"cells": 63, "pitch_um": 4.0, "distance_mm": 4.0, "descent": False}
+SKETCH_OPTIONS: dict[str, Any] = {"cells": 63, "pitch_um": 4.0, "distance_mm": 4.0, "descent": False}
 PALETTE = 256  # colours of a picture in the documentation: a third of the bytes, and hardly a difference to see
 WIDTH_PX = 1200
 
@@ -59,7 +54,7 @@ def gaussian(sigma_px: float = 8.0, side_px: int = 63) -> NDArray[np.float64]:
 def _guide(folder: Path, sketch: bool) -> None:
     """Run the guide's commands in `folder`; GUIDE says where each of its figures lies then."""
     np.save(folder / "blur.npy", gaussian(3.0, 21) if sketch else gaussian())
-    options = DESIGN_OPTIONS | (SKETCH_OPTIONS if sketch else {})
+    options = SKETCH_OPTIONS if sketch else {}
     for levels in (16, 2):
         _quietly(
             design.design, str(folder / "blur.npy"), folder / f"blur{levels}", options={**options, "levels": levels},

@@ -4,12 +4,14 @@ The lens itself is not ours and not in the repository: what needs it is skipped 
 judges it is tested with a small file of the same kind.
 """
 
+import tarfile
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
@@ -23,6 +25,7 @@ from optics.zernike import noll_to_nm, zernike_surface
 from .oracle import shared_data
 
 LENS = shared_data() / "reference_encoders" / "caption_lens_paper.npz"
+SCENES = shared_data() / "scenes_faces_wider480.tar"
 needs_lens = pytest.mark.skipif(not LENS.is_file(), reason=f"the captioning paper's lens is not at {LENS}")
 CELLS, PITCH_M, PIXEL_M = 896, 3e-6, 10.5e-6
 
@@ -296,3 +299,25 @@ def test_a_rough_surface_scatters_what_theory_says(tmp_path: Path) -> None:
         assert correlation(seen[-1], smooth) > 0.99
     # The light scattered outside the pattern; the surface is a little less rough between its cells than at them.
     assert np.mean(seen, axis=0).sum() / smooth.sum() == pytest.approx(np.exp(-variance), abs=0.003)
+
+
+@needs_lens
+@pytest.mark.skipif(not SCENES.is_file(), reason=f"the photographs of scenes are not at {SCENES}")
+def test_what_the_lens_leaves_of_scenes_with_people(lens_psf: np.ndarray) -> None:
+    """Every 25th of the data set's 600 (24): the middle square, brought to 256 x 256. All of every sixth: 0.80."""
+    scenes = []
+    with tarfile.open(SCENES) as archive:
+        for member in [each for each in archive.getmembers() if each.name.endswith(".jpg")][::25]:
+            file = archive.extractfile(member)
+            assert file is not None
+            picture = cv2.imdecode(np.frombuffer(file.read(), np.uint8), cv2.IMREAD_COLOR)[:, :, ::-1]
+            side = min(picture.shape[:2])
+            top, left = (picture.shape[0] - side) // 2, (picture.shape[1] - side) // 2
+            middle = np.ascontiguousarray(picture[top : top + side, left : left + side])
+            encoded = cv2.resize(middle, (256, 256), interpolation=cv2.INTER_AREA) / np.float32(255)
+            linear = np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4)
+            scenes.append(linear.astype(np.float32))
+    found = ssim_through(lens_psf, scenes)
+    assert found.pictures == 24
+    assert found.mean == pytest.approx(0.80, abs=0.04)
+    assert 0.03 < found.deviation < 0.12

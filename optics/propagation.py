@@ -6,6 +6,7 @@ outside a field's grid is dark. Distances are in metres, of either sign: a negat
 """
 
 import math
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -210,19 +211,25 @@ def apply_transfer(field: Field, transfer: Field, threads: int = 2) -> Field:
     spectrum = np.asarray(scipy.fft.fft(field, wide_columns, axis=1, workers=threads))
     block = min(LARGEST_BLOCK, max(SMALLEST_BLOCK, CACHE_BYTES // (wide_rows * spectrum.itemsize)))
 
-    def through(starts: range) -> None:
-        for start in starts:
+    starts = deque(range(0, wide_columns, block))
+
+    def through() -> None:
+        while starts:
+            try:
+                start = starts.popleft()
+            except IndexError:  # another thread took the last ones
+                return
             some = slice(start, start + block)
             column = scipy.fft.fft(spectrum[:, some], wide_rows, axis=0, workers=1)
             column *= transfer[:, some]
             spectrum[:, some] = scipy.fft.ifft(column, axis=0, overwrite_x=True, workers=1)[:rows]
 
-    if threads == 1:
-        through(range(0, wide_columns, block))
-    else:
-        shares = [range(first * block, wide_columns, threads * block) for first in range(threads)]
-        with ThreadPoolExecutor(threads) as executor:
-            list(executor.map(through, shares))
+    # Whoever is free takes the next columns, so that a core that is busy with something else holds nobody up.
+    with ThreadPoolExecutor(max(1, threads - 1)) as executor:
+        others = [executor.submit(through) for _ in range(threads - 1)]
+        through()
+        for other in others:
+            other.result()
     return np.asarray(scipy.fft.ifft(spectrum, axis=1, overwrite_x=True, workers=threads)[:, :columns])
 
 

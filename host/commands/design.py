@@ -106,8 +106,6 @@ def design(
         if wanted.pitch_m is not None:
             # A target that says how it is sampled is designed at that pitch.
             settings = replace(settings, geometry=replace(settings.geometry, pixel_pitch_m=wanted.pitch_m))
-        if not np.ptp(wanted.taps) > 0:
-            raise OpticFileError(f"{wanted.name} is the same everywhere: no blur to design")
         check_out(figure, ".png")
         folder_for(directory)
         measure = judgement.yardstick(bundle, images)
@@ -245,13 +243,16 @@ def _designed(taps: NDArray[np.float64], settings: DesignSettings, seed: int, ba
 def _figures_of(made: Design, measure: Yardstick) -> dict[str, Any]:
     """The design's own report, with what figures and tables need."""
     found = judgement.figures(made.psf, made.mask.geometry.pixel_pitch_m, measure.pool)
-    likeness = judgement.likeness(made.psf, made.target)
+    aligned: dict[str, Any] = {"aligned_correlation": None, "aligned_shift_px": None}
+    # An even target has no contrast to be aligned by.
+    if np.ptp(made.target, axis=(1, 2)).min() > 0:
+        found_aligned = judgement.likeness(made.psf, made.target)
+        aligned = {name: found_aligned[name] for name in aligned}
     return {
         **made.report,
         "efficiency": made.report["share_on_support"],
         "throughput": made.report["share_in_window"],
-        "aligned_correlation": likeness["aligned_correlation"],
-        "aligned_shift_px": likeness["aligned_shift_px"],
+        **aligned,
         **found,
     }
 

@@ -58,7 +58,7 @@ def _guide(folder: Path, sketch: bool) -> None:
     for levels in (16, 2):
         _quietly(
             design.design, str(folder / "blur.npy"), folder / f"blur{levels}", options={**options, "levels": levels},
-            seed=0, quick=True, bundle="default", images=None, figure=None, as_json=False,
+            seed=0, quick=sketch, bundle="default", images=None, figure=None, as_json=False,
         )  # fmt: skip
     mask = folder / "blur16" / "mask.npz"
     samples = 2 if sketch else 60

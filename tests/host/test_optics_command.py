@@ -199,7 +199,6 @@ def test_a_signed_kernel_becomes_a_pair_of_masks(folder: Path) -> None:
         (("design", "{target}", "--out", "{target}/d"), "Not a directory"),
         (("design", "{target}", "--out", "{target}"), "name a folder"),
         (("design", "{target}", "--out", "d", "--figure", "no/f.png"), "make it first"),
-        (("design", "{flat}", "--out", "d"), "the same everywhere"),
         (("design", "{three}", "--out", "d"), "shape (2, 5, 5)"),
         (("design", "{target}", "--out", "d", "--images", "absent"), "absent does not exist"),
         (("tolerance", "{wedge}", "--samples", "2", "--limit", "2"), "limit between 0 and 1"),
@@ -218,9 +217,8 @@ def test_wrong_input_is_one_message_and_status_2(folder: Path, tmp_path: Path, m
     np.save(folder / "three.npy", np.ones((2, 5, 5)))
     np.save(folder / "negative.npy", -gaussian(5, 1))
     np.savez(folder / "archive.npz", other=np.ones((2, 5, 5)))
-    np.save(folder / "flat.npy", np.ones((5, 5)))
     names = {"wedge": "wedge.npz", "target": "target.npy", "three": "three.npy", "signed": "negative.npy",
-             "archive": "archive.npz", "flat": "flat.npy"}  # fmt: skip
+             "archive": "archive.npz"}  # fmt: skip
     paths = {key: str(folder / name) for key, name in names.items()}
     monkeypatch.chdir(tmp_path)
     done = canopic("optics", *(argument.format(**paths) for argument in arguments))
@@ -228,6 +226,16 @@ def test_wrong_input_is_one_message_and_status_2(folder: Path, tmp_path: Path, m
     assert says in " ".join(done.stderr.split())
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
+
+
+def test_an_even_target_has_nothing_to_be_aligned_by(folder: Path) -> None:
+    np.save(folder / "even.npy", np.ones((9, 9)))
+    done = canopic("optics", "design", folder / "even.npy", "--out", folder / "even", *SMALL, "--no-descent",
+                   "--images", folder / "pictures", "--json")  # fmt: skip
+    assert done.exit_code == 0, done.output
+    report = json.loads(done.stdout)
+    assert report["aligned_correlation"] is None
+    assert report["efficiency"] > 0.1
 
 
 def test_a_filter_in_an_archive_is_a_target(folder: Path) -> None:

@@ -201,6 +201,9 @@ def test_mtf_tells_x_from_y() -> None:
     np.testing.assert_allclose(along_y, 1, atol=1e-12)
     cycles = np.linspace(0, 0.5, 16)
     np.testing.assert_allclose(along_x, np.abs(np.sinc(11 * cycles) / np.sinc(cycles)), atol=1e-12)
+    _, radial = mtf(streak, PITCH_M)
+    across = np.outer(cycles, np.cos(np.linspace(0, np.pi, 720, endpoint=False)))
+    np.testing.assert_allclose(radial, np.abs(np.sinc(11 * across) / np.sinc(across)).mean(axis=1), atol=0.02)
 
 
 def test_what_has_no_light_has_no_figure() -> None:

@@ -300,7 +300,7 @@ def test_oblique_light_equals_brute_force(source_m: float) -> None:
     """The frame that moves with the chief ray, against a fixed one in which the tilt is a wave of its own."""
     cells, pitch_m, repeat, wavelength_m, angle = 51, 2e-6, 8, 550e-9, math.radians(6)
     wanted = geometry(1e-3, 6e-6, 15, source_distance_m=source_m)
-    mask = Mask(contour(cells, 6, 4), pitch_m, GLASS, wanted)
+    mask = Mask(contour(cells, 6, 4, 12e-6), pitch_m, GLASS, wanted)
     inside = math.asin(math.sin(angle) / 1.5)
     # What a plate delays oblique light by, in wavelengths: Snell.
     turns = mask.height_m / wavelength_m * (1.5 * math.cos(inside) - math.cos(angle))

@@ -86,9 +86,10 @@ def cost_and_gradient(wishes: Sequence[Wish], images: Floats, weights: Weights) 
     loss = mean over the colours of (1 - correlation) + scenes * scene error + light * (1 - throughput).
 
     The scene error is the variance of the difference between an average scene's pictures through the PSF and through
-    the target, in terms of the latter's variance, at the exposure that makes the three colours together equally bright.
-    It sees what correlation does not: a faint background over the whole window, which takes contrast from a picture as
-    surely as a blur does, and colours that get unequal shares of the light.
+    the target, in terms of the latter's variance. Light that misses the window is taken as an even haze, which brings
+    the picture to the target's brightness but no contrast. So the error sees what correlation does not: a background,
+    within the window or beyond, takes contrast from a picture as surely as a blur does. Beside it counts how unequal
+    shares of the light the colours get in the window.
     """
     sums = images.sum(axis=(1, 2))
     mean = float(sums.mean())
@@ -96,7 +97,7 @@ def cost_and_gradient(wishes: Sequence[Wish], images: Floats, weights: Weights) 
     gradient = np.empty_like(images)
     for number, (wish, image) in enumerate(zip(wishes, images, strict=True)):
         correlation, by_correlation = _correlation(wish, image)
-        error, by_error = _shape_error(wish, image)
+        error, by_error = _picture_error(wish, image)
         gradient[number] = weights.scenes * by_error - by_correlation - weights.light
         correlations.append(correlation)
         errors.append(error)
@@ -121,15 +122,11 @@ def _correlation(wish: Wish, image: Floats) -> tuple[float, Floats]:
     return correlation, (wish.direction - centred * (correlation / norm)) / norm
 
 
-def _shape_error(wish: Wish, image: Floats) -> tuple[float, Floats]:
-    """What an average scene's picture is off by, the colour's own brightness aside, and its gradient."""
-    throughput = float(image.sum())
-    if throughput <= 0:
-        return 1.0, np.zeros_like(image)
-    difference = image / throughput - wish.target
+def _picture_error(wish: Wish, image: Floats) -> tuple[float, Floats]:
+    """What an average scene's picture is off by, and its gradient."""
+    difference = image - wish.target
     seen = _seen(wish, difference) / wish.contrast
-    by_image = 2 / throughput * (seen - float((seen * image).sum()) / throughput)
-    return float((difference * seen).sum()), by_image
+    return float((difference * seen).sum()), 2 * seen
 
 
 def _seen(wish: Wish, image: Floats) -> Floats:

@@ -45,7 +45,7 @@ def last_moves(
         then = _look(problem, moved, levels)
         if then[0].value < cost.value:
             at, (cost, gains, steps) = moved, then
-            share *= GROWTH
+            share = min(share * GROWTH, 0.5)
         else:
             share *= CUT
         state = cost.as_state()

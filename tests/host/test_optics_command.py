@@ -228,6 +228,16 @@ def test_wrong_input_is_one_message_and_status_2(folder: Path, tmp_path: Path, m
     assert done.stdout == ""
 
 
+def test_without_descent_a_full_design_goes_through_all_its_moves(folder: Path) -> None:
+    """What a base install, without PyTorch, does."""
+    done = canopic("optics", "design", folder / "target.npy", "--out", folder / "moves", *SMALL[:-1], "--no-descent",
+                   "--images", folder / "pictures", "--json")  # fmt: skip
+    assert done.exit_code == 0, done.output
+    report = json.loads(done.stdout)
+    assert report["gradient_descent"] is False
+    assert report["correlation"] > report["gerchberg_saxton_only"]["correlation"]
+
+
 def test_an_even_target_has_nothing_to_be_aligned_by(folder: Path) -> None:
     np.save(folder / "even.npy", np.ones((9, 9)))
     done = canopic("optics", "design", folder / "even.npy", "--out", folder / "even", *SMALL, "--no-descent",

@@ -281,6 +281,18 @@ def _show(report: dict[str, Any], settings: DesignSettings, directory: Path) -> 
     table.add_row("light where the target wants it", *numbers(report["share_on_support_rgb"], ".1%"))
     figure_rows(table, report, report["wanted"])
     console.print(table)
+    others = report["to_compare_with"]
+    console.print(
+        "  to judge the correlation by: "
+        + ", ".join(
+            f"{what} {others[name]['correlation']:.2f}"
+            for name, what in (
+                ("transport_only", "refraction alone"),
+                ("lens", "a lens focused on the sensor"),
+                ("flat_mask", "no relief"),
+            )
+        )
+    )
     console.print(_made_line(report))
     _print_codes(report["code_change"])
     console.print(_descent_line(report))

@@ -6,6 +6,9 @@ import numpy as np
 import pytest
 
 from host.twin.kernel import KernelError, kernel_use, load_kernel
+from host.twin.sensor import IDEAL
+from host.twin.simulation import behind_mask, make_camera
+from optics.encoding import Encoding
 from optics.mask import Geometry, Mask, write_mask
 from optics.psf import psf
 
@@ -44,6 +47,21 @@ def test_a_psf_per_colour_and_the_mask_that_it_belongs_to_are_the_same_kernel(tm
     assert of_mask.file == "mask.npz"
     np.savez(tmp_path / "darker.npz", psf=psf(mask) / 2)
     assert load_kernel(tmp_path / "darker.npz", 1).digest != of_psf.digest
+
+
+def test_a_point_becomes_the_masks_psf_unflipped_in_each_colour(tmp_path: Path, mask: Mask) -> None:
+    write_mask(mask, tmp_path / "mask.npz")
+    kernel = load_kernel(tmp_path / "mask.npz", 1)
+    encoding = Encoding(np.full((1, 3, 3), 1 / 9, np.float32), np.linspace(0.05, 0.95, 15, dtype=np.float32))
+    camera = make_camera(encoding, 64, 80, IDEAL, np.random.default_rng(0), kernel.taps)
+    scene = np.zeros((64, 80, 3), np.float32)
+    scene[30, 41] = 1
+    planes = behind_mask(camera, scene)
+    wanted = psf(mask)
+    np.testing.assert_allclose(planes[:, 30 - 7 : 30 + 8, 41 - 7 : 41 + 8], wanted, atol=1e-5)
+    # The mask is lopsided, so that a flip would show.
+    assert np.abs(wanted - wanted[:, ::-1]).max() > 1e-3
+    assert np.abs(wanted - wanted[:, :, ::-1]).max() > 1e-3
 
 
 def test_what_is_said_about_a_kernel(tmp_path: Path) -> None:

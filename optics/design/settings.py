@@ -39,8 +39,8 @@ class DesignSettings:
     height_range_m: float | None = None
     min_feature_m: float | None = None
     smoothness: float = 0.0
-    scenes: float = 3.0
-    light: float = 0.03
+    scenes: float = 0.3
+    light: float = 0.0
     cells: int = 255
     pitch_m: float = 2e-6
     material: Material = FUSED_SILICA

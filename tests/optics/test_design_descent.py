@@ -131,14 +131,14 @@ def test_descent_keeps_the_constraints_and_beats_its_start(levels, min_feature_m
 
 def test_weight_makes_smooth():
     steps = []
-    for smoothness in (0.0, 1.0):
+    for smoothness in (0.0, 10.0):
         asked = dataclasses.replace(SMALL, levels=None, height_range_m=1.2e-6, smoothness=smoothness)
         problem = make_problem(GAUSSIAN, asked)
         rough = np.random.default_rng(5).random(problem.clear.shape) * 0.6e-6
-        heights, _ = descent.descend(problem, rough, 80)
+        heights, _ = descent.descend(problem, rough, 30)
         # The middle alone: towards the stop's edge both are cut off.
         steps.append(float(np.diff(heights[20:44, 20:44]).std()))
-    assert steps[1] < 0.5 * steps[0]
+    assert steps[1] < 0.7 * steps[0]
 
 
 def test_the_best_quantized_map_on_the_way_is_kept():

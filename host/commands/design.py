@@ -29,8 +29,11 @@ from host.optic_files import Optic, OpticFileError, read_optic, write_psf
 from optics.design import Design, DesignSettings, design_mask
 from optics.mask import Geometry, write_mask
 from optics.materials import find_material
+from optics.psf import psf
 from optics.signed import combine_pair, plan_signed
 
+# Stray light is followed over so many windows.
+STRAY_WINDOWS = 3
 # What --quick takes in place of the defaults: for a first look, or a test.
 QUICK_START, QUICK_ITERATIONS, QUICK_MOVES = 10, 40, 6
 
@@ -139,11 +142,15 @@ def _single(
     bar.begin("codes of photographs")
     codes = [judgement.code(taps, measure) for taps in (made.target, made.psf)]
     changed = judgement.change(codes[0], codes[1], measure)
+    rows, columns = geometry.psf_px
+    # A sensor is larger than the window, and the light that misses it falls somewhere: mostly nearby.
+    wide = judgement.code(psf(made.mask, psf_px=(rows * STRAY_WINDOWS, columns * STRAY_WINDOWS)), measure)
     report = {
         "target": wanted.name,
         **_figures_of(made, measure),
         "wanted": judgement.figures(made.target, geometry.pixel_pitch_m, measure.pool),
         "code_change": judgement.change_report(changed, measure, made.target),
+        "code_change_with_stray": judgement.change_report(judgement.change(codes[0], wide, measure), measure),
         "seed": seed,
         "settings": _settings(settings),
     }
@@ -295,6 +302,10 @@ def _show(report: dict[str, Any], settings: DesignSettings, directory: Path) -> 
     )
     console.print(_made_line(report))
     _print_codes(report["code_change"])
+    console.print(
+        f"  with the light that lands beside the window, within {STRAY_WINDOWS} of them: "
+        f"{report['code_change_with_stray']['share_changed']:.1%}"
+    )
     console.print(_descent_line(report))
     console.print(f"{directory}: mask.npz, psf.npz, report.json, {report['figures'][0]} ({report['seconds']:.0f} s)")
 

@@ -39,7 +39,7 @@ class DesignSettings:
     height_range_m: float | None = None
     min_feature_m: float | None = None
     smoothness: float = 0.0
-    scenes: float = 0.3
+    scenes: float = 0.5
     light: float = 0.0
     cells: int = 255
     pitch_m: float = 2e-6

@@ -161,6 +161,9 @@ def test_threads_do_not_change_the_result() -> None:
     assert relative(results[0], plain) < 1e-12
     assert np.array_equal(results[0], results[1])
     assert np.array_equal(results[0], results[2])
+    # Nor does the order of its values in memory, or a window of something larger.
+    assert np.array_equal(results[0], apply_transfer(field, np.asfortranarray(transfer)))
+    assert np.array_equal(results[0], apply_transfer(np.pad(field, 3)[3:-3, 3:-3], transfer))
 
 
 def test_precision_follows_the_field() -> None:

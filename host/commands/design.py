@@ -26,10 +26,12 @@ from host.commands.optics import (
 from host.figures.cards import psf_card
 from host.judgement import Yardstick
 from host.optic_files import Optic, OpticFileError, read_optic, write_psf
+from optics.code_change import CodedImage
 from optics.design import Design, DesignSettings, design_mask
 from optics.mask import Geometry, write_mask
 from optics.materials import find_material
 from optics.psf import psf
+from optics.sampling import SamplingError
 from optics.signed import combine_pair, plan_signed
 
 # Stray light is followed over so many windows.
@@ -142,15 +144,12 @@ def _single(
     bar.begin("codes of photographs")
     codes = [judgement.code(taps, measure) for taps in (made.target, made.psf)]
     changed = judgement.change(codes[0], codes[1], measure)
-    rows, columns = geometry.psf_px
-    # A sensor is larger than the window, and the light that misses it falls somewhere: mostly nearby.
-    wide = judgement.code(psf(made.mask, psf_px=(rows * STRAY_WINDOWS, columns * STRAY_WINDOWS)), measure)
     report = {
         "target": wanted.name,
         **_figures_of(made, measure),
         "wanted": judgement.figures(made.target, geometry.pixel_pitch_m, measure.pool),
         "code_change": judgement.change_report(changed, measure, made.target),
-        "code_change_with_stray": judgement.change_report(judgement.change(codes[0], wide, measure), measure),
+        "code_change_with_stray": _change_with_stray(made, codes[0], measure),
         "seed": seed,
         "settings": _settings(settings),
     }
@@ -247,6 +246,17 @@ def _designed(taps: NDArray[np.float64], settings: DesignSettings, seed: int, ba
     return design_mask(taps, settings, np.random.default_rng(seed), progress)
 
 
+def _change_with_stray(made: Design, wanted: list[CodedImage], measure: Yardstick) -> dict[str, Any] | None:
+    """The change of codes when a sensor that is larger than the window sees the light that misses it, too: most of it
+    falls nearby. None where the wider window would need too large a grid."""
+    rows, columns = made.mask.geometry.psf_px
+    try:
+        wide = psf(made.mask, psf_px=(rows * STRAY_WINDOWS, columns * STRAY_WINDOWS))
+    except SamplingError:
+        return None
+    return judgement.change_report(judgement.change(wanted, judgement.code(wide, measure), measure), measure)
+
+
 def _figures_of(made: Design, measure: Yardstick) -> dict[str, Any]:
     """The design's own report, with what figures and tables need."""
     found = judgement.figures(made.psf, made.mask.geometry.pixel_pitch_m, measure.pool)
@@ -302,10 +312,11 @@ def _show(report: dict[str, Any], settings: DesignSettings, directory: Path) -> 
     )
     console.print(_made_line(report))
     _print_codes(report["code_change"])
-    console.print(
-        f"  with the light that lands beside the window, within {STRAY_WINDOWS} of them: "
-        f"{report['code_change_with_stray']['share_changed']:.1%}"
-    )
+    if (stray := report["code_change_with_stray"]) is not None:
+        console.print(
+            f"  with the light that lands beside the window, too (over {STRAY_WINDOWS} x {STRAY_WINDOWS} windows): "
+            f"{stray['share_changed']:.1%}"
+        )
     console.print(_descent_line(report))
     console.print(f"{directory}: mask.npz, psf.npz, report.json, {report['figures'][0]} ({report['seconds']:.0f} s)")
 

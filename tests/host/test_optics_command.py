@@ -75,6 +75,8 @@ def test_design_writes_a_mask_a_report_a_psf_and_a_figure(designed: Path) -> Non
     assert 0 <= change["interval_low"] <= change["share_changed"] <= change["interval_high"] <= 1
     assert set(change["baselines"]) == {"noise", "half_a_pixel", "no_mask", "flat"}
     assert change["share_changed"] < change["baselines"]["no_mask"]["share_changed"]
+    # A sensor is larger than the window and sees what misses it, too.
+    assert report["code_change_with_stray"]["cells"] == change["cells"]
     assert isinstance(report["gradient_descent"], bool)
     assert report["seed"] == 0
     assert report["settings"]["levels"] == 4

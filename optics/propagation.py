@@ -40,6 +40,7 @@ FAR_FIELD_RAD = math.pi / 8
 # Rows or columns that are transformed together: as many as fit into a core's own cache, within what pays.
 CACHE_BYTES = 512 * 1024
 SMALLEST_BLOCK, LARGEST_BLOCK = 8, 32
+SPARE = 8
 # Transforms of fewer samples are done before a second thread is awake.
 ONE_THREAD = 256 * 256
 
@@ -212,7 +213,8 @@ def apply_transfer(field: Field, transfer: Field, threads: int = 2) -> Field:
     if wide_rows < rows or wide_columns < columns:
         raise ValueError(f"a transfer function of {transfer.shape} is smaller than the field, {field.shape}")
     single = field.dtype in (np.complex64, np.float32)
-    spectrum = np.zeros((rows, wide_columns), dtype=np.complex64 if single else np.complex128)
+    # Rows a power of two apart would share a few places of the cache; a few samples more keep columns from colliding.
+    spectrum = np.zeros((rows, wide_columns + SPARE), dtype=np.complex64 if single else np.complex128)[:, :wide_columns]
     spectrum[:, :columns] = field
 
     def row_block(start: int, stop: int) -> None:
@@ -265,7 +267,7 @@ def _share(
 
 
 def _transform_rows(lines: Field, back: bool = False) -> None:
-    """Fourier transform of each row, in place: complex64 or complex128 (rows, columns), without gaps in memory."""
+    """Fourier transform of each row, in place: complex64 or complex128 (rows, columns), the samples of a row side by side."""
     pairs = lines.view(lines.real.dtype).reshape(*lines.shape, 2)
     cv2.dft(pairs, pairs, cv2.DFT_ROWS | (cv2.DFT_INVERSE | cv2.DFT_SCALE if back else 0))
 

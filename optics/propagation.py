@@ -214,14 +214,15 @@ def apply_transfer(field: Field, transfer: Field, threads: int = 2) -> Field:
         raise ValueError(f"a transfer function of {transfer.shape} is smaller than the field, {field.shape}")
     single = field.dtype in (np.complex64, np.float32)
     # Rows a power of two apart would share a few places of the cache; a few samples more keep columns from colliding.
-    spectrum = np.zeros((rows, wide_columns + SPARE), dtype=np.complex64 if single else np.complex128)[:, :wide_columns]
+    roomy: Field = np.zeros((rows, wide_columns + SPARE), dtype=np.complex64 if single else np.complex128)
+    spectrum = roomy[:, :wide_columns]
     spectrum[:, :columns] = field
 
     def row_block(start: int, stop: int) -> None:
         _transform_rows(spectrum[start:stop])
 
     def column_block(start: int, stop: int) -> None:
-        lines = np.zeros((stop - start, wide_rows), dtype=spectrum.dtype)
+        lines: Field = np.zeros((stop - start, wide_rows), dtype=spectrum.dtype)
         lines[:, :rows] = spectrum[:, start:stop].T
         _transform_rows(lines)
         lines *= np.ascontiguousarray(transfer[:, start:stop].T)
@@ -267,7 +268,7 @@ def _share(
 
 
 def _transform_rows(lines: Field, back: bool = False) -> None:
-    """Fourier transform of each row, in place: complex64 or complex128 (rows, columns), the samples of a row side by side."""
+    """Fourier transform of each row, in place: complex64 or complex128 (rows, columns), rows without gaps."""
     pairs = lines.view(lines.real.dtype).reshape(*lines.shape, 2)
     cv2.dft(pairs, pairs, cv2.DFT_ROWS | (cv2.DFT_INVERSE | cv2.DFT_SCALE if back else 0))
 

@@ -37,7 +37,7 @@ from optics.signed import combine_pair, plan_signed
 # Stray light is followed over so many windows.
 STRAY_WINDOWS = 3
 # What --quick takes in place of the defaults: for a first look, or a test.
-QUICK_START, QUICK_ITERATIONS, QUICK_MOVES = 10, 40, 6
+QUICK_START, QUICK_ITERATIONS, QUICK_MOVES = 10, 25, 4
 
 
 def settings_of(

@@ -122,7 +122,7 @@ def gerchberg_saxton(
 
 
 def fold(problem: Problem, heights_m: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Heights brought into the range by whole waves of the middle colour, then to the nearer end of the range."""
+    """Heights outside the range brought into it by whole waves of the middle colour, or to its nearer end."""
     middle = sorted(problem.lanes, key=lambda lane: lane.wavelength_m)[1]
     wave_m = 2 * np.pi / middle.phase_per_m
     largest_m = problem.height_range_m
@@ -130,7 +130,9 @@ def fold(problem: Problem, heights_m: NDArray[np.float64]) -> NDArray[np.float64
     period_m = max(wave_m, wave_m * math.ceil(largest_m / wave_m - 1e-9))
     gap_m = period_m - largest_m
     folded = np.mod(heights_m + gap_m / 2, period_m) - gap_m / 2
-    return np.asarray(np.clip(folded, 0, largest_m))
+    # What lies in the range stays: a top that is a whole wave above the bottom is that for one colour only.
+    inside = (heights_m >= 0) & (heights_m <= largest_m)
+    return np.asarray(np.where(inside, heights_m, np.clip(folded, 0, largest_m)))
 
 
 def project(problem: Problem, heights_m: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -7,7 +7,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import optics.design.design as design_module
@@ -170,6 +170,7 @@ def test_moves_promise_what_they_bring():
 
 
 @given(st.integers(2, 40), st.floats(0.2, 5), st.integers(0, 10**6))
+@example(2, 1.0, 0)  # the top is a whole wave above the bottom
 @settings(max_examples=25, deadline=None)
 def test_projected_heights_are_allowed_and_stay(levels, waves, seed):
     problem = _cheap_problem(levels, waves * 1.2e-6)

@@ -154,6 +154,7 @@ def _single(
         "settings": _settings(settings),
     }
     bar.begin("figure")
+    stray = report["code_change_with_stray"]
     psf_card(
         drawn,
         made.psf,
@@ -161,7 +162,8 @@ def _single(
         geometry.wavelengths_m,
         title=f"{wanted.name} as a mask of {_levels(settings)}",
         facts=f"correlation {report['correlation']:.4f}; {report['efficiency']:.1%} of the light where it is wanted; "
-        + changed.sentence(),
+        + changed.sentence()
+        + ("" if stray is None else f"; {stray['share_changed']:.1%} with stray light"),
         mask=made.mask,
         wanted=made.target,
         example=example(measure, codes[0], "wanted kernel", codes[1], "this mask"),

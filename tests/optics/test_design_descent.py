@@ -7,7 +7,7 @@ import pytest
 
 from optics.design import DesignSettings, design_mask
 from optics.design.constraints import violations
-from optics.design.problem import cost, make_problem, psf_of, to_cells
+from optics.design.problem import cost, make_problem, psf_of
 from optics.mask import Geometry, Mask
 from optics.materials import refractive_index
 from optics.psf import chain_psf, make_chain, psf
@@ -143,13 +143,16 @@ def test_weight_makes_smooth():
 
 def test_the_best_quantized_map_on_the_way_is_kept():
     problem = make_problem(GAUSSIAN, dataclasses.replace(SMALL, levels=2))
-    start = problem.heights_m[np.random.default_rng(4).integers(0, 2, problem.clear.shape)]
-    before = cost(problem, psf_of(problem, start)).value
-    # So few and large steps that the last may well be worse than the first.
-    after, history = descent.descend(problem, start, 3)
-    assert cost(problem, psf_of(problem, after)).value <= before + 1e-6
-    assert len(history) == 3
-    assert to_cells(problem, after).shape == problem.stop.shape
+    random = problem.heights_m[np.random.default_rng(4).integers(0, 2, problem.clear.shape)]
+    good, history = descent.descend(problem, random, 40)
+    assert len(history) == 40
+    assert cost(problem, psf_of(problem, good)).value < cost(problem, psf_of(problem, random)).value
+    variables = descent._Levels(problem, descent.tensors(problem))
+    better, worse = (torch.from_numpy(each / variables.unit_m).float().round() for each in (good, random))
+    for first, second in ((better, worse), (worse, better)):
+        kept, least = descent._better(first, variables.allowed_loss(first).value, second, variables)
+        assert torch.equal(kept, better)
+        assert least == variables.allowed_loss(better).value
 
 
 def test_same_seed_same_mask_and_pytorch_keeps_its_threads():

@@ -333,7 +333,7 @@ def padded(grid: Grid, padding: float) -> Grid:
     """
     if padding == 1:
         return grid
-    rows, columns = (scipy.fft.next_fast_len(math.ceil(padding * count)) for count in grid.shape)
+    rows, columns = (scipy.fft.next_fast_len(math.ceil(padding * count), real=True) for count in grid.shape)
     return Grid(rows, columns, grid.pitch_m)
 
 

@@ -319,7 +319,8 @@ def make_chain(
     sample_m = pitch_m / repeat
     room = 2 * PIXEL_KERNEL_SAMPLES
     sides = [
-        scipy.fft.next_fast_len(math.ceil(max(2 * half * MARGIN / sample_m, 2 * half / sample_m + 2 * room)))
+        # No prime factor above 5: the transforms that `apply_transfer` uses are slow with 7 and 11.
+        scipy.fft.next_fast_len(math.ceil(max(2 * half * MARGIN / sample_m, 2 * half / sample_m + 2 * room)), real=True)
         for half in reach_m
     ]
     if max(sides) > LARGEST_WAVE_GRID:

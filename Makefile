@@ -5,6 +5,8 @@ ARGS ?=
 PIP_ARGS ?=
 PYTEST_ARGS ?= -n 2 --dist loadfile
 VENV := .venv
+# Waiting threads of PyTorch spin by default, which starves whatever else runs on the machine.
+export OMP_WAIT_POLICY ?= PASSIVE
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt $(PIP_ARGS)
 

@@ -2,6 +2,7 @@
 imported when it is called, so that `canopic --help` stays quick."""
 
 import math
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -304,12 +305,12 @@ def optics_design(
     scenes: Annotated[float | None, typer.Option(help="Weight of the error in an average scene's picture.")] = None,
     light: Annotated[float | None, typer.Option(help="Weight of light that misses the window.")] = None,
     material: Annotated[str, typer.Option(help="Of the relief.")] = "fused_silica",
-    cells: Annotated[int, typer.Option(min=4, help="Side of the mask in cells.")] = 255,
+    cells: Annotated[int, typer.Option(min=4, max=4096, help="Side of the mask in cells.")] = 255,
     pitch_um: Annotated[float, typer.Option(help="Side of a cell.")] = 2.0,
     distance_mm: Annotated[float, typer.Option(help="From mask to sensor.")] = 5.0,
     pixel_um: Annotated[float, typer.Option(help="Pitch of the target's taps (a PSF file brings its own).")] = 6.0,
     wavelengths_nm: Annotated[str, typer.Option(help="Red, green, blue.")] = "640,550,460",
-    iterations: Annotated[int | None, typer.Option(help="Of gradient descent (needs canopic[train]).")] = None,
+    iterations: Annotated[int | None, typer.Option(help="Of gradient descent (needs PyTorch).")] = None,
     moves: Annotated[int | None, typer.Option(help="Rounds of moving single features between levels.")] = None,
     descent: Annotated[bool, typer.Option("--descent/--no-descent", help="Gerchberg-Saxton alone without it.")] = True,
     quick: Annotated[bool, typer.Option("--quick", help="A first look: few iterations.")] = False,
@@ -438,6 +439,9 @@ def optics_figures(
 
 def main() -> None:
     """Entry point of the `canopic` command."""
+    # Threads of PyTorch that wait spin by default: beside other work a design then takes many times as long. Read by
+    # the OpenMP library when it is loaded.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         app()
     except BrokenPipeError:

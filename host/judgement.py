@@ -37,11 +37,13 @@ SHOWN = "astronaut"
 
 @dataclass(frozen=True, eq=False)
 class Yardstick:
-    """What codes are compared with: thresholds float32 (15,) and pool of a bundle, and the photographs."""
+    """What codes are compared with: thresholds float32 (15,), pool and sensor (rows, columns) of a bundle, and the
+    photographs."""
 
     bundle: str
     thresholds: NDArray[np.float32]
     pool: int
+    scene_px: tuple[int, int]
     images: list[Photograph]
 
     @property
@@ -55,9 +57,10 @@ def yardstick(bundle: str, folder: Path | None, limit: int | None = None) -> Yar
 
     Raises BundleError or PhotographError.
     """
-    encoding = read_bundle(resolve_bundle(bundle)).encoding
+    found = read_bundle(resolve_bundle(bundle))
     images = photographs()[:limit] if folder is None else load_photographs(folder, limit)
-    return Yardstick(bundle, encoding.thresholds, encoding.pool, images)
+    scene_px = (found.rows_px, found.columns_px)
+    return Yardstick(bundle, found.encoding.thresholds, found.encoding.pool, scene_px, images)
 
 
 def code(taps: NDArray[np.floating], measure: Yardstick) -> list[CodedImage]:

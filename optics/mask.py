@@ -21,13 +21,14 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
 from optics.archive import ZIP_ERRORS
-from optics.materials import FUSED_SILICA, Material
+from optics.materials import FUSED_SILICA, Material, find_material
 
 FORMAT = "canopic-mask-1"
 Surface = Literal["stepped", "smooth"]
 LARGEST_SIDE_PX = 4096
 # Height, stop and transmission of the largest mask, and something for the texts.
 LARGEST_CONTENT_BYTES = 3 * 8 * LARGEST_SIDE_PX**2 + 2**20
+REQUIRED = ("height_m", "pitch_m", "material", "geometry")
 ENTRIES = ("format", "height_m", "pitch_m", "stop", "transmission", "surface", "material", "geometry", "about")
 # What numpy and zlib raise on damaged files, beyond what a zip reader does; found by fuzzing.
 FILE_ERRORS = (*ZIP_ERRORS, zlib.error, struct.error, AttributeError, MemoryError, SyntaxError, TypeError)
@@ -101,6 +102,11 @@ class Mask:
             raise MaskError(f"height_m must be (rows, columns) of 1 to {LARGEST_SIDE_PX} cells, got {height.shape}")
         if not np.isfinite(height).all() or height.min() < 0:
             raise MaskError("height_m must be finite and not negative: add a constant to all of it")
+        if height.max() >= self.geometry.sensor_distance_m:
+            raise MaskError(
+                f"height_m reaches {height.max():g} m, but the sensor is {self.geometry.sensor_distance_m:g} m behind "
+                "the mask: heights are in metres"
+            )
         if not (math.isfinite(self.pitch_m) and self.pitch_m > 0):
             raise MaskError(f"pitch_m must be a positive number of metres, got {self.pitch_m!r}")
         if self.surface not in get_args(Surface):
@@ -203,7 +209,12 @@ def write_mask(mask: Mask, path: str | Path) -> None:
 
 
 def read_mask(path: str | Path) -> Mask:
-    """Read what `write_mask` wrote. Raises MaskError, whose message begins with the path and names what is wrong."""
+    """Read a mask as `write_mask` writes it, or as a person does with `numpy.savez`.
+
+    `height_m`, `pitch_m`, `material` (JSON, or the name of a known one) and `geometry` (JSON) have to be there; in a
+    file that names no format the rest may be left out and is as in `Mask`. Raises MaskError, whose message begins with
+    the path and names what is wrong.
+    """
     content = _entries(Path(path))
     try:
         geometry = _object(content, "geometry")
@@ -212,12 +223,12 @@ def read_mask(path: str | Path) -> Mask:
         return Mask(
             content["height_m"],
             _number(content, "pitch_m"),
-            _part(Material, "material", _object(content, "material")),
+            _material(content),
             _part(Geometry, "geometry", geometry),
-            content["stop"],
-            content["transmission"],
-            str(content["surface"]),  # type: ignore[arg-type]  # checked by Mask
-            _object(content, "about"),
+            content.get("stop"),  # type: ignore[arg-type]  # None: filled by Mask
+            content.get("transmission"),  # type: ignore[arg-type]
+            str(content.get("surface", "stepped")),  # type: ignore[arg-type]  # checked by Mask
+            _object(content, "about") if "about" in content else {},
         )
     except MaskError as error:
         raise MaskError(f"{path}: {error}") from error
@@ -242,16 +253,24 @@ def _entries(path: Path) -> dict[str, NDArray[Any]]:
         raise MaskError(f"{path} is not a readable mask: {error.strerror or error}") from error
     except FILE_ERRORS as error:
         raise MaskError(f"{path} is not a readable mask (.npz), it is damaged: {error}") from error
-    # The format first: a file of another version may lack the rest.
-    written = str(found.get("format", "missing"))
+    # The format first: a file of another version may lack the rest. A person's own file need not name one.
+    written = str(found.get("format", FORMAT))
     if written != FORMAT:
         raise MaskError(
             f'{path} is not a mask: format is "{written}", expected "{FORMAT}" (or it is of a newer version)'
         )
-    for name in ENTRIES:
+    needed = ENTRIES if "format" in found else REQUIRED
+    for name in needed:
         if name not in found:
-            raise MaskError(f"{path} is not a mask: {name} is missing, a mask has {', '.join(ENTRIES)}")
+            raise MaskError(f"{path} is not a mask: {name} is missing, a mask has {', '.join(needed)}")
     return found
+
+
+def _material(content: dict[str, NDArray[Any]]) -> Material:
+    name = str(content["material"])
+    if name.isidentifier():
+        return find_material(name)
+    return _part(Material, "material", _object(content, "material"))
 
 
 def _number(content: dict[str, NDArray[Any]], name: str) -> float:

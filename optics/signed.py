@@ -33,6 +33,8 @@ Split = Literal["shot", "read", "equal"]
 SPLITS: tuple[Split, ...] = ("shot", "read", "equal")
 # Below this share of the taps' sum, what is left of an even scene is rounding of the kernel's own file (float32).
 NOTHING_LEFT = 1e-6
+# A part of a kernel with less than this share of the other part's sum is rounding.
+NEGLIGIBLE = 1e-12
 
 
 class SignedKernelError(ValueError):
@@ -114,6 +116,11 @@ def plan_signed(
         raise SignedKernelError(f"throughput must be two numbers above 0 and at most 1, got {throughput!r}")
     plus, minus = np.maximum(taps, 0), np.maximum(-taps, 0)
     a, b = float(plus.sum()), float(minus.sum())
+    # What rounding leaves of a kernel that was meant to have one sign is no part of its own.
+    if b < NEGLIGIBLE * a:
+        minus, b = np.zeros_like(minus), 0.0
+    if a < NEGLIGIBLE * b:
+        plus, a = np.zeros_like(plus), 0.0
     share = _share(a, b, split, throughput)
     # What one unit of each part of the kernel costs: arms of equal gain would carry these.
     carried = [

@@ -26,9 +26,10 @@ from host.commands.optics import (
 from host.figures.cards import psf_card
 from host.judgement import Yardstick
 from host.optic_files import Optic, OpticFileError, read_optic, write_psf
-from optics.code_change import CodedImage
+from optics.code_change import CodedImage, balanced
 from optics.design import Design, DesignSettings, design_mask
 from optics.mask import Geometry, write_mask
+from optics.masks import sub_aperture_pair
 from optics.materials import find_material
 from optics.psf import psf
 from optics.sampling import SamplingError
@@ -149,6 +150,7 @@ def _single(
         **_figures_of(made, measure),
         "wanted": judgement.figures(made.target, geometry.pixel_pitch_m, measure.pool),
         "code_change": judgement.change_report(changed, measure, made.target),
+        "code_change_balanced": _change_balanced(made, codes[0], measure),
         "code_change_with_stray": _change_with_stray(made, codes[0], measure),
         "seed": seed,
         "settings": _settings(settings),
@@ -211,6 +213,7 @@ def _pair(
         "plan": plan.report,
         "gain_plus": pair.gain_plus,
         "gain_minus": pair.gain_minus,
+        "placement": _placement(made, measure),
         "masks": {name: _figures_of(each, measure) for name, each in made.items()},
         "code_change": judgement.change_report(changed, measure, wanted.per_colour),
         "seed": seed,
@@ -235,6 +238,13 @@ def _pair(
     return report
 
 
+def _placement(made: dict[str, Design], measure: Yardstick) -> dict[str, Any] | None:
+    """Where the two sub-apertures stand for pictures of the bundle's size side by side; None where one mask does."""
+    if len(made) < 2:
+        return None
+    return sub_aperture_pair(made["plus"].mask, made["minus"].mask, measure.scene_px).report
+
+
 def _pair_figure(drawn: Path, name: str) -> Path:
     return drawn.with_stem(f"{drawn.stem}_{name}")
 
@@ -246,6 +256,12 @@ def _designed(taps: NDArray[np.float64], settings: DesignSettings, seed: int, ba
         bar.at(done, total, f"{name}: {state['stage']}, correlation {state['correlation']:.4f}")
 
     return design_mask(taps, settings, np.random.default_rng(seed), progress)
+
+
+def _change_balanced(made: Design, wanted: list[CodedImage], measure: Yardstick) -> dict[str, Any]:
+    """The change of codes that is left after a white balance: a gain per colour for the light that each loses."""
+    codes = judgement.code(balanced(made.psf, made.target), measure)
+    return judgement.change_report(judgement.change(wanted, codes, measure), measure)
 
 
 def _change_with_stray(made: Design, wanted: list[CodedImage], measure: Yardstick) -> dict[str, Any] | None:
@@ -314,6 +330,9 @@ def _show(report: dict[str, Any], settings: DesignSettings, directory: Path) -> 
     )
     console.print(_made_line(report))
     _print_codes(report["code_change"])
+    console.print(
+        f"  with a gain per colour, as a white balance has it: {report['code_change_balanced']['share_changed']:.1%}"
+    )
     if (stray := report["code_change_with_stray"]) is not None:
         console.print(
             f"  with the light that lands beside the window, too (over {STRAY_WINDOWS} x {STRAY_WINDOWS} windows): "
@@ -332,6 +351,8 @@ def _show_pair(report: dict[str, Any], settings: DesignSettings, directory: Path
         table.add_row(f"mask {name}: light in the window", *numbers(each["light_rgb"], ".1%"))
     console.print(table)
     console.print(report["plan"]["sentence"])
+    if report["placement"] is not None:
+        console.print(report["placement"]["sentence"])
     console.print(f"gains refitted to these masks: PSF+ {report['gain_plus']:.4g}, PSF- {report['gain_minus']:.4g}")
     _print_codes(report["code_change"])
     for name, each in report["masks"].items():

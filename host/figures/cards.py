@@ -205,7 +205,7 @@ def _as_bright(wanted: NDArray[np.floating], psf: NDArray[np.floating]) -> NDArr
 
 def _example_row(made: SubFigure, example: Example) -> None:
     axes = panels(made, 4)
-    photograph_panel(axes[0], example.scene, "a photograph, as the mask sees it")
+    photograph_panel(axes[0], example.scene, "a photograph")
     codes_panel(axes[1], example.codes, f"codes, {example.name}")
     codes_panel(axes[2], example.other_codes, f"codes, {example.other_name}")
     share = float((example.codes != example.other_codes).mean())

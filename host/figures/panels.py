@@ -35,12 +35,12 @@ def height_panel(made: Figure | SubFigure, axes: Axes, mask: Mask, title: str = 
         norm = BoundaryNorm(edges, 256)
         image = axes.imshow(shown, cmap=HEIGHTS, norm=norm, extent=extent, interpolation="nearest")
         ticks = levels if levels.size <= 8 else levels[::3]
-        bar = made.colorbar(image, ax=axes, shrink=0.8, pad=0.02, ticks=ticks, spacing="proportional")
+        bar = made.colorbar(image, ax=axes, fraction=0.046, pad=0.03, ticks=ticks, spacing="proportional")
         bar.ax.set_yticklabels([f"{level:.2f}" for level in ticks])
         bar.ax.minorticks_off()
     else:
         image = axes.imshow(shown, cmap=HEIGHTS, extent=extent, interpolation="nearest")
-        bar = made.colorbar(image, ax=axes, shrink=0.8, pad=0.02)
+        bar = made.colorbar(image, ax=axes, fraction=0.046, pad=0.03)
     bar.set_label("height, um")
     _unframed(bar)
     axes.set_xlabel("x, mm")

@@ -7,12 +7,14 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from optics.mask import Geometry
+from optics.mask import LARGEST_SIDE_PX, Geometry
 from optics.materials import FUSED_SILICA, Material, refractive_index
 
 MOST_LEVELS = 256
 # Heights of many levels reach over this many waves (of the middle colour): see decision 14.
 LEVELS_PER_WAVE = 16
+# A target is refused where diffraction at the mask's edge alone makes a spot so many times as wide.
+MOST_SPREAD = 4
 
 
 class DesignError(ValueError):
@@ -77,6 +79,8 @@ class DesignSettings:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise DesignError(f"{name} must be a whole number, at least {least}, got {value!r}")
+        if self.cells > LARGEST_SIDE_PX:
+            raise DesignError(f"cells must be at most {LARGEST_SIDE_PX}, got {self.cells}")
         if self.use_torch not in ("auto", True, False):
             raise DesignError(f'use_torch must be "auto", True or False, got {self.use_torch!r}')
         if self.features < 4:
@@ -138,6 +142,14 @@ def prepare_target(target: NDArray[np.float64], settings: DesignSettings) -> tup
     rows, columns = values.shape[1:]
     feature_m = settings.feature_cells * settings.pitch_m
     reach_m = _reach_m(settings)
+    window_m = max(rows, columns) * settings.geometry.pixel_pitch_m
+    spread_m = max(settings.geometry.wavelengths_m) * settings.geometry.sensor_distance_m / _side_m(settings)
+    if spread_m > MOST_SPREAD * window_m:
+        raise DesignError(
+            f"over {settings.geometry.sensor_distance_m * 1e3:g} mm a mask of {_side_m(settings) * 1e3:.3g} mm blurs "
+            f"every point to {spread_m * 1e3:.3g} mm by diffraction alone, and the target is {window_m * 1e3:.3g} mm "
+            "wide: take a shorter distance, a larger mask or a larger target"
+        )
     for side in (rows, columns):
         half_m = side * settings.geometry.pixel_pitch_m / 2
         if half_m > reach_m:
@@ -148,6 +160,10 @@ def prepare_target(target: NDArray[np.float64], settings: DesignSettings) -> tup
                 f"mm, which is {most} pixels in all: take a smaller target, smaller features or a longer distance"
             )
     return wanted / sums, replace(settings.geometry, psf_px=(int(rows), int(columns)))
+
+
+def _side_m(settings: DesignSettings) -> float:
+    return settings.features * settings.feature_cells * settings.pitch_m
 
 
 def _reach_m(settings: DesignSettings) -> float:

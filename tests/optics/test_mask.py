@@ -31,7 +31,7 @@ def same(first: Mask, second: Mask) -> bool:
 
 GEOMETRIES = st.builds(
     Geometry,
-    sensor_distance_m=st.floats(1e-6, 1),
+    sensor_distance_m=st.floats(1e-2, 1),
     pixel_pitch_m=st.floats(1e-7, 1e-3),
     psf_px=st.tuples(st.integers(1, 8191), st.integers(1, 8191)),
     wavelengths_m=st.tuples(*[st.floats(3e-7, 1e-6)] * 3),
@@ -100,7 +100,7 @@ def test_a_mask_keeps_its_own_copy_and_its_axes() -> None:
     np.testing.assert_allclose(cell_positions_m(4, 2e-6), [-3e-6, -1e-6, 1e-6, 3e-6])
     np.testing.assert_array_equal(circular_stop((3, 5), 1.0, 2.0), [[0, 0, 1, 0, 0], [0, 1, 1, 1, 0], [0, 0, 1, 0, 0]])
     np.testing.assert_array_equal(mask.amplitude, mask.stop * mask.transmission)
-    assert replace(mask, height_m=np.arange(12.0).reshape(3, 4)).levels == int(mask.stop.sum())
+    assert replace(mask, height_m=np.arange(12.0).reshape(3, 4) * 1e-7).levels == int(mask.stop.sum())
     with pytest.raises(MaskError, match="smaller than one cell"):
         circular_stop((4, 4), 1e-6, 0.5e-6)
 
@@ -169,7 +169,8 @@ def with_key(kind: str, **changes: Any) -> str:
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"format": None}, f'format is "missing", expected "{FORMAT}"'),
+        ({"format": None, "geometry": None}, "geometry is missing, a mask has height_m, pitch_m, material, geometry$"),
+        ({"stop": None}, "stop is missing"),
         ({"format": "canopic-mask-9"}, f'format is "canopic-mask-9", expected "{FORMAT}".*newer'),
         ({"height_m": None}, "height_m is missing"),
         ({"height_m": np.array([["a"]])}, "numbers"),
@@ -178,7 +179,9 @@ def with_key(kind: str, **changes: Any) -> str:
         ({"pitch_m": np.array([1.0, 2.0])}, "pitch_m must be one number, got float64 of shape"),
         ({"pitch_m": "two"}, "pitch_m must be one number"),
         ({"surface": "odd"}, "surface must be"),
-        ({"material": "glass"}, "material must be JSON"),
+        ({"material": "glass"}, "material 'glass' is not known: choose one of .*fused_silica"),
+        ({"material": "{glass"}, "material must be JSON"),
+        ({"height_m": np.full((4, 4), 6e-3)}, "height_m reaches 0.006 m, .*heights are in metres"),
         ({"material": "[1]"}, "material must be a JSON object"),
         ({"about": "3"}, "about must be a JSON object"),
         ({"about": "[" * 100_000}, "about must be JSON"),
@@ -196,6 +199,16 @@ def test_a_file_that_is_wrong_says_where(tmp_path: Path, changes: dict[str, Any]
     with pytest.raises(MaskError, match=says) as caught:
         read_mask(path)
     assert str(caught.value).startswith(str(path))
+
+
+def test_a_file_made_by_hand_needs_four_entries(tmp_path: Path) -> None:
+    heights = np.random.default_rng(0).random((9, 7)) * 1e-6
+    path = tmp_path / "mine.npz"
+    np.savez(path, height_m=heights, pitch_m=2e-6, material="pmma", geometry=with_key("geometry"))
+    mask = read_mask(path)
+    np.testing.assert_array_equal(mask.height_m, heights)
+    assert mask.material.name == "pmma"
+    assert mask.id == Mask(heights, 2e-6, mask.material, Geometry(source_distance_m=1.0)).id
 
 
 def test_a_file_that_is_absent_or_none(tmp_path: Path) -> None:

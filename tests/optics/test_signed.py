@@ -121,6 +121,15 @@ def test_a_kernel_of_one_sign_gets_the_whole_aperture() -> None:
     assert "no positive tap" in negative.report["sentence"]
 
 
+@pytest.mark.parametrize("sign", [1, -1])
+def test_rounding_below_zero_is_no_negative_part(sign: int) -> None:
+    kernel = np.full((5, 5), 0.04)
+    kernel[0, 0] = -1e-18
+    plan = plan_signed(sign * kernel)
+    assert (plan.aperture_plus, plan.aperture_minus) == ((1, 0) if sign > 0 else (0, 1))
+    assert not (plan.psf_minus if sign > 0 else plan.psf_plus).any()
+
+
 def test_a_kernel_that_cancels_says_so() -> None:
     plan = plan_signed(np.array([[1.0, -1.0]]))
     assert plan.noise.shot_same_output == np.inf

@@ -1,6 +1,8 @@
 """Files that hold a kernel: a mask, a PSF per colour, plain taps, a bundle; and the file that a PSF is written to."""
 
 import zipfile
+import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,14 +12,22 @@ from numpy.typing import NDArray
 
 from optics.archive import BundleError
 from optics.bundle import SUFFIX, read_bundle, resolve_bundle
+from optics.fabrication import unfinished
 from optics.mask import Mask, MaskError, read_mask
 from optics.psf import psf
 
 ARRAY_NAMES = ("psf", "kernels", "kernel")
+# Negative taps down to this share of the largest are rounding, as transforms leave it: they count as zero.
+ROUNDING = 1e-6
 EXPECTED = (
     "a PSF (`canopic optics psf`), a mask (`canopic optics design`), an array of numbers (.npy, or FILE.npz:NAME), or "
     'a bundle ("default")'
 )
+EXPECTED_MASK = "a mask (.npz) as `canopic optics design` writes it, or the captioning paper's lens"
+EXPECTED_NUMBERS = "an .npy (`numpy.save`), or text with one number a line"
+# What NumPy raises for a file that is damaged or of another kind. Its own words are of no use: it takes what it does
+# not know for a pickle, and advises to trust it.
+DAMAGED = (OSError, ValueError, EOFError, KeyError, NotImplementedError, zipfile.BadZipFile, zlib.error)
 
 
 class OpticFileError(ValueError):
@@ -45,7 +55,7 @@ class Optic:
 
     @property
     def signed(self) -> bool:
-        """Whether a tap is negative: then it is no PSF."""
+        """Whether a tap is negative (by more than rounding, see `without_rounding`): then it is no PSF."""
         return bool(self.taps.min() < 0)
 
 
@@ -76,10 +86,10 @@ def read_array(path: str | Path, array: str | None = None) -> tuple[str, NDArray
     """
     try:
         loaded = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        # NumPy takes any other file for a pickle and advises to trust it.
-        why = error.strerror if isinstance(error, OSError) else "it is not in NumPy's format, or damaged"
-        raise OpticFileError(f"{path} is not a readable .npy or .npz file ({why}): expected {EXPECTED}") from error
+    except DAMAGED as error:
+        raise OpticFileError(
+            f"{path} is not a readable .npy or .npz file ({_why(error)}): expected {EXPECTED}"
+        ) from error
     if not isinstance(loaded, np.lib.npyio.NpzFile):
         return "", np.asarray(loaded), None
     with loaded:
@@ -90,25 +100,39 @@ def read_array(path: str | Path, array: str | None = None) -> tuple[str, NDArray
         if name is None or name not in loaded:
             wanted = f"no array {array!r}" if array else f"no mask, and none of the arrays {', '.join(ARRAY_NAMES)}"
             raise OpticFileError(f"{path} holds {wanted}, only {loaded.files}: name one of them, as {path}:NAME")
-        return name, np.asarray(loaded[name]), None
+        try:
+            return name, np.asarray(loaded[name]), None
+        except DAMAGED as error:
+            raise OpticFileError(
+                f"{path}: its array {name!r} cannot be read ({_why(error)}): expected an array of numbers"
+            ) from error
+
+
+def without_rounding(taps: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Taps whose negative ones, where none is below -ROUNDING of the largest, are zero; others as they are.
+
+    A blur made with transforms has values of -1e-17 where it should have none; it is light all the same.
+    """
+    lowest = float(taps.min())
+    return np.maximum(taps, 0) if -ROUNDING * float(np.abs(taps).max()) <= lowest < 0 else taps
 
 
 def read_any_mask(path: Path) -> Mask:
     """A mask's file, or the captioning paper's lens (`zernike_coefficients_um`). Raises OpticFileError."""
     try:
-        if path.suffix == ".npz" and path.is_file():
-            with np.load(path, allow_pickle=False) as archive:
-                names = archive.files
-            if "zernike_coefficients_um" in names:
-                from optics.caption_lens import read_caption_lens
+        loaded = np.load(path, allow_pickle=False)
+    except DAMAGED as error:
+        raise OpticFileError(f"{path} is not a readable mask ({_why(error)}): expected {EXPECTED_MASK}") from error
+    if not isinstance(loaded, np.lib.npyio.NpzFile):
+        raise OpticFileError(f"{path} is not a mask, it holds one array: expected {EXPECTED_MASK}")
+    with loaded:
+        names = loaded.files
+    if "zernike_coefficients_um" in names:
+        from optics.caption_lens import read_caption_lens
 
-                return read_caption_lens(path)
-            if "height_m" not in names:
-                raise OpticFileError(f"{path} is no mask, it holds {names}: expected one of `canopic optics design`")
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
-        if isinstance(error, OpticFileError):
-            raise
-        raise OpticFileError(f"{path} is not a readable mask (.npz): {error}") from error
+        return read_caption_lens(path)
+    if "height_m" not in names:
+        raise OpticFileError(f"{path} is not a mask, it holds {names}: expected {EXPECTED_MASK}")
     return _mask(path)
 
 
@@ -122,17 +146,41 @@ def read_numbers(path: Path) -> NDArray[np.float64]:
             values = np.load(path, allow_pickle=False)
         else:
             values = np.loadtxt(path, delimiter="," if path.suffix == ".csv" else None, ndmin=2)[:, 0]
-        return np.asarray(values, dtype=np.float64).ravel()
-    except (OSError, ValueError, TypeError) as error:
-        raise OpticFileError(f"{path} is no list of numbers (.npy, or text with one a line): {error}") from error
+        numbers = np.asarray(values, dtype=np.float64).ravel()
+    except (*DAMAGED, TypeError, IndexError) as error:
+        why = _why(error, "it holds something else, or is damaged")
+        raise OpticFileError(
+            f"{path} is not a readable list of numbers ({why}): expected {EXPECTED_NUMBERS}"
+        ) from error
+    if not numbers.size:
+        raise OpticFileError(f"{path} holds no number: expected {EXPECTED_NUMBERS}")
+    return numbers
+
+
+def separate(inputs: Iterable[str | Path], outputs: Iterable[Path]) -> None:
+    """Refuse to write over what is read, under whatever name. Raises OpticFileError.
+
+    inputs: paths, or what `read_optic` takes. outputs: files that will be written, each by way of one with
+    `.unfinished` added.
+    """
+    read = {Path(_parts(str(each))[0]).resolve(): each for each in inputs}
+    for output in outputs:
+        for path in (output, output.with_name(output.name + ".unfinished")):
+            same = [each for file, each in read.items() if file == path.resolve() or _one_file(file, path)]
+            if same:
+                raise OpticFileError(
+                    f"{output} would be written over {same[0]}, which is read: name another file for what is written"
+                )
 
 
 def write_psf(
     path: Path, taps: NDArray[np.float32], pitch_m: float, wavelengths_m: tuple[float, ...], **more: Any
 ) -> None:
-    """Write a PSF as .npz: `psf` float32 (3, rows, columns), `pixel_pitch_m`, `wavelengths_m`, and `more`. OSError."""
-    unfinished = path.with_name(path.name + ".unfinished")
-    with unfinished.open("wb") as file:
+    """Write a PSF as .npz: `psf` float32 (3, rows, columns), `pixel_pitch_m`, `wavelengths_m`, and `more`.
+
+    The path gets the whole file or keeps what it had; its folder is made. Raises FabricationError (a ValueError).
+    """
+    with unfinished(path) as partial, partial.open("wb") as file:
         np.savez_compressed(
             file,
             psf=taps.astype(np.float32),
@@ -140,7 +188,6 @@ def write_psf(
             wavelengths_m=np.array(wavelengths_m),
             **more,
         )
-    unfinished.replace(path)
 
 
 def framed(taps: NDArray[np.floating], rows: int, columns: int) -> NDArray[np.float64]:
@@ -172,6 +219,13 @@ def _parts(text: str) -> tuple[str, str | None, int | None]:
     return f"{file}.npz", array, int(index) if index else None
 
 
+def _one_file(first: Path, second: Path) -> bool:
+    try:
+        return first.samefile(second)
+    except OSError:
+        return False
+
+
 def _from_bundle(name: str) -> Optic:
     try:
         kernels = read_bundle(resolve_bundle(name)).encoding.kernels
@@ -182,7 +236,7 @@ def _from_bundle(name: str) -> Optic:
             f"{name} has {len(kernels)} filters, one mask does one: `canopic bundle export {name} FILE.npz`, then name "
             "one as FILE.npz:kernels:0"
         )
-    return Optic(f"bundle {Path(name).stem}", kernels[0].astype(np.float64))
+    return Optic(f"bundle {Path(name).stem}", without_rounding(kernels[0].astype(np.float64)))
 
 
 def _mask(path: str | Path) -> Mask:
@@ -216,7 +270,12 @@ def _checked(text: str, values: NDArray[Any], index: int | None) -> NDArray[np.f
         )
     if not np.isfinite(values).all():
         raise OpticFileError(f"{text} holds NaN or infinity")
-    return values.astype(np.float64)
+    return without_rounding(values.astype(np.float64))
+
+
+def _why(error: Exception, damaged: str = "it is not in NumPy's format, or damaged") -> str:
+    """Why a file was not read, in words for the person who named it."""
+    return error.strerror if isinstance(error, OSError) and error.strerror else damaged
 
 
 def _about(path: str) -> tuple[float | None, tuple[float, float, float] | None]:

@@ -25,10 +25,11 @@ from host.optic_files import (
     read_any_mask,
     read_numbers,
     read_optic,
+    separate,
     write_psf,
 )
 from optics.code_change import CodeChange, CodedImage
-from optics.fabrication import ExportedFile, export_mask
+from optics.fabrication import ExportedFile, export_mask, export_paths, prepare_path
 from optics.field import depth_scan, field_dependence
 from optics.mask import Geometry, Mask
 from optics.masks import Slm
@@ -36,6 +37,11 @@ from optics.psf import flat_band, light_budget
 from optics.psf import psf as psf_of
 
 COLOURS = ("red", "green", "blue")
+# For what the materials' temperature coefficients are meant; far beyond it they are no more than a straight line.
+COLDEST_CELSIUS, HOTTEST_CELSIUS = -100.0, 300.0
+WIDEST_FIELD_DEG = 89.0
+# Of a level, unless --display-bits says another number.
+PLAIN_BITS = 8
 
 
 class Steps:
@@ -91,9 +97,26 @@ def psf(
 ) -> int:
     """Write the PSF of a mask, say what it is like, and draw it."""
     with expected(ValueError, OSError, status=WRONG_INPUT), steps() as bar:
-        check_out(target, ".npz")
-        check_out(figure, ".png")
+        if not COLDEST_CELSIUS <= celsius <= HOTTEST_CELSIUS:
+            raise OpticFileError(
+                f"--celsius {celsius:g}: give a temperature from {COLDEST_CELSIUS:g} to {HOTTEST_CELSIUS:g} degrees"
+            )
+        if not math.isfinite(bandwidth_nm):
+            raise OpticFileError(f"--bandwidth-nm {bandwidth_nm:g}: give a width in nanometres, or leave it out")
+        depths_m = None if depths_mm is None else lengths(depths_mm, 1e-3, "--depth-mm")
+        angles = None if fields_deg is None else lengths(fields_deg, math.pi / 180, "--field-deg")
+        if angles is not None and not all(abs(each) <= math.radians(WIDEST_FIELD_DEG) * (1 + 1e-9) for each in angles):
+            raise OpticFileError(
+                f"--field-deg {fields_deg}: give angles to the axis from 0 to {WIDEST_FIELD_DEG:g} degrees"
+            )
         mask = read_any_mask(mask_file)
+        drawn = figure or target.with_suffix(".png")
+        drawn_depth, drawn_field = (drawn.with_stem(f"{drawn.stem}-{scan}") for scan in ("depth", "field"))
+        check_suffix(target, ".npz")
+        check_suffix(drawn, ".png")
+        separate([mask_file], [target, drawn, drawn_depth, drawn_field])
+        check_out(target, ".npz")
+        check_out(drawn, ".png")
         geometry = mask.geometry
         if window_px is not None:
             geometry = replace(geometry, psf_px=(window_px, window_px))
@@ -105,8 +128,7 @@ def psf(
         taps = psf_of(mask, celsius, spectra=spectra)
         more: dict[str, Any] = {"mask": mask_file.name, "celsius": celsius, "bandwidth_m": bandwidth_nm * 1e-9}
         scans = {}
-        if depths_mm is not None:
-            depths_m = lengths(depths_mm, 1e-3, "--depth-mm")
+        if depths_m is not None:
             bar.begin(f"PSF at {len(depths_m)} distances")
             depths = depth_scan(mask, depths_m, celsius)
             more |= {"depth_psf": depths, "depth_m": depths_m}
@@ -114,8 +136,7 @@ def psf(
                 "depth_m": [None if math.isinf(each) else each for each in depths_m],
                 "correlation_rgb": [judgement.likeness(each, taps)["correlation_rgb"] for each in depths],
             }
-        if fields_deg is not None:
-            angles = lengths(fields_deg, math.pi / 180, "--field-deg")
+        if angles is not None:
             bar.begin(f"PSF at {len(angles)} angles")
             scans["field"] = field_dependence(mask, angles, celsius=celsius).summary()
         write_psf(target, taps, geometry.pixel_pitch_m, geometry.wavelengths_m, **more)
@@ -133,7 +154,6 @@ def psf(
         shown = measure.images[measure.shown]
         one = replace(measure, images=[shown])
         bar.begin("figure")
-        drawn = figure or target.with_suffix(".png")
         psf_card(
             drawn,
             taps,
@@ -146,13 +166,13 @@ def psf(
                              judgement.code(taps, one), "with this mask"),
         )  # fmt: skip
         if "depth" in scans:
-            report["depth_figure"] = str(drawn.with_stem(f"{drawn.stem}-depth"))
+            report["depth_figure"] = str(drawn_depth)
             found = scans["depth"]["correlation_rgb"]
             title = f"PSF of {mask_file.name} by distance of the point"
-            depth_card(Path(report["depth_figure"]), depths, depths_m, geometry.pixel_pitch_m, found, title=title)
+            depth_card(drawn_depth, depths, depths_m or [], geometry.pixel_pitch_m, found, title=title)
         if "field" in scans:
-            report["field_figure"] = str(drawn.with_stem(f"{drawn.stem}-field"))
-            field_card(Path(report["field_figure"]), scans["field"], title=f"PSF of {mask_file.name} off the axis")
+            report["field_figure"] = str(drawn_field)
+            field_card(drawn_field, scans["field"], title=f"PSF of {mask_file.name} off the axis")
     report["figure"] = str(drawn)
     if as_json:
         print_json(report)
@@ -201,9 +221,12 @@ def compare(
 ) -> int:
     """Two kernels side by side: likeness, light, contrast, codes, and what structure photographs keep behind each."""
     with expected(ValueError, OSError, status=WRONG_INPUT), steps() as bar:
-        check_out(figure, ".png")
         bar.begin("reading")
         one, other = read_optic(first), read_optic(second)
+        drawn = figure or Path(f"compare-{_stem(one)}-{_stem(other)}.png")
+        check_suffix(drawn, ".png")
+        separate([first, second], [drawn])
+        check_out(drawn, ".png")
         taps = [judgement.as_light(optic) for optic in (one, other)]
         pitch_m = _common_pitch(one, other, pitch_um)
         window = common_window(*taps)
@@ -225,7 +248,6 @@ def compare(
             },
         }
         bar.begin("figure")
-        drawn = figure or Path(f"compare-{_stem(one)}-{_stem(other)}.png")
         waves = one.wavelengths_m or other.wavelengths_m or Geometry().wavelengths_m
         comparison_card(
             drawn,
@@ -291,11 +313,15 @@ def export(
         if not wanted:
             raise OpticFileError("nothing to write: name at least one of --stl, --gds, --tiff, --png, --slm")
         mask = read_any_mask(mask_file)
+        described = _display(**display)
+        if "slm" not in wanted and described is not None:
+            raise OpticFileError("--display-... describe the display of the phase picture: name that with --slm, too")
+        separate([mask_file, *([display["lut"]] if display["lut"] else [])], export_paths(wanted))
         bar.begin("writing " + ", ".join(path.name for path in wanted.values()))
         made = export_mask(
             mask,
             **wanted,
-            display=_display(**display),
+            display=described,
             wavelength_m=None if wavelength_nm is None else wavelength_nm * 1e-9,
             base_m=base_mm * 1e-3,
             rim_m=rim_mm * 1e-3,
@@ -322,13 +348,13 @@ def export(
 
 def _display(pixels: str | None, pitch_um: float | None, lut: Path | None, bits: int) -> Slm | None:
     """The phase display that the options describe, None for one pixel a cell. Raises ValueError."""
-    if pixels is None and pitch_um is None and lut is None:
+    if pixels is None and pitch_um is None and lut is None and bits == PLAIN_BITS:
         return None
     columns, _, rows = (pixels or "").partition("x")
-    if pitch_um is None or not (columns.isdigit() and rows.isdigit()):
+    if pitch_um is None or not (columns.isdecimal() and rows.isdecimal()):
         raise OpticFileError(
-            "a display is described by --display-px COLUMNSxROWS (as 1920x1080) and --display-pitch-um, and by "
-            "--display-lut where it was measured"
+            "a display is described by --display-px COLUMNSxROWS (as 1920x1080) and --display-pitch-um; --display-bits "
+            "and --display-lut (where it was measured) need both"
         )
     phases = None if lut is None else tuple(read_numbers(lut).tolist())
     return Slm(int(rows), int(columns), pitch_um * 1e-6, bits=bits, lut_rad=phases)
@@ -385,10 +411,14 @@ def example(
 
 
 def folder_for(path: Path) -> None:
-    """Make a folder for what is written. Raises OpticFileError where a file has its name."""
-    if path.exists() and not path.is_dir():
-        raise OpticFileError(f"{path} is a file: name a folder for what is written")
-    path.mkdir(parents=True, exist_ok=True)
+    """Make a folder for what is written. Raises OpticFileError where that cannot be."""
+    try:
+        if path.exists() and not path.is_dir():
+            raise OpticFileError(f"{path} is a file: name a folder for what is written")
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        why = error.strerror or type(error).__name__
+        raise OpticFileError(f"the folder {path} cannot be made ({why}): name another for what is written") from error
 
 
 def lengths(text: str, unit_m: float, option: str) -> list[float]:
@@ -444,10 +474,13 @@ def _stem(optic: Optic) -> str:
 
 
 def check_out(path: Path | None, suffix: str) -> None:
-    """Refuse a file that could not be written at the end, before the work begins. Raises OpticFileError."""
-    if path is None:
-        return
+    """Refuse a file that could not be written at the end, before the work begins; make its folder. ValueError."""
+    if path is not None:
+        check_suffix(path, suffix)
+        prepare_path(path)
+
+
+def check_suffix(path: Path, suffix: str) -> None:
+    """Refuse a name that is not that of the file that is written. Raises OpticFileError."""
     if path.suffix != suffix:
         raise OpticFileError(f"{path} does not end in {suffix}: that is the file that is written")
-    if not path.parent.is_dir():
-        raise OpticFileError(f"{path.parent} is no folder: make it first")

@@ -9,9 +9,9 @@ from rich.table import Table
 
 from host import judgement
 from host.commands.common import DONE, WRONG_INPUT, expected, out, print_json
-from host.commands.optics import check_out, folder_for, steps
+from host.commands.optics import check_out, check_suffix, folder_for, steps
 from host.figures.cards import Bar, tolerance_card
-from host.optic_files import framed, read_any_mask, read_optic
+from host.optic_files import framed, read_any_mask, read_optic, separate
 from optics.tolerance import PARAMETERS, Deviations, ToleranceReport, tolerance
 
 
@@ -34,14 +34,23 @@ def simulate(
     """Simulate, say what was found, draw it. deviations: fields of `optics.tolerance.Deviations`, in their units."""
     with expected(ValueError, OSError, status=WRONG_INPUT), steps() as bar:
         mask = read_any_mask(mask_file)
-        wanted = None if target is None else read_optic(target).taps
+        wanted = None if target is None else judgement.as_light(read_optic(target))
         if wanted is not None:
             rows, columns = (max(pair) for pair in zip(mask.geometry.psf_px, wanted.shape[-2:], strict=True))
             wanted = framed(wanted, rows, columns)
         measure = judgement.yardstick(bundle, images, limit_images)
-        check_out(figure, ".png")
+        folder = mask_file.parent if directory is None else directory
+        drawn = figure or folder / "tolerance.png"
+        document_file = None if directory is None else directory / "tolerance.json"
+        check_suffix(drawn, ".png")
+        separate(
+            [mask_file, *([] if target is None else [target])],
+            [drawn, *([] if document_file is None else [document_file])],
+        )
         if directory is not None:
             folder_for(directory)
+        check_out(drawn, ".png")
+        check_out(document_file, ".json")
         bar.begin("copies of the mask")
         report = tolerance(
             mask,
@@ -57,8 +66,6 @@ def simulate(
             limit=limit,
         )
         bar.begin("figure")
-        folder = mask_file.parent if directory is None else directory
-        drawn = figure or folder / "tolerance.png"
         tolerance_card(
             drawn,
             title=f"Tolerances of {mask_file.name}",
@@ -71,8 +78,8 @@ def simulate(
                    for each in report.alone],
         )  # fmt: skip
         document = report.as_json() | {"mask": str(mask_file), "seed": seed, "figure": str(drawn)}
-        if directory is not None:
-            (directory / "tolerance.json").write_text(json.dumps(document, indent=1, allow_nan=False) + "\n")
+        if document_file is not None:
+            document_file.write_text(json.dumps(document, indent=1, allow_nan=False) + "\n")
     if as_json:
         print_json(document)
     else:

@@ -1,7 +1,7 @@
 """One look for all figures, and the way from a figure to a file: no display, no global figure, the same bytes again."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,7 @@ STYLE: Any = {  # Matplotlib types its keys one by one
 def figure(path: str | Path, width_in: float, height_in: float) -> Iterator[Figure]:
     """A figure to draw on; at the end of the block it is written to `path` (.png), whole or not at all.
 
-    Raises OSError where it cannot be written.
+    Raises OSError, which names `path`, where it cannot be written.
     """
     target = Path(path)
     with matplotlib.rc_context(STYLE):
@@ -57,9 +57,14 @@ def figure(path: str | Path, width_in: float, height_in: float) -> Iterator[Figu
         yield made
         unfinished = target.with_name(target.name + ".unfinished")
         # Without the name and version of the program, so that the same figure has the same bytes.
-        with unfinished.open("wb") as file:
-            canvas.print_png(file, metadata={"Software": None})  # type: ignore[no-untyped-call]
-        unfinished.replace(target)
+        try:
+            with unfinished.open("wb") as file:
+                canvas.print_png(file, metadata={"Software": None})  # type: ignore[no-untyped-call]
+            unfinished.replace(target)
+        except OSError as error:
+            with suppress(OSError):
+                unfinished.unlink()
+            raise OSError(error.errno, error.strerror, str(target)) from error
 
 
 def heading(made: Figure, title: str, facts: str = "") -> None:

@@ -12,11 +12,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from host.measurement import KernelUse
-from host.optic_files import OpticFileError, common_window, framed, read_array
+from host.optic_files import OpticFileError, common_window, framed, read_array, without_rounding
+from optics.convolution import LARGEST_LIGHT
 from optics.encoding import COLOURS, THROUGHPUT_TOLERANCE
 from optics.metrics import MetricError, correlation
 
 DIGEST_DIGITS = 12
+# The sensor plane of a bundle that does not say another.
+SENSOR_PX = (480, 640)
+# A kernel twice as large as the sensor plane already reaches every pixel from every pixel.
+MOST_PLANES = 2
+# A sum that is less than this share of the taps without their signs is rounding: it is none.
+NET_SHARE = 1e-6
 
 
 class KernelError(Exception):
@@ -38,13 +45,14 @@ class Kernel:
         return hashlib.sha256(head + content).hexdigest()[:DIGEST_DIGITS]
 
 
-def load_kernel(path: str | Path, filters: int) -> Kernel:
-    """The kernel in a file, for a bundle of so many filters. Raises KernelError.
+def load_kernel(path: str | Path, filters: int, sensor_px: tuple[int, int] = SENSOR_PX) -> Kernel:
+    """The kernel in a file, for a bundle of so many filters and a sensor plane (rows, columns). Raises KernelError.
 
     A mask as `canopic optics design` writes it (its PSF is computed); an .npz with `psf`, `kernels` or `kernel`, or an
     .npy, of real numbers: (height, width), one for all filters and colours of a bundle with one filter; (filters,
     height, width), the same for all colours; (3, height, width), where the bundle has one filter: a PSF per colour. A
-    mask's PSF and an array named `psf` are light: not negative, each summing to at most 1.
+    mask's PSF and an array named `psf` are light: not negative, each summing to at most 1. Other kernels may sum to
+    more (the exposure makes up for some of it) and have negative taps, but each must sum to more than 0.
     """
     try:
         name, values, _ = read_array(path)
@@ -56,9 +64,17 @@ def load_kernel(path: str | Path, filters: int) -> Kernel:
         raise KernelError(f"{path} holds an array of shape {values.shape}; {_wanted(filters)}")
     if not np.isfinite(values).all():
         raise KernelError(f"{path} holds NaN or infinity")
-    taps = values.astype(np.float32)
+    if any(side > MOST_PLANES * most for side, most in zip(values.shape[-2:], sensor_px, strict=True)):
+        rows, columns = (MOST_PLANES * side for side in sensor_px)
+        raise KernelError(
+            f"{path} holds kernels of {values.shape[-2]} x {values.shape[-1]} taps; at most {rows} x {columns} act on "
+            f"this bundle's {sensor_px[0]} x {sensor_px[1]} pixels: cut the window, or sample it at the sensor's pitch"
+        )
+    exact = without_rounding(values.astype(np.float64))
     if name == "psf":
-        _check_light(path, taps)
+        _check_light(path, exact)
+    _check_sums(path, exact)
+    taps = exact.astype(np.float32)
     if taps.ndim == 2:
         taps = taps[np.newaxis]
     if len(taps) == filters:
@@ -86,8 +102,27 @@ def kernel_use(kernel: Kernel, bundle_kernels: NDArray[np.float32]) -> KernelUse
     )
 
 
-def _check_light(path: str | Path, taps: NDArray[np.float32]) -> None:
-    most = float(taps.sum(axis=(-2, -1), dtype=np.float64).max())
+def _check_sums(path: str | Path, taps: NDArray[np.float64]) -> None:
+    """Each kernel of (..., height, width) lets some light through, and no more than a convolution can take."""
+    added, net = (values.sum(axis=(-2, -1)).ravel() for values in (np.abs(taps), taps))
+    if added.max() > LARGEST_LIGHT:
+        raise KernelError(
+            f"{path}: the taps of a kernel, without their signs, sum to {added.max():g}; the twin takes at most "
+            f"{LARGEST_LIGHT:g}, and light that is passed sums to at most 1: divide the kernel by its sum"
+        )
+    for number, (sizes, total) in enumerate(zip(added, net, strict=True)):
+        one = f"kernel {number} (counted from 0)" if added.size > 1 else "the kernel"
+        if not sizes > 0:
+            raise KernelError(f"{path}: {one} is zero everywhere, it passes no light: give taps that are not 0")
+        if total <= NET_SHARE * sizes:
+            raise KernelError(
+                f"{path}: {one} sums to {total:.3g}, so an even scene would give no light behind it: each has to sum "
+                "to more than 0; raise its middle tap, or change its sign"
+            )
+
+
+def _check_light(path: str | Path, taps: NDArray[np.float64]) -> None:
+    most = float(taps.sum(axis=(-2, -1)).max())
     if taps.min() < 0:
         raise KernelError(
             f"{path}: a PSF is light and cannot be negative, this one goes down to {taps.min():g}: plan a pair of "

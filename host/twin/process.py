@@ -35,7 +35,9 @@ def run(spec: TwinSpec, commands: Commands, status: Status) -> None:
     """Play `spec` until told to stop. Raises SceneError, BundleError, KernelError, BoardProgramError or ValueError."""
     bundle = read_bundle(resolve_bundle(spec.bundle))
     encoding = bundle.encoding
-    kernel = None if spec.kernel is None else load_kernel(spec.kernel, encoding.filters)
+    kernel = None
+    if spec.kernel is not None:
+        kernel = load_kernel(spec.kernel, encoding.filters, (bundle.rows_px, bundle.columns_px))
     made_rng, noise_rng = (np.random.default_rng(seed) for seed in np.random.SeedSequence(spec.seed).spawn(2))
     taps = None if kernel is None else kernel.taps
     camera = make_camera(encoding, bundle.rows_px, bundle.columns_px, spec.sensor, made_rng, taps)

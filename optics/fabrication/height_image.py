@@ -41,6 +41,8 @@ from optics.materials import Material
 MOST_COUNTS = 65535
 # A picture without relief still needs a scale; a nanometre per count is a harmless one.
 FLAT_METRES_PER_COUNT = 1e-9
+# What may lie in a picture of its own beside the heights.
+AMPLITUDES = ("stop", "transmission")
 
 
 def write_height_tiff(
@@ -137,7 +139,7 @@ def _write(
         ("transmission", mask.transmission, bool((mask.transmission != 1).any())),
     ):
         if needed:
-            picture = path.with_name(f"{path.stem}.{name}{path.suffix}")
+            picture = amplitude_path(path, name)
             content = encoded(as_seen(np.rint(amplitude * MOST_COUNTS).astype(np.uint16), faces))
             with unfinished(picture) as partial:
                 partial.write_bytes(content)
@@ -153,6 +155,11 @@ def _write(
         names = ", ".join(companion.name for companion in companions[1:-1])
         warnings.append(f"where light passes is not in this picture: it needs an opaque layer made from {names}")
     return ExportedFile(kind, path, tuple(companions), metres_per_count / 2, facts, tuple(warnings))
+
+
+def amplitude_path(path: Path, name: str) -> Path:
+    """Where the picture of an amplitude, one of AMPLITUDES, lies beside the heights."""
+    return path.with_name(f"{path.stem}.{name}{path.suffix}")
 
 
 def read_height_image(path: str | Path) -> Mask:
@@ -186,7 +193,7 @@ def read_height_image(path: str | Path) -> Mask:
             name: as_seen(
                 _picture(path.with_name(entry["file"]), entry["sha256"], shape).astype(np.float64) / MOST_COUNTS, faces
             )
-            for name in ("stop", "transmission")
+            for name in AMPLITUDES
             if (entry := document.get(f"{name}_picture")) is not None
         }
         return Mask(

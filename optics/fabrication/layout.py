@@ -9,6 +9,7 @@ import hashlib
 import importlib
 import json
 import math
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
@@ -200,17 +201,45 @@ def write_sidecar(path: Path, document: dict[str, Any]) -> Path:
     return target
 
 
+def prepare_path(path: Path) -> None:
+    """See to it that `path` can be written: its folder is made where it is missing. What is there already stays.
+
+    Raises FabricationError, which names `path` and says what to do, where it is a folder or its folder does not take
+    files.
+    """
+    if path.is_dir():
+        raise FabricationError(f"{path} is a folder: name a file in it, as {path / 'mask'}{path.suffix}")
+    try:
+        if path.parent.exists() and not path.parent.is_dir():
+            raise FabricationError(f"{path} cannot be written: {path.parent} is a file, not a folder: name another")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
 @contextmanager
 def unfinished(path: Path) -> Iterator[Path]:
     """A path to write to that becomes `path` when all went well; else `path` keeps what it had, and nothing is left.
 
-    Raises FabricationError, with the cause, where the folder is missing or cannot be written to.
+    Missing folders are made. Raises FabricationError, with the cause, where `path` cannot be written.
     """
+    prepare_path(path)
     partial = path.with_name(path.name + ".unfinished")
     try:
+        # There before anybody else opens it: libraries report on standard error what they cannot open.
+        partial.touch()
         yield partial
         partial.replace(path)
     except OSError as error:
-        raise FabricationError(f"{path} cannot be written: {error}") from error
+        raise _unwritable(path, error) from error
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):  # the error above says why
+            partial.unlink(missing_ok=True)
+
+
+def _unwritable(path: Path, error: OSError) -> FabricationError:
+    # Without the error's own path, which is that of the unfinished file.
+    why = error.strerror or type(error).__name__
+    return FabricationError(f"{path} cannot be written ({why}): name a file in a folder that you can write to")

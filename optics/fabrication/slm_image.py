@@ -44,7 +44,8 @@ def write_slm(
     The phase is 2 pi (n - 1) height / wavelength, wrapped. slm: the display; None: one pixel per cell, 8 bits, linear
     from 0 to 2 pi, to be placed by whoever knows the display. wavelength_m: for which the phase is right; by default
     the display's own, without a display the geometry's green. A display's pixel that covers several cells gets the
-    phase of their mean field. With `outside="flat"` pixels that no light passes have phase 0. Raises FabricationError
+    phase of their mean field. quantization_m: the largest error of this picture, or half a drive level where that is
+    more. With `outside="flat"` pixels that no light passes have phase 0. Raises FabricationError
     for another kind of file, a display that is smaller than the mask, one of more than 8 bits in a .bmp, or a
     wavelength for which the material is not described.
     """
@@ -89,7 +90,8 @@ def write_slm(
         "wave_height_m": metres_per_radian * 2 * np.pi,
         "phase_error_rad": error_rad,
         "kept_light": kept,
-        "quantization_m": error_rad * metres_per_radian,
+        # A relief whose levels happen to be those of the display is exact, another mask is not.
+        "quantization_m": max(error_rad, _half_step_rad(slm, wavelength_m)) * metres_per_radian,
     }
     buffer = io.BytesIO()
     Image.fromarray(drive).save(buffer, path.suffix[1:].upper())
@@ -116,6 +118,17 @@ def write_slm(
     return ExportedFile(
         "slm", path, (path, write_sidecar(path, document)), facts["quantization_m"], facts, tuple(warnings)
     )
+
+
+def _half_step_rad(slm: Slm, wavelength_m: float) -> float:
+    """Half the widest step between neighbouring drive levels on the circle, radians.
+
+    The widest gap of all is not counted: it is what a display that does not reach a whole wave leaves out, and where
+    the circle is divided evenly, one of many.
+    """
+    phases = np.unique(np.mod(drive_to_phase(np.arange(2**slm.bits), slm, wavelength_m), 2 * np.pi))
+    gaps = np.sort(np.diff(phases, append=phases[0] + 2 * np.pi))
+    return float(gaps[-2]) / 2 if gaps.size > 1 else 0.0
 
 
 def _field_on_display(

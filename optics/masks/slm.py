@@ -11,6 +11,9 @@ from optics.mask import Geometry, Mask, MaskError
 from optics.materials import Material
 
 Gap = Literal["blocks", "passes"]
+# More than any display has; beyond it a picture of phases fills the memory.
+MOST_PIXELS_A_SIDE = 16384
+MOST_PIXELS = 2**26
 Drive = NDArray[np.uint8] | NDArray[np.uint16]
 
 # An index of 2 without dispersion: the height is the optical path, and the phase falls as 1 / wavelength.
@@ -51,6 +54,11 @@ class Slm:
             count = getattr(self, name)
             if isinstance(count, bool) or not isinstance(count, int) or count < 1:
                 raise MaskError(f"{name} must be a whole number of pixels, at least 1, got {count!r}")
+        if max(self.rows, self.columns) > MOST_PIXELS_A_SIDE or self.rows * self.columns > MOST_PIXELS:
+            raise MaskError(
+                f"a display of {self.columns} x {self.rows} pixels is too large: at most {MOST_PIXELS_A_SIDE} a side "
+                f"and {MOST_PIXELS:,} in all; give the pixels that the display has, as 1920 x 1080"
+            )
         for name in ("pitch_m", "wavelength_m", "phase_range_rad"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value > 0):

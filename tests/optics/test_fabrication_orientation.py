@@ -195,6 +195,10 @@ def test_nothing_is_written_when_one_file_cannot_be(tmp_path: Path, monkeypatch:
         export_mask(small())
     with pytest.raises(FabricationError, match="same path"):
         export_mask(small(), stl=tmp_path / "a", png=tmp_path / "a")
+    with pytest.raises(FabricationError, match="same path"):  # a coded aperture would be written over
+        export_mask(small(), png=tmp_path / "a.png", slm=tmp_path / "a.stop.png")
+    with pytest.raises(FabricationError, match=r"a\.npz is not a name for --stl: that file ends in \.stl"):
+        export_mask(small(), png=tmp_path / "a.png", stl=tmp_path / "a.npz")
     with pytest.raises(FabricationError, match='faces must be "sensor" or "scene"'):
         export_mask(small(), png=tmp_path / "a.png", faces="up")  # type: ignore[arg-type]
     with pytest.raises(FabricationError, match='outside must be "flat" or "keep"'):
@@ -202,9 +206,12 @@ def test_nothing_is_written_when_one_file_cannot_be(tmp_path: Path, monkeypatch:
     assert not list(tmp_path.iterdir())
 
 
-def test_a_folder_that_is_missing_is_named(tmp_path: Path) -> None:
-    with pytest.raises(FabricationError, match="cannot be written"):
-        export_mask(small(), png=tmp_path / "nowhere" / "mask.png")
+def test_a_folder_that_is_missing_is_made_and_one_that_cannot_be_is_named(tmp_path: Path) -> None:
+    target = tmp_path / "new" / "folder" / "mask.png"
+    export_mask(small(), png=target)
+    assert {path.name for path in target.parent.iterdir()} == {"mask.png", "mask.png.json"}
+    with pytest.raises(FabricationError, match=r"inside\.png cannot be written: .*mask\.png is a file, not a folder"):
+        export_mask(small(), png=target / "inside.png")
 
 
 def test_high_walls_on_narrow_features_are_told_about(tmp_path: Path) -> None:

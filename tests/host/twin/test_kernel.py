@@ -75,7 +75,7 @@ def test_what_is_said_about_a_kernel(tmp_path: Path) -> None:
     assert kernel_use(load_kernel(tmp_path / "padded.npy", 1), kernel).correlation == pytest.approx(1, abs=1e-4)
     np.save(tmp_path / "shifted.npy", np.roll(np.pad(kernel[0], 6), 5, axis=0))
     assert kernel_use(load_kernel(tmp_path / "shifted.npy", 1), kernel).correlation < 0.6
-    np.save(tmp_path / "flat.npy", np.zeros((9, 7)))
+    np.save(tmp_path / "flat.npy", np.ones((9, 7)))
     assert kernel_use(load_kernel(tmp_path / "flat.npy", 1), kernel).correlation == 0
 
 
@@ -99,6 +99,12 @@ def test_a_psf_per_colour_needs_a_bundle_of_one_filter(tmp_path: Path) -> None:
         ({"psf": _kernels(3) - 0.1}, "cannot be negative"),
         ({"psf": _kernels(3) * 1.5}, "sums to 1.5: divide it by its sum"),
         ({"height_m": np.zeros((3, 3))}, "is not a mask"),
+        (np.zeros((9, 9)), "the kernel is zero everywhere, it passes no light"),
+        (_kernels(3) * np.reshape([1, 0, 1], (3, 1, 1)), r"kernel 1 \(counted from 0\) is zero everywhere"),
+        (-_kernels(1), "the kernel sums to -1, so an even scene would give no light"),
+        (_kernels(1)[0] - _kernels(1)[0].mean(), "has to sum to more than 0"),
+        (np.ones((4001, 4001), np.float32), "4001 x 4001 taps; at most 960 x 1280 act on this bundle's 480 x 640"),
+        (np.full((9, 9), 1e5), r"sum to 8.1e\+06; the twin takes at most 1e\+06"),
     ],
 )
 def test_unusable_files_are_named(tmp_path: Path, array: object, says: str) -> None:
@@ -120,3 +126,20 @@ def test_a_file_that_is_no_array(tmp_path: Path) -> None:
     path.write_bytes(b"nonsense")
     with pytest.raises(KernelError, match="not in NumPy's format"):
         load_kernel(path, 1)
+
+
+def test_rounding_below_zero_is_no_sign(tmp_path: Path) -> None:
+    blurred = np.fft.ifft2(np.fft.fft2(np.pad(_kernels(1)[0].astype(np.float64), 12))).real
+    assert -1e-15 < blurred.min() < 0
+    for name in ("psf", "kernel"):
+        np.savez(tmp_path / "k.npz", **{name: blurred})
+        assert load_kernel(tmp_path / "k.npz", 1).taps.min() == 0
+    np.save(tmp_path / "signed.npy", blurred - 1e-5)
+    assert load_kernel(tmp_path / "signed.npy", 1).taps.min() < 0
+
+
+def test_a_kernel_may_be_twice_as_large_as_its_sensor(tmp_path: Path) -> None:
+    np.save(tmp_path / "k.npy", np.full((20, 28), 1 / 560))
+    assert load_kernel(tmp_path / "k.npy", 1, (10, 14)).taps.shape == (1, 3, 20, 28)
+    with pytest.raises(KernelError, match="at most 18 x 28"):
+        load_kernel(tmp_path / "k.npy", 1, (9, 14))

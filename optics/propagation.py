@@ -22,19 +22,26 @@ from optics.sampling import (
     TOLERATED_SHARE,
     SamplingError,
     advised_grid,
-    band_per_m,
     check_resolved,
     describe,
-    outer_share,
+    share_within,
 )
 
 Complex = NDArray[np.complex128]
 Field = NDArray[np.complexfloating]
-Method = Literal["angular_spectrum", "fresnel_transfer", "fresnel_impulse"]
+Method = Literal["angular_spectrum", "fresnel_transfer", "fresnel_impulse", "impulse_response"]
 METHODS: tuple[Method, ...] = get_args(Method)
 
 # Largest phase by which Fresnel's parabola may differ from the sphere, where the choice is left to us.
 PARAXIAL_RAD = 0.25
+# How far a transfer function that is sampled too coarsely may be off: relative L2 error of the field in the window.
+TOLERATED_ERROR = 0.02
+# Below this share of the field's power an error is darkness, however little light is in the window.
+DARK_SHARE = 1e-6
+# Grids are advised for a quarter of the tolerated error, since that is an estimate, good to a factor of two, and for at
+# least so many samples within the band limit: light that fills the window is off by 2 % with 64 of them.
+ADVISED_ERROR = TOLERATED_ERROR / 4
+ADVISED_SAMPLES = 64
 # What is taken as flat in the far field: the phase at the edge of twice the square of the diameter by the wavelength.
 FAR_FIELD_RAD = math.pi / 8
 # Rows or columns that are transformed together: as many as fit into a core's own cache, within what pays.
@@ -69,7 +76,7 @@ def propagate(
     field repeats beyond its grid (a grating, say), and so does the result.
 
     Raises SamplingError, which names a grid that would do, where the result would be aliased, and ValueError for a
-    field that is not on the grid or lengths that are none.
+    field that is not on the grid or not finite, or lengths that are none.
     """
     samples = _on_grid(field, grid)
     _check_lengths(wavelength_m, distance_m, padding)
@@ -79,14 +86,7 @@ def propagate(
         check_method(method, grid, wavelength_m, distance_m, samples, padding)
     if distance_m == 0:
         return samples.copy()
-    wide = padded(grid, padding)
-    if method == "angular_spectrum":
-        transfer = transfer_function(wide, wavelength_m, distance_m, band_limited=padding != 1)
-    elif method == "fresnel_transfer":
-        transfer = fresnel_transfer_function(wide, wavelength_m, distance_m)
-    else:
-        transfer = fresnel_impulse_transfer(wide, wavelength_m, distance_m)
-    return apply_transfer(samples, transfer.astype(samples.dtype, copy=False))
+    return _carried(samples, method, grid, wavelength_m, distance_m, padding)
 
 
 def choose_method(
@@ -95,17 +95,17 @@ def choose_method(
     """Which method `propagate` takes by itself, and why.
 
     The angular spectrum, which is exact, as far as its transfer function is sampled well, which is up to the distance
-    pitch times padded width by wavelength (Voelz and Roggemann 2009). Beyond it Fresnel's impulse response, if the
-    light stays so close to the axis that his parabola is good; and else the angular spectrum again, whose band limit
-    (Matsushima and Shimobaba 2009) then cuts what would not have met the window. Raises SamplingError if `field` is
-    given and not resolved by its grid: no method helps then.
+    pitch times padded width by wavelength (Voelz and Roggemann 2009). Beyond it an impulse response, which is sampled
+    well from there on: Fresnel's, if the light stays so close to the axis that his parabola is good, and else that of
+    Rayleigh and Sommerfeld, which is exact and takes longer to make. Raises SamplingError if `field` is given and not
+    resolved by its grid: no method helps then.
     """
     _check_lengths(wavelength_m, distance_m, padding)
     if field is not None:
         check_resolved(_on_grid(field, grid), grid)
     if padding == 1:
         return Choice("angular_spectrum", "a field that repeats has exact frequencies: angular spectrum")
-    critical_m = critical_distance_m(padded(grid, padding), wavelength_m)
+    critical_m = critical_distance_m(transfer_grid(grid, wavelength_m, distance_m, padding), wavelength_m)
     away_m = abs(distance_m)
     if away_m <= critical_m:
         return Choice(
@@ -115,41 +115,43 @@ def choose_method(
         )
     beyond = f"{away_m:.4g} m is beyond the {critical_m:.4g} m up to which this grid samples the transfer function well"
     error_rad = paraxial_error_rad(grid, wavelength_m, distance_m)
-    if away_m < impulse_from_m(grid, wavelength_m):
-        why = "but its longer side is not yet sampled well by the impulse response"
-    elif error_rad > PARAXIAL_RAD:
-        why = f"but Fresnel's parabola would be off by {error_rad:.2g} rad"
-    else:
+    if error_rad > PARAXIAL_RAD:
         return Choice(
-            "fresnel_impulse",
-            f"{beyond}, and Fresnel's parabola is off by {error_rad:.2g} rad at most: his impulse response",
+            "impulse_response",
+            f"{beyond}, and Fresnel's parabola would be off by {error_rad:.2g} rad: Rayleigh and Sommerfeld's impulse "
+            f"response",
         )
     return Choice(
-        "angular_spectrum",
-        f"{beyond}, {why}: angular spectrum, whose band limit cuts only what misses the window",
+        "fresnel_impulse",
+        f"{beyond}, and Fresnel's parabola is off by {error_rad:.2g} rad at most: his impulse response",
     )
 
 
 def check_method(
     method: Method, grid: Grid, wavelength_m: float, distance_m: float, field: Field, padding: float = 2
 ) -> None:
-    """Raise SamplingError if this method would alias for this field; the message names a grid that would do.
+    """Raise SamplingError if this method would be wrong for this field; the message names a grid that would do.
 
-    All: the field's own phase is resolved (`optics.sampling.check_resolved`). angular_spectrum: nothing else, its band
-    limit keeps it from aliasing. fresnel_transfer: at most 1 % of the field's energy lies at frequencies that travel
-    sideways by more than half the padded width, where the phase of the transfer function steps by more than half a
-    cycle. fresnel_impulse: far enough for the steepest slope of its phase, at the width of the window, to be resolved.
-    Raises ValueError for an unknown method.
+    All: the field's own phase is resolved (`optics.sampling.check_resolved`). angular_spectrum, fresnel_transfer: the
+    distance is one up to which the transfer function is sampled well (`critical_distance_m`), or else the field in the
+    window differs by at most 2 % (relative L2) from that of the impulse response, which is sampled well there. Both are
+    computed for that. Fresnel's transfer function aliases where it is too coarse. The angular spectrum's is cut at its
+    band limit instead, and what light there is at the cut rings over the window. A difference of less than a
+    millionth of the field's power passes: so dark is a window that the light has left. fresnel_impulse,
+    impulse_response: far enough for the steepest slope of their phase, at the width of the window, to be resolved.
+    Raises ValueError for an unknown method and for a field that is not on the grid or not finite.
     """
     if method not in METHODS:
         raise ValueError(f'method must be "auto", {", ".join(METHODS)}, got {method!r}')
-    check_resolved(field, grid)
-    if method == "fresnel_transfer" and padding != 1:
-        _check_transfer(field, grid, wavelength_m, distance_m, padding)
-    if method == "fresnel_impulse":
-        if padding == 1:
-            raise ValueError("padding=1 (a field that repeats) goes with transfer functions: use angular_spectrum")
-        _check_impulse(grid, wavelength_m, distance_m)
+    samples = _on_grid(field, grid)
+    check_resolved(samples, grid)
+    if method in ("angular_spectrum", "fresnel_transfer"):
+        if padding != 1:
+            _check_transfer(method, samples, grid, wavelength_m, distance_m, padding)
+        return
+    if padding == 1:
+        raise ValueError("padding=1 (a field that repeats) goes with transfer functions: use angular_spectrum")
+    _check_impulse(grid, wavelength_m, distance_m)
 
 
 def transfer_function(grid: Grid, wavelength_m: float, distance_m: float, band_limited: bool = True) -> Complex:
@@ -196,6 +198,28 @@ def fresnel_impulse_transfer(grid: Grid, wavelength_m: float, distance_m: float)
     )
     along_y = along_y * (grid.pitch_m**2 / (1j * wavelength_m * distance_m))
     return np.asarray(np.multiply(along_y[:, np.newaxis], along_x, order="F"))
+
+
+def impulse_response_transfer(grid: Grid, wavelength_m: float, distance_m: float) -> Complex:
+    """Transform of free space's impulse response, sampled on `grid` (the padded one): complex128, FFT order.
+
+    Rayleigh and Sommerfeld's first integral without an approximation, z / (2 pi r^2) (1 / r - i k) exp(i k r), times
+    the area of a sample; applied by transforms as in Shen and Wang, "Fast-Fourier-transform based numerical integration
+    method for the Rayleigh-Sommerfeld diffraction formula", Appl. Opt. 45, 1102 (2006), doi:10.1364/AO.45.001102.
+    Backwards it is the complex conjugate. Raises ValueError at a distance of zero.
+    """
+    if distance_m == 0:
+        raise ValueError("distance_m is 0: an impulse response needs a distance")
+    forward_m, wave_number = abs(distance_m), 2 * np.pi / wavelength_m
+    # Columns together in memory, as apply_transfer likes them: made transposed.
+    squared = np.fft.ifftshift(grid.x_m).T ** 2 + np.fft.ifftshift(grid.y_m).T ** 2
+    away_m = np.sqrt(squared + forward_m**2)
+    # Counted from the axial wave; the difference r - z keeps its digits this way.
+    response = np.exp(1j * wave_number * (squared / (away_m + forward_m)))
+    response *= grid.pitch_m**2 * forward_m / (2 * np.pi * away_m**2) * (1 / away_m - 1j * wave_number)
+    if distance_m < 0:
+        response = response.conj()
+    return np.asarray(scipy.fft.fft2(response, overwrite_x=True).T)
 
 
 def apply_transfer(field: Field, transfer: Field, threads: int = 2) -> Field:
@@ -337,6 +361,20 @@ def padded(grid: Grid, padding: float) -> Grid:
     return Grid(rows, columns, grid.pitch_m)
 
 
+def transfer_grid(grid: Grid, wavelength_m: float, distance_m: float, padding: float) -> Grid:
+    """The padded grid of transfer functions over this distance, whose shorter side may be padded more.
+
+    Along the shorter side of a window transfer functions are sampled well less far. It is padded up to the longer one
+    if that helps; where it does not, both directions are beyond, and impulse responses are sampled well.
+    """
+    wide = padded(grid, padding)
+    enough = math.ceil(wavelength_m * abs(distance_m) / grid.pitch_m**2)
+    if padding == 1 or enough > max(wide.shape):
+        return wide
+    rows, columns = (max(count, scipy.fft.next_fast_len(max(enough, 1), real=True)) for count in wide.shape)
+    return Grid(rows, columns, grid.pitch_m)
+
+
 def critical_distance_m(grid: Grid, wavelength_m: float) -> float:
     """Up to where transfer functions are sampled well, metres: pitch times width by wavelength, for the shorter side.
 
@@ -370,35 +408,89 @@ def far_field_m(field: Field, grid: Grid, wavelength_m: float) -> float:
     return math.pi * radius_m**2 / (wavelength_m * FAR_FIELD_RAD)
 
 
-def _check_transfer(field: Field, grid: Grid, wavelength_m: float, distance_m: float, padding: float) -> None:
-    if distance_m == 0:
+def _carried(
+    samples: Field, method: Method, grid: Grid, wavelength_m: float, distance_m: float, padding: float
+) -> Field:
+    """The field a distance further on, by this method and without a check."""
+    wide = transfer_grid(grid, wavelength_m, distance_m, padding)
+    if method == "angular_spectrum":
+        transfer = transfer_function(wide, wavelength_m, distance_m, band_limited=padding != 1)
+    elif method == "fresnel_transfer":
+        transfer = fresnel_transfer_function(wide, wavelength_m, distance_m)
+    elif method == "fresnel_impulse":
+        transfer = fresnel_impulse_transfer(wide, wavelength_m, distance_m)
+    else:
+        transfer = impulse_response_transfer(wide, wavelength_m, distance_m)
+    return apply_transfer(samples, transfer.astype(samples.dtype, copy=False))
+
+
+def _check_transfer(
+    method: Method, samples: Field, grid: Grid, wavelength_m: float, distance_m: float, padding: float
+) -> None:
+    critical_m = critical_distance_m(transfer_grid(grid, wavelength_m, distance_m, padding), wavelength_m)
+    if abs(distance_m) <= critical_m:
         return
-    wide = padded(grid, padding)
-    sideways = 2 * wavelength_m * abs(distance_m)
-    shares = [outer_share(field, axis, count * grid.pitch_m / sideways, grid) for axis, count in enumerate(wide.shape)]
-    if max(shares) <= TOLERATED_SHARE:
+    good = choose_method(grid, wavelength_m, distance_m, padding=padding).method
+    expected, result = (_carried(samples, each, grid, wavelength_m, distance_m, padding) for each in (good, method))
+    wrong, light = power(result - expected, grid), power(expected, grid)
+    if wrong <= max(TOLERATED_ERROR**2 * light, DARK_SHARE * power(samples, grid)):
         return
-    widest_m = max(band_per_m(field, axis, grid, TOLERATED_SHARE / 2) for axis in (0, 1)) * sideways
-    side = scipy.fft.next_fast_len(math.ceil(widest_m / (padding * grid.pitch_m)) + 2)
-    advice = Grid(max(side, grid.rows), max(side, grid.columns), grid.pitch_m)
+    advice = _wider_grid(method, samples, grid, wavelength_m, distance_m, padding)
+    off = f"by {math.sqrt(wrong / light):.1%}" if wrong < light else "by as much light as arrives there, or more,"
     raise SamplingError(
-        f"over {abs(distance_m):.4g} m Fresnel's transfer function aliases on this grid for {max(shares):.1%} of the "
-        f"field's energy, which travels sideways by more than half the padded width: {describe(advice)} would do, and "
-        f"so would method angular_spectrum on this one",
+        f"{abs(distance_m):.4g} m is beyond the {critical_m:.4g} m up to which this grid samples the transfer function "
+        f"well, and {method} would be off {off} for this field, where {TOLERATED_ERROR:.0%} is tolerated. Method "
+        f'"auto" ({good}) is right on this grid; for {method} the same light in a wider window, {describe(advice)} '
+        f"would do",
         advice,
     )
 
 
+def _wider_grid(
+    method: Method, samples: Field, grid: Grid, wavelength_m: float, distance_m: float, padding: float
+) -> Grid:
+    """A wider window of the same pitch on which a transfer function is good enough for this field, by estimate.
+
+    Light at a frequency f travels sideways by wavelength distance f, so the field's spectrum says what lands in the
+    window. What is beyond the limit aliases (Fresnel); or what is at the limit rings (angular spectrum): a sharp cut at
+    f_c adds U(f_c) / (2 pi (x - x_c)) to the field, where x_c, a whole width from the axis, is where f_c lands. Its
+    square, integrated over the window, is |U(f_c)|^2 / (3 pi^2 width) for each of the four cuts.
+    """
+    inner = [share_within(samples, axis, grid) for axis in (0, 1)]
+    scale = wavelength_m * abs(distance_m)
+    factor = 1.0
+    while True:
+        factor *= 1.1
+        rows, columns = (scipy.fft.next_fast_len(math.ceil(factor * count)) for count in grid.shape)
+        wider = Grid(rows, columns, grid.pitch_m)
+        wide = padded(wider, padding)
+        if abs(distance_m) <= critical_distance_m(wide, wavelength_m):
+            return wider
+        error, light = 0.0, 1.0
+        for within, count, full in zip(inner, wider.shape, wide.shape, strict=True):
+            limit_per_m = full * grid.pitch_m / (2 * scale)
+            if method == "fresnel_transfer":
+                error += 1 - within(limit_per_m)
+            else:
+                density_m = (within(1.1 * limit_per_m) - within(0.9 * limit_per_m)) / (0.4 * limit_per_m)
+                error += 2 * density_m / (3 * math.pi**2 * count * grid.pitch_m)
+            light *= within(count * grid.pitch_m / (2 * scale))
+        samples_within = min(wide.shape) ** 2 * grid.pitch_m**2 / scale
+        if error <= ADVISED_ERROR**2 * light and samples_within >= ADVISED_SAMPLES:
+            return wider
+
+
 def _check_impulse(grid: Grid, wavelength_m: float, distance_m: float) -> None:
     def far_enough(on: Grid) -> bool:
-        return abs(distance_m) >= impulse_from_m(on, wavelength_m)
+        # The distance may have been computed as just this one, and rounded.
+        return abs(distance_m) >= impulse_from_m(on, wavelength_m) * (1 - 1e-12)
 
     if far_enough(grid):
         return
     shortest_m = impulse_from_m(grid, wavelength_m)
     what = (
-        f"{abs(distance_m):.4g} m is too near for Fresnel's impulse response on this grid, whose samples resolve its "
-        f"phase from {shortest_m:.4g} m on"
+        f"{abs(distance_m):.4g} m is too near for an impulse response on this grid, whose samples resolve its phase "
+        f"from {shortest_m:.4g} m on"
     )
     if distance_m == 0:
         raise SamplingError(f"{what}: use method angular_spectrum")
@@ -412,6 +504,16 @@ def _on_grid(field: Field, grid: Grid) -> Field:
     samples = np.asarray(field)
     if samples.shape != grid.shape:
         raise ValueError(f"field has the shape {samples.shape}, its grid {grid.shape}")
+    # The sum is quick, and not finite if one of them is not; the rest is counted only then.
+    with np.errstate(over="ignore", invalid="ignore"):
+        total = samples.sum()
+    if not np.isfinite(total):
+        wrong = samples.size - np.count_nonzero(np.isfinite(samples))
+        if wrong:
+            raise ValueError(
+                f"field has {wrong} of {samples.size} samples that are not finite (NaN or infinity): every sample must "
+                f"be a finite amplitude, 0 where it is dark"
+            )
     single = samples.dtype in (np.complex64, np.float32)
     return np.asarray(samples, dtype=np.complex64 if single else np.complex128)
 

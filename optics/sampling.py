@@ -102,18 +102,30 @@ def outer_share(field: NDArray[np.complexfloating], axis: int, beyond_per_m: flo
     return float(energy[frequency > beyond_per_m].sum() / total) if total > 0 else 0.0
 
 
-def band_per_m(field: NDArray[np.complexfloating], axis: int, grid: Grid, share: float = TOLERATED_SHARE) -> float:
-    """The spatial frequency (cycles per metre) along an axis beyond which at most `share` of the energy lies."""
-    energy = spectrum_along(field, axis)
-    frequency = np.abs(np.fft.fftfreq(energy.size, grid.pitch_m))
-    order = np.argsort(frequency)
-    inside = np.cumsum(energy[order])
-    return float(frequency[order][np.searchsorted(inside, (1 - share) * inside[-1])])
+def share_within(field: NDArray[np.complexfloating], axis: int, grid: Grid, finer: int = 4) -> Callable[[float], float]:
+    """Which share of a field's energy lies within a spatial frequency (cycles per metre) along an axis, as a function.
+
+    Interpolated between frequencies `finer` times closer than the grid's own. A field without light is all within.
+    """
+    count = field.shape[axis] * finer
+    energy = spectrum_along(field, axis, count)
+    frequency = np.abs(np.fft.fftfreq(count, grid.pitch_m))
+    order = np.argsort(frequency, kind="stable")
+    # A frequency's energy is spread over its bin, so that little steps within one see some of it.
+    edges = np.concatenate([[0.0], frequency[order] + 0.5 / (count * grid.pitch_m)])
+    inside = np.concatenate([[0.0], np.cumsum(energy[order])])
+    if inside[-1] == 0:
+        return lambda _: 1.0
+    inside /= inside[-1]
+    return lambda within_per_m: float(np.interp(within_per_m, edges, inside))
 
 
-def spectrum_along(field: NDArray[np.complexfloating], axis: int) -> NDArray[np.float64]:
-    """Energy at each frequency along an axis (0: rows), summed over the other: float64 (samples,), FFT order."""
-    spectrum = scipy.fft.fft(field, axis=axis)
+def spectrum_along(field: NDArray[np.complexfloating], axis: int, count: int | None = None) -> NDArray[np.float64]:
+    """Energy at each frequency along an axis (0: rows), summed over the other: float64 (samples,), FFT order.
+
+    count: so many frequencies, if more than the field has samples there; it is surrounded by darkness then.
+    """
+    spectrum = scipy.fft.fft(field, count, axis=axis)
     return np.asarray((spectrum.real**2 + spectrum.imag**2).sum(axis=1 - axis), dtype=np.float64)
 
 

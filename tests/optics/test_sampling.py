@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -10,7 +11,17 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from optics.grid import Grid
-from optics.propagation import apply_transfer, far_field_m, fraunhofer, padded, power, propagate, transfer_function
+from optics.propagation import (
+    METHODS,
+    Method,
+    apply_transfer,
+    far_field_m,
+    fraunhofer,
+    padded,
+    power,
+    propagate,
+    transfer_function,
+)
 from optics.sampling import SamplingError, advised_grid, check_resolved, steepest_step
 from optics.sources import circular_aperture, gaussian_beam, lens, plane_wave, point_source, square_aperture
 
@@ -159,16 +170,107 @@ def test_a_transfer_function_that_is_too_coarse_for_the_distance() -> None:
         return circular_aperture(grid, 100e-6, grey_edge=True).astype(np.complex128)
 
     grid = Grid(64, 64, 4e-6)
-    far_m = 0.2
+    far_m = 0.05
     advice = refused(lambda: propagate(light(grid), grid, WAVELENGTH_M, far_m, "fresnel_transfer"))
     assert advice.pitch_m == grid.pitch_m
     result = propagate(light(advice), advice, WAVELENGTH_M, far_m, "fresnel_transfer")
-    # The advised window samples the transfer function up to where the light ends; 1 % of it is beyond.
+    # A hard edge sends light everywhere, so that the advised window samples nearly all of the transfer function.
     middle = result[advice.rows // 2 - 32 : advice.rows // 2 + 32, advice.columns // 2 - 32 : advice.columns // 2 + 32]
     good = propagate(light(grid), grid, WAVELENGTH_M, far_m, "fresnel_impulse")
-    assert np.linalg.norm(middle - good) / np.linalg.norm(good) < 0.15
+    assert np.linalg.norm(middle - good) / np.linalg.norm(good) < 0.02
     # Nothing is wrong with it nearer by.
     propagate(light(grid), grid, WAVELENGTH_M, 5e-3, "fresnel_transfer")
+
+
+def gaussian(grid: Grid, waist_m: float, distance_m: float) -> NDArray[np.complex128]:
+    """A Gaussian beam by its formula, wherever it ends: the source of that name wants to have all of it."""
+    spread = 1 + 1j * distance_m * WAVELENGTH_M / (np.pi * waist_m**2)
+    return np.asarray(np.exp(-(grid.x_m**2 + grid.y_m**2) / (waist_m**2 * spread)) / spread)
+
+
+def off(result: NDArray[np.complexfloating], expected: NDArray[np.complexfloating]) -> float:
+    return float(np.linalg.norm(result - expected) / np.linalg.norm(expected))
+
+
+BEAM, WAIST_M = Grid(256, 256, 4e-6), 100e-6
+
+
+@pytest.mark.parametrize("distance_m", [0.5, -0.5, 2.0])
+def test_an_angular_spectrum_whose_band_limit_cuts_the_beam(distance_m: float) -> None:
+    beam = gaussian(BEAM, WAIST_M, 0)
+    # The trap: the light on the axis comes out at 0.76 and at 3.84 of what it is, and nothing looks wrong.
+    cut = apply_transfer(beam, transfer_function(padded(BEAM, 2), WAVELENGTH_M, distance_m))
+    on_axis = abs(cut[128, 128] / gaussian(BEAM, WAIST_M, distance_m)[128, 128]) ** 2
+    assert on_axis == pytest.approx(0.76 if abs(distance_m) == 0.5 else 3.84, abs=0.01)
+    with pytest.raises(SamplingError, match=r'angular_spectrum would be off by .* "auto" \(fresnel_impulse\) is right'):
+        propagate(beam, BEAM, WAVELENGTH_M, distance_m, "angular_spectrum")
+    # What the message says holds: on this grid by itself (measured: 1e-12), on the advised one by this method.
+    assert off(propagate(beam, BEAM, WAVELENGTH_M, distance_m), gaussian(BEAM, WAIST_M, distance_m)) < 1e-5
+    advice = refused(lambda: propagate(beam, BEAM, WAVELENGTH_M, distance_m, "angular_spectrum"))
+    assert advice.pitch_m == BEAM.pitch_m
+    wide = propagate(gaussian(advice, WAIST_M, 0), advice, WAVELENGTH_M, distance_m, "angular_spectrum")
+    assert off(wide, gaussian(advice, WAIST_M, distance_m)) < 0.02
+
+
+@pytest.mark.parametrize("distance_m", [0.5, 1.0])
+def test_an_angular_spectrum_whose_band_limit_cuts_an_opening(distance_m: float) -> None:
+    def light(grid: Grid) -> NDArray[np.complexfloating]:
+        return circular_aperture(grid, 0.5e-3, grey_edge=True).astype(np.complex128)
+
+    advice = refused(lambda: propagate(light(BEAM), BEAM, WAVELENGTH_M, distance_m, "angular_spectrum"))
+    wide = propagate(light(advice), advice, WAVELENGTH_M, distance_m, "angular_spectrum")
+    middle = tuple(slice(count // 2 - 128, count // 2 + 128) for count in advice.shape)
+    assert off(wide[middle], propagate(light(BEAM), BEAM, WAVELENGTH_M, distance_m)) < 0.02
+    # Well before that the cut costs little, and is allowed: at 0.1 m, seven times the critical distance, 1 %.
+    propagate(light(BEAM), BEAM, WAVELENGTH_M, 0.1, "angular_spectrum")
+
+
+@pytest.mark.parametrize("method", ["auto", *METHODS])
+@given(
+    log_distance=st.floats(-3, 1.3),
+    sign=st.sampled_from([1, -1]),
+    waist_m=st.floats(20e-6, 120e-6),
+    rows=st.integers(60, 240),
+    columns=st.integers(60, 240),
+    padding=st.sampled_from([2, 2.5, 3]),
+)
+@settings(max_examples=40, deadline=None)
+def test_a_beam_is_right_or_refused(
+    method: Method | Literal["auto"],
+    log_distance: float,
+    sign: int,
+    waist_m: float,
+    rows: int,
+    columns: int,
+    padding: float,
+) -> None:
+    """From 1 mm to 20 m; what the window's edge cuts off a beam five times narrower is less than 1e-5."""
+    grid = Grid(rows, columns, max(4e-6, 5 * waist_m / min(rows, columns)))
+    distance_m = sign * 10**log_distance
+    refusal = None
+    try:
+        result = propagate(gaussian(grid, waist_m, 0), grid, WAVELENGTH_M, distance_m, method, padding)
+    except SamplingError as error:
+        refusal = error.grid
+        result = None
+    if result is None:
+        # By itself it is never refused, and the refusal names a grid that is larger.
+        assert method != "auto"
+        assert refusal is not None
+        assert refusal.rows > grid.rows
+        assert refusal.columns > grid.columns
+        return
+    # Being paraxial costs the formula 1e-3 for the narrowest beam; the impulse responses need no tolerance of 2 %.
+    limit = 0.021 if method in ("angular_spectrum", "fresnel_transfer") else 2e-3
+    assert off(result, gaussian(grid, waist_m, distance_m)) < limit
+
+
+def test_a_window_that_the_light_has_left_is_dark() -> None:
+    # A beam that is steered out of its window: what the cut leaves in there is large beside nothing, but is nothing.
+    beam = gaussian(BEAM, WAIST_M, 0) * plane_wave(BEAM, WAVELENGTH_M, 0.03)
+    for method in ("auto", "angular_spectrum"):
+        outside = propagate(beam, BEAM, WAVELENGTH_M, 0.08, method)
+        assert power(outside, BEAM) < 1e-5 * power(beam, BEAM)
 
 
 @given(factor=st.floats(0.05, 0.95), samples=st.integers(20, 80), shape=st.floats(0.5, 1.0))

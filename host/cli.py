@@ -394,6 +394,7 @@ def optics_export(
     display_lut: Annotated[Path | None, typer.Option(help="SLM: phase in radians of each level, .npy or text.")] = None,
     display_bits: Annotated[int, typer.Option(help="SLM: bits of a level.")] = 8,
     wavelength_nm: Annotated[float | None, typer.Option(help="SLM: for which the phase is right.")] = None,
+    figure: FigureFile = None,
     as_json: AsJson = False,
 ) -> None:
     """The files that a fab, a printer or a phase display takes."""
@@ -403,7 +404,8 @@ def optics_export(
         export(
             mask, files={"stl": stl, "gds": gds, "tiff": tiff, "png": png, "slm": slm},
             display={"pixels": display_px, "pitch_um": display_pitch_um, "lut": display_lut, "bits": display_bits},
-            wavelength_nm=wavelength_nm, base_mm=base_mm, rim_mm=rim_mm, faces=faces, outside=outside, as_json=as_json,
+            wavelength_nm=wavelength_nm, base_mm=base_mm, rim_mm=rim_mm, faces=faces, outside=outside, figure=figure,
+            as_json=as_json,
         )
     )  # fmt: skip
 

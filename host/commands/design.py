@@ -25,7 +25,7 @@ from host.commands.optics import (
 )
 from host.figures.cards import psf_card
 from host.judgement import Yardstick
-from host.optic_files import Optic, OpticFileError, read_optic, write_psf
+from host.optic_files import Optic, OpticFileError, read_optic, separate, write_psf
 from optics.code_change import CodedImage, balanced
 from optics.design import Design, DesignSettings, design_mask
 from optics.mask import Geometry, write_mask
@@ -35,6 +35,9 @@ from optics.psf import psf
 from optics.sampling import SamplingError
 from optics.signed import combine_pair, plan_signed
 
+# What may be written into the folder, besides figures.
+PARTS = ("", "_plus", "_minus")
+WRITTEN = ("report.json", "difference.npy", *(f"{kind}{part}.npz" for kind in ("mask", "psf") for part in PARTS))
 # Stray light is followed over so many windows.
 STRAY_WINDOWS = 3
 # What --quick takes in place of the defaults: for a first look, or a test.
@@ -114,8 +117,9 @@ def design(
             settings = replace(settings, geometry=replace(settings.geometry, pixel_pitch_m=wanted.pitch_m))
         check_out(figure, ".png")
         folder_for(directory)
-        measure = judgement.yardstick(bundle, images)
         drawn = figure or directory / "design.png"
+        separate([target], [drawn, *(directory / name for name in WRITTEN)])
+        measure = judgement.yardstick(bundle, images)
         if wanted.signed:
             report = _pair(wanted, directory, settings, seed, measure, drawn, bar)
         else:

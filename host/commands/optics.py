@@ -16,6 +16,7 @@ from rich.table import Table
 from host import judgement
 from host.commands.common import DONE, WRONG_INPUT, expected, out, print_json
 from host.figures.cards import Example, comparison_card, depth_card, field_card, psf_card
+from host.figures.exports import export_card
 from host.judgement import Yardstick
 from host.optic_files import (
     Optic,
@@ -302,6 +303,7 @@ def export(
     rim_mm: float,
     faces: str,
     outside: str,
+    figure: Path | None,
     as_json: bool,
 ) -> int:
     """Write the files that a fab, a printer or a phase display takes; each says how exact it is.
@@ -316,7 +318,13 @@ def export(
         described = _display(**display)
         if "slm" not in wanted and described is not None:
             raise OpticFileError("--display-... describe the display of the phase picture: name that with --slm, too")
-        separate([mask_file, *([display["lut"]] if display["lut"] else [])], export_paths(wanted))
+        drawn = figure or next(iter(wanted.values())).with_name(f"{mask_file.stem}-export.png")
+        for path in (*wanted.values(), drawn):
+            prepare_path(path)
+        check_suffix(drawn, ".png")
+        read = [mask_file, *([display["lut"]] if display["lut"] else [])]
+        separate(read, [drawn, *export_paths(wanted)])
+        separate(wanted.values(), [drawn])
         bar.begin("writing " + ", ".join(path.name for path in wanted.values()))
         made = export_mask(
             mask,
@@ -328,8 +336,19 @@ def export(
             faces=faces,  # type: ignore[arg-type]  # checked there, as is `outside`
             outside=outside,  # type: ignore[arg-type]
         )
+        bar.begin("figure")
+        export_card(
+            drawn,
+            mask,
+            faces,  # type: ignore[arg-type]
+            outside,  # type: ignore[arg-type]
+            wanted.get("slm"),
+            title=f"{mask_file.name} for its maker",
+            facts=f"{_mask_line(mask)}; seen looking at the structured side, which faces the {faces}",
+        )
     if as_json:
-        print_json({"mask": str(mask_file), "faces": faces, "files": [_about_file(each) for each in made]})
+        files_made = [_about_file(each) for each in made]
+        print_json({"mask": str(mask_file), "faces": faces, "files": files_made, "figure": str(drawn)})
         return DONE
     table = Table("file", "kind", "size", "heights exact to", "goes with it", box=None, pad_edge=False)
     for each in made:
@@ -342,7 +361,7 @@ def export(
         for warning in each.warnings:
             console.print(f"{each.path.name}: {warning}")
     where = "the sensor" if faces == "sensor" else "the scene (the files are mirrored left-right)"
-    console.print(f"seen looking at the structured side, which faces {where}")
+    console.print(f"seen looking at the structured side, which faces {where}; {drawn} shows it")
     return DONE
 
 

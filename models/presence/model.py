@@ -179,7 +179,7 @@ class PresenceModel:
         dark, bright = (codes <= floor)[room.lit], (codes == LEVELS - 1)[room.lit]
         extreme = dark | bright
         share = float(extreme.mean()) if extreme.size else 1.0
-        if room.age_s == 0 and share > 0 and min(dark.mean(), bright.mean()) > 0.01:
+        if room.age_s == 0 and extreme.size and share > 0 and min(dark.mean(), bright.mean()) > 0.01:
             room.extreme_share = max(room.extreme_share, share)
         if extreme.size and share <= 1.0 - 0.5 * (1.0 - room.extreme_share):
             if room.settling_s <= 0:

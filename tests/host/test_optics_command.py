@@ -164,6 +164,17 @@ def test_export_writes_every_kind(folder: Path, designed: Path) -> None:
         assert each["quantization_m"] < 50e-9
     shown = canopic("optics", "export", designed / "mask.npz", "--png", folder / "m2.png", "--faces", "scene")
     assert "mirrored left-right" in shown.stdout
+    for figure in (report["figure"], folder / "mask-export.png"):
+        with Image.open(figure) as drawn:
+            assert min(drawn.size) > 400
+
+
+def test_design_does_not_write_over_its_target(designed: Path) -> None:
+    before = (designed / "psf.npz").read_bytes()
+    done = canopic("optics", "design", designed / "psf.npz", "--out", designed, *SMALL)
+    assert done.exit_code == 2
+    assert "would be written over" in done.output
+    assert (designed / "psf.npz").read_bytes() == before
 
 
 def test_a_signed_kernel_becomes_a_pair_of_masks(folder: Path) -> None:
@@ -175,6 +186,9 @@ def test_a_signed_kernel_becomes_a_pair_of_masks(folder: Path) -> None:
     report = json.loads((folder / "pair" / "report.json").read_text())
     assert report["plan"]["aperture_plus"] + report["plan"]["aperture_minus"] == pytest.approx(1)
     assert report["masks"]["plus"]["gradient_descent"] is False
+    # Pictures of the bundle's 480 x 640 pixels side by side, a window of 21 pixels apart.
+    assert report["placement"]["sentence"] in done.stdout
+    assert report["placement"]["sentence"].startswith("Put the apertures")
     difference = np.load(folder / "pair" / "difference.npy")
     halves = [psf(read_mask(folder / "pair" / f"mask_{name}.npz")) for name in ("plus", "minus")]
     plus, minus = (half * report["plan"][f"aperture_{name}"] * report[f"gain_{name}"]

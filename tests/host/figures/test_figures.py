@@ -13,6 +13,7 @@ from host.cli import app
 from host.figures import panels
 from host.figures.cards import Bar, Example, comparison_card, depth_card, field_card, psf_card, tolerance_card
 from host.figures.conventions import draw_orientation
+from host.figures.exports import export_card
 from host.figures.style import DPI, figure
 from optics.mask import Geometry, Mask
 from optics.psf import psf
@@ -140,3 +141,13 @@ def test_one_command_draws_every_picture_that_the_documentation_shows(tmp_path: 
     assert {path.name for path in (ROOT / "docs" / "images").iterdir()} == linked == drawn
     for name in drawn:
         assert _size(tmp_path / name)[0] >= 1000
+
+
+@pytest.mark.parametrize("faces", ["sensor", "scene"])
+def test_the_card_for_the_maker_shows_what_is_in_the_files(tmp_path: Path, mask: Mask, faces: str) -> None:
+    drive = np.random.default_rng(0).integers(0, 256, (31, 31)).astype(np.uint8)
+    Image.fromarray(drive).save(tmp_path / "drive.png")
+    for name, picture in (("with.png", tmp_path / "drive.png"), ("without.png", None)):
+        export_card(tmp_path / name, mask, faces, "flat", picture, title="Maker", facts="")  # type: ignore[arg-type]
+    assert _size(tmp_path / "with.png") == _size(tmp_path / "without.png")
+    assert (tmp_path / "with.png").read_bytes() != (tmp_path / "without.png").read_bytes()

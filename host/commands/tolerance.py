@@ -12,7 +12,8 @@ from host.commands.common import DONE, WRONG_INPUT, expected, out, print_json
 from host.commands.optics import check_out, check_suffix, folder_for, steps
 from host.figures.cards import Bar, tolerance_card
 from host.optic_files import framed, read_any_mask, read_optic, separate
-from optics.tolerance import PARAMETERS, Deviations, ToleranceReport, tolerance
+from optics.as_built import PARAMETERS, Deviations
+from optics.tolerance import ToleranceReport, tolerance
 
 
 def simulate(

@@ -7,23 +7,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from optics.as_built import PARAMETERS, Copy, Deviations, ToleranceError, copy_psf, draw_copy, etches
 from optics.code_change import photographs
 from optics.mask import Geometry, Mask, cell_positions_m
 from optics.masks import fresnel_lens_mask
 from optics.materials import FUSED_SILICA
 from optics.metrics import correlation
 from optics.psf import psf
-from optics.tolerance import (
-    PARAMETERS,
-    Copy,
-    Deviations,
-    ToleranceError,
-    ToleranceReport,
-    copy_psf,
-    draw_copy,
-    etches,
-    tolerance,
-)
+from optics.tolerance import ToleranceReport, tolerance
 
 THRESHOLDS = np.linspace(0.05, 0.9, 15, dtype=np.float32)
 SMALL = Geometry(sensor_distance_m=1.5e-3, psf_px=(31, 31))

@@ -398,7 +398,7 @@ def optics_export(
     as_json: AsJson = False,
 ) -> None:
     """The files that a fab, a printer or a phase display takes."""
-    from host.commands.optics import export
+    from host.commands.export import export
 
     raise typer.Exit(
         export(

@@ -1,6 +1,6 @@
-"""Files that hold a kernel: a mask, a PSF per colour, plain taps, a bundle; and the file that a PSF is written to."""
+"""Files that hold a kernel: a mask, a PSF per colour, plain taps, a bundle; and what is written beside them."""
 
-import zipfile
+import json
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from optics.archive import BundleError
+from optics.archive import ZIP_ERRORS, BundleError
 from optics.bundle import SUFFIX, read_bundle, resolve_bundle
 from optics.fabrication import unfinished
 from optics.mask import Mask, MaskError, read_mask
@@ -27,7 +27,7 @@ EXPECTED_MASK = "a mask (.npz) as `canopic optics design` writes it, or the capt
 EXPECTED_NUMBERS = "an .npy (`numpy.save`), or text with one number a line"
 # What NumPy raises for a file that is damaged or of another kind. Its own words are of no use: it takes what it does
 # not know for a pickle, and advises to trust it.
-DAMAGED = (OSError, ValueError, EOFError, KeyError, NotImplementedError, zipfile.BadZipFile, zlib.error)
+DAMAGED = (*ZIP_ERRORS, zlib.error)
 
 
 class OpticFileError(ValueError):
@@ -147,7 +147,7 @@ def read_numbers(path: Path) -> NDArray[np.float64]:
         else:
             values = np.loadtxt(path, delimiter="," if path.suffix == ".csv" else None, ndmin=2)[:, 0]
         numbers = np.asarray(values, dtype=np.float64).ravel()
-    except (*DAMAGED, TypeError, IndexError) as error:
+    except (*DAMAGED, TypeError) as error:
         why = _why(error, "it holds something else, or is damaged")
         raise OpticFileError(
             f"{path} is not a readable list of numbers ({why}): expected {EXPECTED_NUMBERS}"
@@ -171,6 +171,12 @@ def separate(inputs: Iterable[str | Path], outputs: Iterable[Path]) -> None:
                 raise OpticFileError(
                     f"{output} would be written over {same[0]}, which is read: name another file for what is written"
                 )
+
+
+def write_json(document: dict[str, Any], path: Path) -> None:
+    """Write a report, whole or not at all; its folder is made. Raises FabricationError (a ValueError)."""
+    with unfinished(path) as partial:
+        partial.write_text(json.dumps(document, indent=1, allow_nan=False) + "\n")
 
 
 def write_psf(

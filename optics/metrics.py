@@ -112,7 +112,7 @@ def share_on(psf: ArrayLike, target: ArrayLike, above: float = 0.01) -> Floats:
     target: (rows, columns) or (3, rows, columns); its support is where it exceeds `above` times its maximum (per
     colour). Raises MetricError for shapes that do not fit, or a target without a positive value.
     """
-    one, wanted = _pair(psf, target)
+    one, wanted = _windows(psf, target)
     most = wanted.max(axis=(1, 2), keepdims=True)
     if not (most > 0).all():
         raise MetricError("the target must be positive somewhere in every colour: light is wanted nowhere")
@@ -223,6 +223,16 @@ def _fine_steps() -> Floats:
 
 
 def _pair(first: ArrayLike, second: ArrayLike) -> tuple[Floats, Floats]:
+    """Two windows of one shape, neither of them constant: what can be correlated."""
+    one, other = _windows(first, second)
+    for name, array in (("first", one), ("second", other)):
+        spread = np.ptp(array, axis=(1, 2))
+        if not (spread > 1e-12 * np.abs(array).max()).all():
+            raise MetricError(f"the {name} array is constant in a colour: it correlates with nothing")
+    return one, other
+
+
+def _windows(first: ArrayLike, second: ArrayLike) -> tuple[Floats, Floats]:
     one, other = _colours(first), _colours(second)
     if one.shape[1:] != other.shape[1:] or (one.shape[0] != other.shape[0] and 1 not in (one.shape[0], other.shape[0])):
         raise MetricError(f"windows of {one.shape[1:]} and {other.shape[1:]} pixels cannot be compared: use one window")
@@ -230,9 +240,6 @@ def _pair(first: ArrayLike, second: ArrayLike) -> tuple[Floats, Floats]:
     for name, array in (("first", one), ("second", other)):
         if not np.isfinite(array).all():
             raise MetricError(f"the {name} array holds NaN or infinity")
-        spread = np.ptp(array, axis=(1, 2))
-        if not (spread > 1e-12 * np.abs(array).max()).all():
-            raise MetricError(f"the {name} array is constant in a colour: it correlates with nothing")
     return one, other
 
 

@@ -25,7 +25,7 @@ from host.commands.optics import (
 )
 from host.figures.cards import psf_card
 from host.judgement import Yardstick
-from host.optic_files import Optic, OpticFileError, read_optic, separate, write_psf
+from host.optic_files import Optic, OpticFileError, read_optic, separate, write_json, write_psf
 from optics.code_change import CodedImage, balanced
 from optics.design import Design, DesignSettings, design_mask
 from optics.mask import Geometry, write_mask
@@ -129,7 +129,7 @@ def design(
             path.name
             for path in ([_pair_figure(drawn, name) for name in report["masks"]] if wanted.signed else [drawn])
         ]
-        _write_json(report, directory / "report.json")
+        write_json(report, directory / "report.json")
     if as_json:
         print_json(report)
     elif wanted.signed:
@@ -305,12 +305,6 @@ def _settings(settings: DesignSettings) -> dict[str, Any]:
 
 def _levels(settings: DesignSettings) -> str:
     return "continuous heights" if settings.levels is None else f"{settings.levels} levels"
-
-
-def _write_json(document: dict[str, Any], path: Path) -> None:
-    unfinished = path.with_name(path.name + ".unfinished")
-    unfinished.write_text(json.dumps(document, indent=1, allow_nan=False) + "\n")
-    unfinished.replace(path)
 
 
 def _show(report: dict[str, Any], settings: DesignSettings, directory: Path) -> None:

@@ -1,6 +1,5 @@
 """canopic optics tolerance: simulated copies of a mask, their PSFs and codes, and the parameter that matters most."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ from host import judgement
 from host.commands.common import DONE, WRONG_INPUT, expected, out, print_json
 from host.commands.optics import check_out, check_suffix, folder_for, steps
 from host.figures.cards import Bar, tolerance_card
-from host.optic_files import framed, read_any_mask, read_optic, separate
+from host.optic_files import framed, read_any_mask, read_optic, separate, write_json
 from optics.as_built import PARAMETERS, Deviations
 from optics.tolerance import ToleranceReport, tolerance
 
@@ -80,7 +79,7 @@ def simulate(
         )  # fmt: skip
         document = report.as_json() | {"mask": str(mask_file), "seed": seed, "figure": str(drawn)}
         if document_file is not None:
-            document_file.write_text(json.dumps(document, indent=1, allow_nan=False) + "\n")
+            write_json(document, document_file)
     if as_json:
         print_json(document)
     else:

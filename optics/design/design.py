@@ -15,13 +15,12 @@ from optics.design.moves import last_moves
 from optics.design.problem import Problem, cost, make_problem, psf_of, to_cells
 from optics.design.settings import DesignSettings
 from optics.mask import Mask
+from optics.metrics import share_on
 from optics.psf import psf
 
 NO_TORCH = "gradient descent was not run, because PyTorch is not installed: pip install 'canopic[train]'"
 START, DESCENT, MOVES = "Gerchberg-Saxton", "descent", "moves between levels"
 DISORDER_RAD = 0.05
-# A target's support: where it is above this share of its peak.
-SUPPORT = 0.01
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,12 +164,11 @@ def _figures(problem: Problem, image: NDArray[np.float64]) -> dict[str, Any]:
     """Likeness and light of a PSF (3, rows, columns), per colour (R, G, B) and their means.
 
     scene_error: see `optics.design.loss`. share_misplaced: of the light in the window, what lies where the target does
-    not want it. share_on_support: of all light, what lies where the target is above SUPPORT of its peak. share_stray:
+    not want it. share_on_support: of all light, see `optics.metrics.share_on`. share_stray:
     of all light, what misses the window.
     """
     found = cost(problem, image)
-    support = problem.target > SUPPORT * problem.target.max(axis=(1, 2), keepdims=True)
-    on_support = [float(plane[where].sum()) for plane, where in zip(image, support, strict=True)]
+    on_support = share_on(image, problem.target).tolist()
     misplaced = [
         float(np.abs(plane / plane.sum() - wanted).sum()) / 2
         for plane, wanted in zip(image, problem.target, strict=True)

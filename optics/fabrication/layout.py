@@ -142,11 +142,6 @@ def relief_warnings(facts: dict[str, Any]) -> list[str]:
     return []
 
 
-def opaque_cells(mask: Mask) -> NDArray[np.float64]:
-    """Share of each cell's amplitude that must not pass, float64 (rows, columns): 1 minus stop times transmission."""
-    return np.asarray(1 - mask.amplitude)
-
-
 def has_round_stop(mask: Mask) -> bool:
     """Whether the stop is the largest circle that fits into the array, which a sidecar describes with one number."""
     return bool(np.array_equal(mask.stop, circular_stop(mask.height_m.shape, mask.pitch_m)))

@@ -120,6 +120,8 @@ def test_energy_shares() -> None:
     target[31, 20:43] = 1
     np.testing.assert_allclose(share_on(psf, target), psf[:, 31, 20:43].sum(axis=1))
     assert share_on(psf[0], target).shape == (1,)
+    # All of the window is wanted: the share is the throughput.
+    np.testing.assert_allclose(share_on(psf, np.ones((63, 63))), psf.sum(axis=(1, 2)))
     with pytest.raises(MetricError, match="target"):
         share_on(psf, np.eye(63) - 2)
 

@@ -1,1 +1,1 @@
-"""Calibration procedures as pure functions: arrays in, results out."""
+"""Calibrations as arithmetic: arrays in, results with their uncertainty out. No device, clock, file or network."""

@@ -7,8 +7,6 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-LATER_PATHS = ("camera", "loop")
-
 
 class Section(BaseModel):
     """A mapping of the file: unknown keys refused, no silent conversion ("5" is not 5), no NaN or infinity."""
@@ -21,7 +19,8 @@ class Capture(Section):
 
     path: Literal["twin", "board", "camera", "loop"] = Field(
         default="twin",
-        description="twin: a simulated scene and optics in front of the real firmware; board: a real board",
+        description="twin: a simulated scene and optics in front of the real firmware; board: a real board; camera: a "
+        "camera behind a mask, pooled and quantized inside the boundary process; loop: the same, quantized by a board",
     )
     port: str | None = Field(
         default=None, min_length=1, description="serial port of the board; a stable name such as /dev/serial/by-id/..."
@@ -53,14 +52,6 @@ class Capture(Section):
             raise PydanticCustomError("light", "expected ascending times and factors of 0 or more")
         return light
 
-    @field_validator("path")
-    @classmethod
-    def _available(cls, path: str) -> str:
-        if path in LATER_PATHS:
-            raise PydanticCustomError("later", "expected 'twin' or 'board'; the capture path '{path}' is not in this "
-                                      "version", {"path": path})  # fmt: skip
-        return path
-
     @model_validator(mode="after")
     def _board_has_a_port(self) -> Self:
         if self.path == "board" and self.port is None:
@@ -69,13 +60,77 @@ class Capture(Section):
 
     @model_validator(mode="after")
     def _only_a_twin_has_another_kernel(self) -> Self:
-        if self.kernel is not None and self.path != "twin":
+        if self.kernel is not None and self.path == "board":
             raise PydanticCustomError(
                 "kernel",
                 "expected no 'kernel' (--kernel) beside 'path: {path}': only the twin simulates optics, a board has "
                 "the mask that stands in front of it",
                 {"path": self.path},
             )
+        return self
+
+
+class Camera(Section):
+    """The camera of the paths camera and loop."""
+
+    device: Literal["picamera2", "twin"] = Field(
+        default="picamera2",
+        description="picamera2: a camera of this Raspberry Pi; twin: a simulated one, for rehearsals and tests",
+    )
+    number: int = Field(default=0, ge=0, le=15, description="which camera, as `rpicam-hello --list-cameras` counts")
+    raw_size_px: Annotated[list[int], Field(min_length=2, max_length=2)] | None = Field(
+        default=None, description="[width, height] of the raw mode; null: the smallest that covers the bundle's plane"
+    )
+    bits: Literal[8, 10, 12, 14, 16] | None = Field(
+        default=None, description="bit depth of the raw mode; null: the most that the sensor has"
+    )
+    hflip: bool = Field(default=False, description="mirror the picture on the sensor, left to right")
+    vflip: bool = Field(default=False, description="mirror the picture on the sensor, top to bottom")
+    capture_timeout_s: float = Field(
+        default=5.0, gt=0.1, le=60, description="a frame that takes longer is a hung camera, seconds"
+    )
+
+
+class Mask(Section):
+    """What stands in front of the sensor."""
+
+    kind: Literal["printed", "slm"] = Field(default="printed", description="a printed mask, or a phase image on an SLM")
+    id: str | None = Field(
+        default=None,
+        min_length=4,
+        description="what is written on the mask: the first digits of its id in the bundle; null: not checked",
+    )
+    slm_display: str = Field(
+        default="/dev/fb0", min_length=1, description="slm only: framebuffer that the SLM shows, or twin"
+    )
+    slm_settle_ms: float = Field(
+        default=100.0, ge=0, le=10_000, description="slm only: time until a new phase image stands, milliseconds"
+    )
+
+
+Pin = Annotated[int, Field(ge=0, le=27)]
+
+
+class Gpio(Section):
+    """Pins by their BCM numbers. A pin that is null is not used."""
+
+    device: Literal["auto", "rpi", "twin", "none"] = Field(
+        default="auto", description="auto: the Pi's pins where a pin is set here; twin: pins that are only recorded"
+    )
+    trigger_pin: Pin | None = Field(default=None, description="output: high during each exposure that is measured")
+    status_pin: Pin | None = Field(default=None, description="output: lit while measurements leave")
+    source_pin: Pin | None = Field(default=None, description="output: the point source of `canopic calibrate psf`")
+    cover_pin: Pin | None = Field(
+        default=None, description="input: closed while the lens cover is on; blinds the sensor"
+    )
+    cover_closed_is_low: bool = Field(default=True, description="the cover's switch pulls its pin to ground")
+
+    @model_validator(mode="after")
+    def _each_pin_once(self) -> Self:
+        pins = [self.trigger_pin, self.status_pin, self.source_pin, self.cover_pin]
+        used = [pin for pin in pins if pin is not None]
+        if len(set(used)) != len(used):
+            raise PydanticCustomError("pins", "expected a pin of its own for each use, got {pins}", {"pins": str(used)})
         return self
 
 
@@ -149,6 +204,9 @@ class Config(Section):
     """The whole file. Every section and every key is optional."""
 
     capture: Capture = Capture()
+    camera: Camera = Camera()
+    mask: Mask = Mask()
+    gpio: Gpio = Gpio()
     bundle: str = Field(default="default", min_length=1, description="a bundle file, or the name of a shipped one")
     occupancy: Occupancy = Occupancy()
     presence: Presence = Presence()

@@ -13,7 +13,7 @@ PACKAGES = ("optics", "calibration", "models", "host")
 TRAINING_ONLY = {"torch", "onnx", "onnxscript"}
 TRAINING_MODULES = {"optics.design.descent"}
 # The types that hold more information than a measurement, and the folders that may name them.
-FRAME_NAMES = {"Frame", "SceneFrame"}
+FRAME_NAMES = {"Frame", "SceneFrame", "RawFrame"}
 FRAME_FOLDERS = ("host/boundary", "host/twin")
 
 

@@ -5,7 +5,7 @@ import math
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -23,7 +23,12 @@ optics_app = typer.Typer(
     help="From a mask to its PSF, from a wanted blur to a mask, and to the files that a fab takes.",
     no_args_is_help=True,
 )
+calibrate_app = typer.Typer(
+    help="Measure the parts of a camera: guided, resumable, with a figure and a verdict; or a twin's hidden ones.",
+    no_args_is_help=True,
+)
 app.add_typer(optics_app, name="optics")
+app.add_typer(calibrate_app, name="calibrate")
 app.add_typer(config_app, name="config")
 app.add_typer(board_app, name="board")
 app.add_typer(bundle_app, name="bundle")
@@ -131,6 +136,68 @@ def version() -> None:
     from importlib.metadata import version as installed
 
     typer.echo(f"canopic {installed('canopic')}")
+
+
+CalibratePath = Annotated[
+    str | None,
+    typer.Option("--path", help="twin, camera, loop or board (default: the configuration's)."),
+]
+TwinSeed = Annotated[int | None, typer.Option("--seed", min=0, help="Twin: which hidden parameters.")]
+TwinFault = Annotated[str | None, typer.Option(help="Twin: a wrong set-up; `canopic calibrate faults` lists them.")]
+CalibrationDirectory = Annotated[
+    Path | None,
+    typer.Option("--out", metavar="DIR", help="Gets KIND.json, .npz, .png, and steps to resume (twin: not kept)."),
+]
+Quick = Annotated[bool, typer.Option("--quick", help="Fewer steps: a first look, or a check.")]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Acquire anew what an interrupted run left.")]
+Yes = Annotated[
+    bool, typer.Option("--yes", help="Ask nothing: the bench is, or arranges itself, as each step needs it.")
+]
+CalibrationFigure = Annotated[Path | None, typer.Option("--figure", help="Where the figure goes (.png).")]
+CALIBRATIONS: dict[Literal["psf", "board", "sensor", "slm", "range"], str] = {
+    "psf": "The PSF of the mask that stands in front of the sensor, against a point of light.",
+    "board": "Every comparator's transition, noise and hysteresis; trims that put each where the encoding wants it.",
+    "sensor": "The sensor's gain, noise, full well and linearity: the photon-transfer curve of EMVA 1288.",
+    "slm": "The SLM's phase for each grey level, its settle time and its fixed pattern.",
+    "range": "Exposure and gain for the light of the scene, with the shares of saturated and empty cells.",
+}
+
+
+def _calibration(kind: Literal["psf", "board", "sensor", "slm", "range"], text: str) -> None:
+    @calibrate_app.command(kind, help=text)
+    def command(
+        path: CalibratePath = None,
+        board: Board = None,
+        config: Configuration = None,
+        bundle: BundleName = None,
+        seed: TwinSeed = None,
+        twin_fault: TwinFault = None,
+        out: CalibrationDirectory = None,
+        quick: Quick = False,
+        fresh: Fresh = False,
+        yes: Yes = False,
+        figure: CalibrationFigure = None,
+        as_json: AsJson = False,
+    ) -> None:
+        from host.commands.calibrate import Wanted, calibrate
+
+        raise typer.Exit(
+            calibrate(
+                Wanted(kind, path, board, config, bundle, seed, twin_fault, out, quick, fresh, yes, figure, as_json)
+            )
+        )
+
+
+for _kind, _text in CALIBRATIONS.items():
+    _calibration(_kind, _text)
+
+
+@calibrate_app.command("faults")
+def calibrate_faults(as_json: AsJson = False) -> None:
+    """Wrong set-ups that a twin can be given, by calibration."""
+    from host.commands.calibrate import list_faults
+
+    raise typer.Exit(list_faults(as_json))
 
 
 @config_app.command("check")

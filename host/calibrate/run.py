@@ -20,7 +20,14 @@ class Session(Protocol):
 
 
 class SessionError(Exception):
-    """A step could not be acquired: what was seen, and what to do. What was acquired before is kept."""
+    """A step could not be acquired: what was seen, and what to do. What was acquired before is kept.
+
+    `name` is the short name of what went wrong, where there is one (camera_hung, no_board).
+    """
+
+    def __init__(self, message: str, name: str = "") -> None:
+        super().__init__(message)
+        self.name = name
 
 
 def run_procedure(

@@ -1,0 +1,115 @@
+"""What keeps frames inside the boundary process: no file to write, no socket, no child, no core dump, no swap.
+
+Two calls: `before_devices` first of all, while the process has one thread, and `lock_down` once its devices are open.
+What the kernel or the user's rights do not offer is said, not hidden; with neither seccomp nor Landlock it is refused.
+"""
+
+import ctypes
+import os
+import resource
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from host.boundary import landlock
+from host.boundary.seccomp import SeccompUnavailable, restrict_calls
+
+_PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS = 4, 38
+_MCL_CURRENT, _MCL_FUTURE, _MCL_ONFAULT = 1, 2, 4
+_CAP_IPC_LOCK = 14
+DEVICES = Path("/dev")
+
+
+class SandboxRefused(Exception):  # noqa: N818 - reads as what happened
+    """This computer offers nothing that would keep a frame inside. The message says what is missing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sandbox:
+    """What holds. seccomp: system calls are filtered; landlock: version of the interface, 0 without it; memory:
+    "locked", "no swap" or "not locked"; missing: what does not hold, and what to do, one sentence each."""
+
+    seccomp: bool
+    landlock: int
+    memory: str
+    missing: tuple[str, ...]
+
+
+def before_devices() -> str | None:
+    """First of all: no core dump, nobody may look into this process, files are read only, devices may be opened.
+
+    Returns why Landlock does not hold, None where it does.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+    libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    threads = len(os.listdir("/proc/self/task"))  # noqa: PTH208 - names are enough
+    if threads > 1:
+        return f"Landlock would not hold for {threads - 1} threads that run already"
+    try:
+        if landlock.restrict(writable=(DEVICES,)):
+            return None
+    except OSError as error:
+        return str(error)
+    return (
+        "the kernel has no Landlock (Linux 5.13 with CONFIG_SECURITY_LANDLOCK has): files are guarded by seccomp alone"
+    )
+
+
+def lock_down(without_landlock: str | None = None, restrict: Callable[[], None] = restrict_calls) -> Sandbox:
+    """Once the devices are open: nothing can be opened for writing any more, and no socket, child or name be made.
+
+    without_landlock: what `before_devices` returned. restrict: loads the filter. Raises SandboxRefused where neither
+    seccomp nor Landlock holds.
+    """
+    missing = [] if without_landlock is None else [without_landlock]
+    memory, complaint = _lock_memory()
+    if complaint:
+        missing.append(complaint)
+    version = 0
+    if without_landlock is None:
+        try:
+            version = landlock.restrict()
+        except OSError as error:
+            missing.append(str(error))
+    # Pipes and devices have no size: this is about files alone.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    try:
+        restrict()
+    except SeccompUnavailable as error:
+        if not version:
+            raise SandboxRefused(
+                f"nothing would keep frames inside this process: {error}; {'; '.join(missing)}"
+            ) from error
+        return Sandbox(False, version, memory, (*missing, str(error)))
+    return Sandbox(True, version, memory, tuple(missing))
+
+
+def _lock_memory() -> tuple[str, str]:
+    """Keep this process out of swap: what holds, and what to do where it does not."""
+    # Locking what is to come fails an allocation where the limit is small; so only without a limit.
+    unlimited = resource.getrlimit(resource.RLIMIT_MEMLOCK)[0] == resource.RLIM_INFINITY
+    if unlimited or _has_capability(_CAP_IPC_LOCK):
+        libc = ctypes.CDLL(None, use_errno=True)
+        if libc.mlockall(_MCL_CURRENT | _MCL_FUTURE | _MCL_ONFAULT) == 0:
+            return "locked", ""
+    try:
+        swaps = Path("/proc/swaps").read_text().splitlines()[1:]
+    except OSError:
+        swaps = ["unknown"]
+    if not swaps:
+        return "no swap", ""
+    return (
+        "not locked",
+        "frames may reach the swap: give the service LimitMEMLOCK=infinity, or switch swap off (sudo swapoff -a)",
+    )
+
+
+def _has_capability(number: int) -> bool:
+    try:
+        status = Path("/proc/self/status").read_text()
+    except OSError:
+        return False
+    effective = next((line.split()[1] for line in status.splitlines() if line.startswith("CapEff")), "0")
+    return bool(int(effective, 16) >> number & 1)

@@ -1,0 +1,176 @@
+"""What keeps a sealed sensor blind: each part that is not the sealed one, as a cause with a reason and what to do.
+
+Plain functions over plain values: the daemon says what it found (`Facts`) each time that it verifies, and measures only
+when `mismatch` has nothing to say. Every cause is latched but a wrong clock, which mends by itself.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from host.causes import Cause
+from host.measurement import CapturePath
+from host.sealing import broken_seal, seal_of
+from host.verification import Verification
+from optics.archive import BundleError
+from optics.bundle import Bundle
+
+DAY_S = 86_400.0
+# A sealed sensor is verified every week (docs/guide-deploy-on-a-pi.md); four missed weeks are too many.
+VERIFIED_WITHIN_DAYS = 30.0
+# A Pi has no clock of its own: one that is this far before the seal was never set.
+CLOCK_SLACK_S = DAY_S
+WITH_BOARD: frozenset[CapturePath] = frozenset({"board", "loop", "twin"})
+WITH_CAMERA: frozenset[CapturePath] = frozenset({"camera", "loop"})
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the daemon found.
+
+    capture_path: of the verified capture. simulated: whether any of its parts is a twin. board_serial,
+    thresholds_digest: of the board, as it reads its thresholds back (trims included); None where there is none. camera:
+    `CameraIdentity.name`, None where there is none. mask_id: what the configuration says is written on the mask (first
+    digits), None where it does not say. verification: the last record, None where there is none. now_s: Unix time.
+    """
+
+    capture_path: CapturePath
+    simulated: bool
+    board_serial: str | None = None
+    thresholds_digest: str | None = None
+    camera: str | None = None
+    mask_id: str | None = None
+    verification: Verification | None = None
+    now_s: float = 0.0
+
+
+def bundle_mismatch(bundle: Bundle) -> Cause | None:
+    """What is wrong with a bundle by itself: a seal that is broken, unreadable or forced. None where nothing is, or
+    where it was never sealed."""
+    again = "take the sealed file from where it was kept, or seal the right parts again (`canopic seal`)"
+    try:
+        broken, named = broken_seal(bundle), seal_of(bundle)
+    except BundleError as error:
+        return _blind("seal unreadable", str(error), again)
+    if broken is not None:
+        return _blind("seal broken", f"the bundle is not what was sealed: {broken}", again)
+    if named is not None and named["forced"]:
+        forced = ", ".join(str(kind) for kind in named["forced"])
+        return _blind(
+            "seal forced",
+            f"the bundle was sealed although a calibration had not passed: {forced}",
+            "mend what the calibration says, calibrate again, seal again without --force",
+        )
+    return None
+
+
+def mismatch(bundle: Bundle, facts: Facts) -> Cause | None:
+    """Why these parts may not measure with this bundle, or None. A bundle without a seal binds nothing."""
+    if (cause := bundle_mismatch(bundle)) is not None:
+        return cause
+    named = seal_of(bundle)
+    if named is None:
+        return None
+    return _other_world(named, facts) or _other_parts(named, facts) or _not_verified(named, bundle, facts)
+
+
+def _other_world(named: dict[str, Any], facts: Facts) -> Cause | None:
+    """A twin's seal on real parts says nothing about them; nor does a real seal about a twin."""
+    if named["simulated"] and not facts.simulated:
+        return _blind(
+            "sealed on a twin",
+            "the bundle was sealed on a twin, and says nothing about these parts",
+            "calibrate them and seal the result (docs/guide-deploy-on-a-pi.md)",
+        )
+    if facts.simulated and not named["simulated"]:
+        return _blind(
+            "sealed on real parts",
+            "the bundle was sealed on real parts, and this is a twin",
+            "give the twin a bundle without a seal, or one sealed with --twin",
+        )
+    return None
+
+
+def _other_parts(named: dict[str, Any], facts: Facts) -> Cause | None:
+    board, camera, mask = named["board"], named["camera"], named["mask"]
+    if board is None and facts.capture_path in ("board", "loop"):
+        return _not_calibrated("board", facts)
+    # A twin's path goes through a board, too, but has no camera: its sensor is simulated with the optics.
+    if camera is None and facts.capture_path in WITH_CAMERA:
+        return _not_calibrated("psf", facts)
+    if board is not None and facts.capture_path in WITH_BOARD:
+        if facts.board_serial != board["serial"]:
+            return _blind(
+                "wrong board",
+                f"board {board['serial']} is sealed, this is {facts.board_serial or 'none'}",
+                f"connect board {board['serial']}; to change the board, calibrate the new one and seal again",
+            )
+        if facts.thresholds_digest != board["thresholds_digest"]:
+            return _blind(
+                "wrong thresholds",
+                f"the board reads back thresholds {facts.thresholds_digest}, sealed are {board['thresholds_digest']}",
+                "restart the sensor; if it comes back, run `canopic calibrate board` and seal again",
+            )
+    if camera is not None and facts.capture_path in WITH_CAMERA and facts.camera != camera:
+        return _blind(
+            "wrong camera",
+            f"camera {camera} is sealed, this is {facts.camera or 'none'}",
+            "connect the sealed camera at its place; to change it, run `canopic calibrate psf` and seal again",
+        )
+    if mask is not None and facts.mask_id is not None:
+        sealed = str(mask.get("id") or "")
+        if not sealed.startswith(facts.mask_id.lower()):
+            return _blind(
+                "wrong mask",
+                f"mask {sealed[:12] or 'without an id'} is sealed, the configuration says that {facts.mask_id} is "
+                "mounted",
+                "mount the sealed mask, or correct mask.id in the configuration to what is written on it",
+            )
+    if mask is None and facts.mask_id is not None:
+        return _blind(
+            "wrong mask",
+            f"the configuration says that mask {facts.mask_id} is mounted, the bundle is sealed without a mask",
+            "seal again with --mask MASK.npz, or remove mask.id from the configuration",
+        )
+    return None
+
+
+def _not_verified(named: dict[str, Any], bundle: Bundle, facts: Facts) -> Cause | None:
+    sealed_s = datetime.fromisoformat(named["sealed_at"]).timestamp()
+    if facts.now_s < sealed_s - CLOCK_SLACK_S:
+        return Cause(
+            "clock",
+            f"the clock says {_date(facts.now_s)}, before the bundle was sealed ({_date(sealed_s)})",
+            latched=False,
+            advice="set the clock (`timedatectl`); the sensor goes on by itself",
+        )
+    record = facts.verification
+    if record is not None and record.bundle_id != bundle.id:
+        record = None  # of what was sealed before
+    run = "run `canopic calibrate verify`, mend what it names, then restart the sensor"
+    if record is not None and not record.passed:
+        return _blind("verification failed", f"the last verification ({record.at}) failed: {record.reason}", run)
+    last_s = sealed_s if record is None else max(sealed_s, record.at_s)
+    if facts.now_s - last_s > VERIFIED_WITHIN_DAYS * DAY_S:
+        days = (facts.now_s - last_s) / DAY_S
+        what = "sealed and never verified since" if record is None else "last verified"
+        return _blind(
+            "verification due", f"{what} {days:.0f} days ago; at most {VERIFIED_WITHIN_DAYS:.0f} are allowed", run
+        )
+    return None
+
+
+def _not_calibrated(kind: str, facts: Facts) -> Cause:
+    return _blind(
+        "not sealed for this path",
+        f"the bundle was sealed without a calibration {kind!r}, which path {facts.capture_path} needs",
+        f"run `canopic calibrate {kind}`, then seal again",
+    )
+
+
+def _blind(kind: str, reason: str, advice: str) -> Cause:
+    return Cause(kind, reason, True, advice)
+
+
+def _date(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds).astimezone().strftime("%Y-%m-%d %H:%M")

@@ -98,13 +98,23 @@ class BoardProcess:
         seed: int = 0,
         offset_volts: float = 0.0,
         noise_volts: float = 0.0,
+        hysteresis_volts: float = 0.0,
+        gain_error: float = 0.0,
+        spread: float = 0.0,
+        dac_inl_volts: float = 0.0,
+        dac_dnl_lsb: float = 0.0,
         executable: Path | None = None,
         ready_s: float = _READY_S,
     ) -> None:
         """Build if need be, start, and wait up to `ready_s` seconds until the port and both sockets exist.
 
-        `pty` is where the stable symlink to the serial port goes (default: in the private directory). `offset_volts`
-        and `noise_volts` are the standard deviations of the comparators' offsets and noise, `seed` starts both.
+        `pty` is where the stable symlink to the serial port goes (default: in the private directory). The rest is how
+        well the board is made; the same `seed` makes the same board. `offset_volts`, `gain_error` (relative) and
+        `noise_volts` are the standard deviations of the comparators' offsets, input gain errors and noise;
+        `hysteresis_volts` lies between their rising and their falling transition; each comparator's noise and
+        hysteresis differ from these by up to the share `spread`, 0 to 1. No DAC channel bows further than
+        `dac_inl_volts` from its straight line, no step between neighbouring codes is wrong by more than `dac_dnl_lsb`
+        (below 1). `control("reveal")` answers with what was made, as JSON.
         Raises BoardProgramError where it cannot be built or does not get ready.
         """
         self._executable = executable or board_executable()
@@ -115,7 +125,17 @@ class BoardProcess:
         self._log = self._directory / "log"
         self._arguments = ["--pty", str(self.pty), "--frames", str(self.frames_socket)]
         self._arguments += ["--control", str(self.control_socket), "--serial", serial, "--seed", str(seed)]
-        self._arguments += ["--offset-volts", repr(offset_volts), "--noise-volts", repr(noise_volts)]
+        quality = {
+            "offset-volts": offset_volts,
+            "noise-volts": noise_volts,
+            "hysteresis-volts": hysteresis_volts,
+            "gain-error": gain_error,
+            "spread": spread,
+            "dac-inl-volts": dac_inl_volts,
+            "dac-dnl-lsb": dac_dnl_lsb,
+        }
+        for option, value in quality.items():
+            self._arguments += [f"--{option}", repr(float(value))]
         self.restarts = 0
         self._process: subprocess.Popen[bytes] | None = None
         self._ready = threading.Event()
@@ -152,7 +172,7 @@ class BoardProcess:
                 )
 
     def control(self, line: str, timeout_s: float = 5.0) -> str:
-        """Send one line to the control socket (`stick 3 high`, `reset`, ...) and return its answer without newline.
+        """Send one line to the control socket (`stick 3 high`, `reveal`, ...) and return its answer without newline.
 
         Raises BoardProgramError where the board answers with an error, is not running or does not answer in time.
         """

@@ -1,6 +1,7 @@
 """The host build of the board, driven over its terminal and sockets with nothing but the protocol's own definition."""
 
 import contextlib
+import json
 import os
 import select
 import socket
@@ -258,6 +259,8 @@ def test_exposure_reaches_the_twin(board: Board) -> None:
         ("drift 4 0.001", protocol.Fault.READBACK_DRIFT, 4),
         ("offset 7 -0.2", protocol.Fault.COMPARATOR_STUCK, 7),
         ("supply 2500", protocol.Fault.BROWN_OUT, protocol.NO_CHANNEL),
+        ("mute 15 7", protocol.Fault.DAC_WRITE_FAILED, 15),
+        ("mute 9", protocol.Fault.DAC_WRITE_FAILED, 9),
     ],
 )
 def test_injected_faults_blind_the_board_until_cleared(
@@ -312,6 +315,43 @@ def test_offsets_and_noise_move_codes_by_little(executable: Path) -> None:
         assert off.max() <= 1
         assert 0.005 < float((off > 0).mean()) < 0.1
         assert 0 < np.count_nonzero(codes[0] != codes[1]) < codes[0].size / 20  # noise is new for every reading
+
+
+QUALITY = {
+    "--offset-volts": "0.006",
+    "--gain-error": "0.002",
+    "--noise-volts": "0.001",
+    "--hysteresis-volts": "0.004",
+    "--spread": "0.5",
+    "--dac-inl-volts": "0.001",
+    "--dac-dnl-lsb": "0.8",
+}
+
+
+def test_what_was_made_is_revealed(executable: Path) -> None:
+    options = [word for pair in QUALITY.items() for word in pair]
+    truths = []
+    for seed in ("5", "5", "6"):
+        with running(executable, "--seed", seed, *options) as board:
+            board.arm(6, 8, 3)
+            truths.append({key: np.array(value) for key, value in json.loads(board.control("reveal")).items()})
+            straight = np.arange(0, 65536, 8191) / 65535 * 2.5
+            bent = [float(board.control(f"output 15 {code}").split()[1]) for code in range(0, 65536, 8191)]
+            assert 0 < np.abs(bent - straight).max() <= 0.001 + 0.4 * 2.5 / 65535
+    truth = truths[0]
+    assert all((truth[key] == truths[1][key]).all() for key in truth)
+    assert not (truth["offset_volts"] == truths[2]["offset_volts"]).any()
+    assert truth["dac_bow_volts"].shape == (16,)
+    assert all(value.shape == (15,) for key, value in truth.items() if not key.startswith("dac"))
+    np.testing.assert_allclose(truth["threshold_volts"], DAC_CODES / 65535 * 2.5, atol=0.00102)
+    assert (np.abs(truth["hysteresis_volts"] / 0.004 - 1) <= 0.5).all()
+    assert (np.abs(truth["noise_volts"] / 0.001 - 1) <= 0.5).all()
+    gain = 1 + truth["gain_error"]
+    np.testing.assert_allclose(
+        truth["rising_volts"] - truth["falling_volts"], truth["hysteresis_volts"] / gain, rtol=1e-5
+    )
+    middle = (truth["rising_volts"] + truth["falling_volts"]) / 2
+    np.testing.assert_allclose(middle * gain + truth["offset_volts"], truth["threshold_volts"], atol=1e-8)
 
 
 @pytest.mark.parametrize("garbage", [b"x" * 32, FRAME_HEADER.pack(0x4D524643, 0, 0, 0, 0, 65535, 65535, 3, 0)])

@@ -61,6 +61,12 @@ def test_it_ends_with_its_parent(executable: Path, tmp_path: Path) -> None:
         ((), "--pty, --frames and --control are needed"),
         (("--pty", "a", "--frames", "b", "--control", "c", "--seed", "x"), "--seed must be a whole number"),
         (("--pty", "a", "--frames", "b", "--control", "c", "--noise-volts", "-1"), "--noise-volts"),
+        (
+            ("--pty", "a", "--frames", "b", "--control", "c", "--dac-dnl-lsb", "1"),
+            "--dac-dnl-lsb must be a number from",
+        ),
+        (("--pty", "a", "--frames", "b", "--control", "c", "--spread", "1.5"), "--spread must be a number from"),
+        (("--pty", "a", "--frames", "b", "--control", "c", "--volume", "1"), "unknown option"),
         (("--pty", "a", "--frames", "b", "--control", "c", "--serial", "12345678901234567"), "at most 16"),
         (("--pty", "a", "--frames", "b" * 200, "--control", "c"), "is longer than"),
         (("--pty", "/nonexistent/tty", "--frames", "b", "--control", "c"), "/nonexistent/tty"),

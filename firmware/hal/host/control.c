@@ -10,6 +10,8 @@
 #include <sys/socket.h>
 #include <sys/types.h>
 
+#include "reveal.h"
+
 #define WORDS_MAX 4
 
 struct words {
@@ -18,8 +20,11 @@ struct words {
 };
 
 static const char USAGE[] =
-    "error: unknown command; there are: stick CH high|low, unstick CH, drift CH VOLTS, offset CH VOLTS, noise VOLTS, "
-    "corrupt rx|tx PROB, drop rx|tx PROB, supply MILLIVOLTS, reset, clear, stats";
+    "error: unknown command; there are: stick CH high|low, unstick CH, drift CH VOLTS, offset CH VOLTS, gain CH SHARE, "
+    "noise [CH] VOLTS, hysteresis [CH] VOLTS, inl CH VOLTS, dnl LSB, mute CH [WRITES], unmute CH, corrupt rx|tx PROB, "
+    "drop rx|tx PROB, supply MILLIVOLTS, reset, clear, stats, reveal, output CH CODE";
+static const char WRONG_COMPARATOR[] = "error: the comparator must be 0..14";
+static const char WRONG_CHANNEL[] = "error: the DAC channel must be 0..15";
 
 bool control_open(struct control *control, const char *path) {
     memset(control, 0, sizeof *control);
@@ -54,7 +59,7 @@ static const char *stick(struct analog *analog, const struct words *words) {
     uint8_t channel = 0;
     const bool sticks = words->count == 3;
     if (!parse_channel(words->word[1], PROTOCOL_COMPARATORS, &channel)) {
-        return "error: the comparator must be 0..14";
+        return WRONG_COMPARATOR;
     }
     if (sticks && strcmp(words->word[2], "high") != 0 && strcmp(words->word[2], "low") != 0) {
         return "error: a comparator sticks high or low";
@@ -68,22 +73,69 @@ static const char *stick(struct analog *analog, const struct words *words) {
     return NULL;
 }
 
-// drift CH VOLTS, offset CH VOLTS.
+// drift CH VOLTS, offset CH VOLTS, gain CH SHARE, inl CH VOLTS.
 static const char *shift(struct analog *analog, const struct words *words) {
     uint8_t channel = 0;
-    double volts = 0.0;
-    const bool drifts = strcmp(words->word[0], "drift") == 0;
-    if (!parse_channel(words->word[1], drifts ? PROTOCOL_DAC_CHANNELS : PROTOCOL_COMPARATORS, &channel)) {
-        return drifts ? "error: the DAC channel must be 0..15" : "error: the comparator must be 0..14";
+    double value = 0.0;
+    const bool of_dac = strcmp(words->word[0], "drift") == 0 || strcmp(words->word[0], "inl") == 0;
+    const bool gains = strcmp(words->word[0], "gain") == 0;
+    if (!parse_channel(words->word[1], of_dac ? PROTOCOL_DAC_CHANNELS : PROTOCOL_COMPARATORS, &channel)) {
+        return of_dac ? WRONG_CHANNEL : WRONG_COMPARATOR;
     }
-    if (!parse_number(words->word[2], -10.0, 10.0, &volts)) {
-        return "error: the voltage must be a number from -10 to 10";
+    if (!parse_number(words->word[2], gains ? -0.5 : -10.0, gains ? 0.5 : 10.0, &value)) {
+        return gains ? "error: the gain error must be a number from -0.5 to 0.5"
+                     : "error: the voltage must be a number from -10 to 10";
     }
-    if (drifts) {
-        analog_drift(analog, channel, volts);
+    if (strcmp(words->word[0], "drift") == 0) {
+        analog_drift(analog, channel, value);
+    } else if (of_dac) {
+        analog->parts.bow_volts[channel] = value;
+    } else if (gains) {
+        analog->parts.gain_error[channel] = value;
     } else {
-        analog->offset_volts[channel] = volts;
+        analog->parts.offset_volts[channel] = value;
     }
+    analog_parts_changed(analog);
+    return NULL;
+}
+
+// noise [CH] VOLTS, hysteresis [CH] VOLTS: of one comparator, or of all.
+static const char *width(struct analog *analog, const struct words *words) {
+    const bool noisy = strcmp(words->word[0], "noise") == 0;
+    double *volts = noisy ? analog->parts.noise_volts : analog->parts.hysteresis_volts;
+    uint8_t from = 0;
+    double value = 0.0;
+    if (words->count == 3 && !parse_channel(words->word[1], PROTOCOL_COMPARATORS, &from)) {
+        return WRONG_COMPARATOR;
+    }
+    if (!parse_number(words->word[words->count - 1], 0.0, 10.0, &value)) {
+        return noisy ? "error: the noise must be a number of volts from 0 to 10"
+                     : "error: the hysteresis must be a number of volts from 0 to 10";
+    }
+    const uint8_t end = words->count == 3 ? (uint8_t)(from + 1u) : PROTOCOL_COMPARATORS;
+    for (uint8_t i = from; i < end; i++) {
+        volts[i] = value;
+    }
+    analog_parts_changed(analog);
+    return NULL;
+}
+
+// mute CH [WRITES], unmute CH.
+static const char *mute(struct analog *analog, const struct words *words) {
+    uint8_t channel = 0;
+    double writes = 0.0;
+    if (!parse_channel(words->word[1], PROTOCOL_DAC_CHANNELS, &channel)) {
+        return WRONG_CHANNEL;
+    }
+    if (words->count == 3 && !parse_number(words->word[2], 0.0, 1e9, &writes)) {
+        return "error: the writes that are still taken must be a number from 0 to 1e9";
+    }
+    const uint16_t bit = (uint16_t)(1u << channel);
+    analog->mute &= (uint16_t)~bit;
+    if (strcmp(words->word[0], "mute") == 0) {
+        analog->mute |= bit;
+    }
+    analog->writes_left[channel] = (uint32_t)writes;
     return NULL;
 }
 
@@ -102,14 +154,15 @@ static const char *spoil(struct serial *serial, const struct words *words) {
     return NULL;
 }
 
-// noise VOLTS, supply MILLIVOLTS.
+// supply MILLIVOLTS, dnl LSB.
 static const char *level(struct analog *analog, const struct words *words) {
     double value = 0.0;
-    if (strcmp(words->word[0], "noise") == 0) {
-        if (!parse_number(words->word[1], 0.0, 10.0, &value)) {
-            return "error: the noise must be a number of volts from 0 to 10";
+    if (strcmp(words->word[0], "dnl") == 0) {
+        if (!parse_number(words->word[1], 0.0, 0.999, &value)) {
+            return "error: the differential nonlinearity must be a number of LSB from 0 to 0.999";
         }
-        analog->noise_volts = value;
+        analog->parts.dac_dnl_lsb = value;
+        analog_parts_changed(analog);
         return NULL;
     }
     if (!parse_number(words->word[1], 0.0, 65535.0, &value)) {
@@ -117,6 +170,19 @@ static const char *level(struct analog *analog, const struct words *words) {
     }
     analog->supply_millivolts = (uint16_t)value;
     return NULL;
+}
+
+// output CH CODE: the voltage is the answer.
+static void output(const struct analog *analog, const struct words *words, char *answer, size_t capacity) {
+    uint8_t channel = 0;
+    double code = 0.0;
+    if (!parse_channel(words->word[1], PROTOCOL_DAC_CHANNELS, &channel)) {
+        (void)snprintf(answer, capacity, "%s", WRONG_CHANNEL);
+    } else if (!parse_number(words->word[2], 0.0, PROTOCOL_DAC_FULL_SCALE, &code)) {
+        (void)snprintf(answer, capacity, "error: the DAC code must be a number from 0 to 65535");
+    } else {
+        (void)snprintf(answer, capacity, "ok %.9g", analog_output_volts(analog, channel, (uint16_t)code));
+    }
 }
 
 static void statistics(const struct control_targets *targets, char *answer, size_t capacity) {
@@ -140,11 +206,16 @@ void control_line(struct control *control, const struct control_targets *targets
     const char *wrong = NULL;
     if (is(&words, "stick", 3) || is(&words, "unstick", 2)) {
         wrong = stick(targets->analog, &words);
-    } else if (is(&words, "drift", 3) || is(&words, "offset", 3)) {
+    } else if (is(&words, "drift", 3) || is(&words, "offset", 3) || is(&words, "gain", 3) || is(&words, "inl", 3)) {
         wrong = shift(targets->analog, &words);
     } else if (is(&words, "corrupt", 3) || is(&words, "drop", 3)) {
         wrong = spoil(targets->serial, &words);
-    } else if (is(&words, "noise", 2) || is(&words, "supply", 2)) {
+    } else if (is(&words, "noise", 2) || is(&words, "noise", 3) || is(&words, "hysteresis", 2) ||
+               is(&words, "hysteresis", 3)) {
+        wrong = width(targets->analog, &words);
+    } else if (is(&words, "mute", 2) || is(&words, "mute", 3) || is(&words, "unmute", 2)) {
+        wrong = mute(targets->analog, &words);
+    } else if (is(&words, "supply", 2) || is(&words, "dnl", 2)) {
         wrong = level(targets->analog, &words);
     } else if (is(&words, "reset", 1)) {
         control->reset_asked = true;
@@ -154,6 +225,12 @@ void control_line(struct control *control, const struct control_targets *targets
         targets->serial->tx = (struct byte_faults){0.0, 0.0};
     } else if (is(&words, "stats", 1)) {
         statistics(targets, answer, capacity);
+        return;
+    } else if (is(&words, "reveal", 1)) {
+        reveal(targets->analog, answer, capacity);
+        return;
+    } else if (is(&words, "output", 3)) {
+        output(targets->analog, &words, answer, capacity);
         return;
     } else {
         wrong = USAGE;
@@ -180,7 +257,7 @@ void control_read(struct control *control, const struct control_targets *targets
             control->line[control->size++] = received[i];
             continue;
         }
-        char answer[512];
+        char answer[REVEAL_BYTES];
         control->line[control->size] = '\0';
         control->size = 0;
         control_line(control, targets, control->line, answer, sizeof answer - 1);

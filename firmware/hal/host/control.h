@@ -1,4 +1,4 @@
-// The control socket: text lines that inject faults, each answered by "ok" or "error: ...".
+// The control socket: text lines that inject faults and ask for the truth, each answered by one line.
 #ifndef CANOPIC_HOST_CONTROL_H
 #define CANOPIC_HOST_CONTROL_H
 
@@ -30,7 +30,7 @@ void control_accept(struct control *control);
 // Reads what the client sent, without waiting, and answers every complete line.
 void control_read(struct control *control, const struct control_targets *targets);
 
-// Carries out one line; `answer` gets "ok", the statistics or "error: ...", without a newline.
+// Carries out one line; `answer` gets "ok", what was asked for, or "error: ...", without a newline.
 void control_line(struct control *control, const struct control_targets *targets, char *line, char *answer,
                   size_t capacity);
 

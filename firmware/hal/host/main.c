@@ -23,8 +23,7 @@ struct options {
     const char *control;
     const char *serial;
     uint64_t seed;
-    double offset_volts;
-    double noise_volts;
+    struct analog_quality quality;
 };
 
 struct host_board {
@@ -60,13 +59,11 @@ static uint32_t hal_millis(void *context) {
 }
 
 static bool hal_dac_write(void *context, uint8_t channel, uint16_t code) {
-    analog_dac_write(&((struct host_board *)context)->analog, channel, code);
-    return true;
+    return analog_dac_write(&((struct host_board *)context)->analog, channel, code);
 }
 
 static bool hal_dac_readback(void *context, uint8_t channel, uint16_t *code) {
-    *code = analog_dac_readback(&((struct host_board *)context)->analog, channel);
-    return true;
+    return analog_dac_readback(&((struct host_board *)context)->analog, channel, code);
 }
 
 static void hal_cell_select(void *context, uint32_t cell) {
@@ -122,27 +119,64 @@ static void hal_reboot(void *context) {
 static int usage(const char *wrong) {
     fprintf(stderr, "canopic-board: %s\n", wrong);
     fprintf(stderr, "usage: canopic-board --pty LINK --frames SOCK --control SOCK [--serial TEXT] [--seed N]\n"
-                    "                     [--offset-volts SIGMA] [--noise-volts SIGMA]\n");
+                    "                     [--offset-volts SIGMA] [--noise-volts SIGMA] [--gain-error SIGMA]\n"
+                    "                     [--hysteresis-volts VOLTS] [--spread SHARE] [--dac-inl-volts VOLTS]\n"
+                    "                     [--dac-dnl-lsb LSB]\n");
     return 2;
 }
 
-static bool parse_volts(const char *text, double *volts) {
+// A number from 0 to `most`.
+static bool parse_number(const char *text, double most, double *number) {
     char *end = NULL;
-    *volts = strtod(text, &end);
-    return end != text && *end == '\0' && isfinite(*volts) && *volts >= 0.0;
+    *number = strtod(text, &end);
+    return end != text && *end == '\0' && isfinite(*number) && *number >= 0.0 && *number <= most;
+}
+
+// Reads an option of the board's quality. NULL: fine; otherwise what is wrong with it.
+static const char *parse_quality(int option, const char *text, struct analog_quality *quality) {
+    const struct {
+        int option;
+        double most;
+        double *number;
+        const char *wrong;
+    } known[] = {
+        {'o', 10.0, &quality->offset_volts, "--offset-volts must be a number of volts from 0 to 10"},
+        {'n', 10.0, &quality->noise_volts, "--noise-volts must be a number of volts from 0 to 10"},
+        {'h', 10.0, &quality->hysteresis_volts, "--hysteresis-volts must be a number of volts from 0 to 10"},
+        {'i', 10.0, &quality->dac_inl_volts, "--dac-inl-volts must be a number of volts from 0 to 10"},
+        {'g', 0.1, &quality->gain_error, "--gain-error must be a number from 0 to 0.1"},
+        {'w', 1.0, &quality->spread, "--spread must be a number from 0 to 1"},
+        {'d', 0.999, &quality->dac_dnl_lsb, "--dac-dnl-lsb must be a number from 0 to 0.999"},
+    };
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
+        if (known[i].option == option) {
+            return parse_number(text, known[i].most, known[i].number) ? NULL : known[i].wrong;
+        }
+    }
+    return "unknown option";
 }
 
 // Reads the command line. NULL: fine; otherwise what is wrong with it.
 static const char *parse(int argc, char **argv, struct options *options) {
     static const struct option KNOWN[] = {
-        {"pty", required_argument, NULL, 'p'},         {"frames", required_argument, NULL, 'f'},
-        {"control", required_argument, NULL, 'c'},     {"serial", required_argument, NULL, 's'},
-        {"seed", required_argument, NULL, 'r'},        {"offset-volts", required_argument, NULL, 'o'},
-        {"noise-volts", required_argument, NULL, 'n'}, {NULL, 0, NULL, 0},
+        {"pty", required_argument, NULL, 'p'},
+        {"frames", required_argument, NULL, 'f'},
+        {"control", required_argument, NULL, 'c'},
+        {"serial", required_argument, NULL, 's'},
+        {"seed", required_argument, NULL, 'r'},
+        {"offset-volts", required_argument, NULL, 'o'},
+        {"noise-volts", required_argument, NULL, 'n'},
+        {"hysteresis-volts", required_argument, NULL, 'h'},
+        {"gain-error", required_argument, NULL, 'g'},
+        {"dac-inl-volts", required_argument, NULL, 'i'},
+        {"spread", required_argument, NULL, 'w'},
+        {"dac-dnl-lsb", required_argument, NULL, 'd'},
+        {NULL, 0, NULL, 0},
     };
     *options = (struct options){.serial = "CANOPIC-HOST"};
     char *end = NULL;
-    for (int option = 0; (option = getopt_long(argc, argv, "", KNOWN, NULL)) != -1;) {
+    const char *wrong = NULL;
+    for (int option = 0; wrong == NULL && (option = getopt_long(argc, argv, "", KNOWN, NULL)) != -1;) {
         switch (option) {
         case 'p':
             options->pty = optarg;
@@ -158,23 +192,15 @@ static const char *parse(int argc, char **argv, struct options *options) {
             break;
         case 'r':
             options->seed = strtoull(optarg, &end, 10);
-            if (end == optarg || *end != '\0') {
-                return "--seed must be a whole number";
-            }
-            break;
-        case 'o':
-            if (!parse_volts(optarg, &options->offset_volts)) {
-                return "--offset-volts must be a number of volts, 0 or more";
-            }
-            break;
-        case 'n':
-            if (!parse_volts(optarg, &options->noise_volts)) {
-                return "--noise-volts must be a number of volts, 0 or more";
-            }
+            wrong = end == optarg || *end != '\0' ? "--seed must be a whole number" : NULL;
             break;
         default:
-            return "unknown option";
+            wrong = parse_quality(option, optarg, &options->quality);
+            break;
         }
+    }
+    if (wrong != NULL) {
+        return wrong;
     }
     if (optind < argc) {
         return "there are only options";
@@ -276,7 +302,7 @@ int main(int argc, char **argv) {
         .exposure_set = hal_exposure_set,
         .reboot = hal_reboot,
     };
-    analog_init(&board.analog, options.seed, options.offset_volts, options.noise_volts);
+    analog_init(&board.analog, options.seed, &options.quality);
     int status = 1;
     board.serial = (struct serial){.master = -1, .slave = -1, .link = options.pty};
     board.control.socket = (struct listener){.listening = -1, .client = -1};

@@ -1,0 +1,216 @@
+"""Each part that is not the sealed one blinds, with a reason that names both; the right part again lets it measure."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from host.mismatch import VERIFIED_WITHIN_DAYS, Facts, bundle_mismatch, mismatch
+from host.sealing import seal, seal_of
+from host.verification import (
+    Check,
+    Verification,
+    VerificationError,
+    at_most,
+    failed_check,
+    read_verification,
+    verification,
+    write_verification,
+)
+from optics.bundle import Attachment, Bundle, default_bundle_path, read_bundle
+from optics.mask import Mask
+from tests.host import seal_parts as parts
+
+SEALED = datetime.fromisoformat(parts.SEALED_AT)
+NOW_S = (SEALED + timedelta(days=3)).timestamp()
+GOOD = Check("board", 0.1, 1.0, "mV", True, "fine")
+BAD = Check("psf", 0.3, 0.1, "", False, "the PSF changed")
+
+
+@pytest.fixture(scope="module")
+def unsealed() -> Bundle:
+    return read_bundle(default_bundle_path())
+
+
+@pytest.fixture(scope="module")
+def mask() -> Mask:
+    return Mask(np.random.default_rng(0).uniform(0, 1e-6, (9, 9)), 2e-6)
+
+
+@pytest.fixture(scope="module")
+def bundle(unsealed: Bundle, mask: Mask) -> Bundle:
+    return seal(unsealed, parts.all_parts(unsealed), sealed_at=parts.SEALED_AT, by=parts.BY, mask=mask)
+
+
+@pytest.fixture
+def right(bundle: Bundle, mask: Mask) -> Facts:
+    """What the daemon finds where everything is the sealed part."""
+    made = verification(bundle.id, [GOOD], SEALED + timedelta(days=2))
+    return Facts("loop", False, parts.BOARD, parts.DIGEST, parts.CAMERA, mask.id[:8], made, NOW_S)
+
+
+WRONG: dict[str, tuple[dict[str, Any], str]] = {
+    "wrong board": ({"board_serial": "BOARD-8"}, "board BOARD-7 is sealed, this is BOARD-8"),
+    "no board": ({"board_serial": None}, "this is none"),
+    "wrong thresholds": ({"thresholds_digest": "12345678"}, "reads back thresholds 12345678, sealed are 0badcafe"),
+    "wrong camera": ({"camera": "imx708 elsewhere"}, "is sealed, this is imx708 elsewhere"),
+    "wrong mask": ({"mask_id": "ffffffff"}, "the configuration says that ffffffff is mounted"),
+    "a twin": ({"simulated": True}, "sealed on real parts, and this is a twin"),
+    "clock": ({"now_s": 1e9}, "before the bundle was sealed"),
+    "due": ({"now_s": NOW_S + 40 * 86_400}, "last verified 41 days ago"),
+}
+
+
+@pytest.mark.parametrize(("change", "says"), WRONG.values(), ids=WRONG.keys())
+def test_each_mismatch_blinds_and_the_right_part_mends_it(
+    bundle: Bundle, right: Facts, change: dict[str, Any], says: str
+) -> None:
+    assert mismatch(bundle, right) is None
+    cause = mismatch(bundle, replace(right, **change))
+    assert cause is not None
+    assert says in cause.reason
+    assert cause.advice
+    assert cause.latched == ("now_s" not in change or change["now_s"] > NOW_S)
+    assert mismatch(bundle, right) is None
+
+
+@pytest.mark.parametrize("path", ["board", "loop", "twin"])
+def test_a_board_is_compared_wherever_there_is_one(bundle: Bundle, right: Facts, path: Any) -> None:
+    simulated = seal(
+        read_bundle(default_bundle_path()), parts.all_parts(bundle, twin=True),
+        sealed_at=parts.SEALED_AT, by=parts.BY, as_twin=True,
+    ) if path == "twin" else bundle  # fmt: skip
+    found = replace(right, capture_path=path, simulated=path == "twin", verification=None, mask_id=None)
+    assert mismatch(simulated, found) is None
+    cause = mismatch(simulated, replace(found, board_serial="OTHER"))
+    assert cause is not None
+    assert cause.kind == "wrong board"
+
+
+def test_on_the_camera_path_there_is_no_board_to_compare(bundle: Bundle, right: Facts) -> None:
+    alone = replace(right, capture_path="camera", board_serial=None, thresholds_digest=None)
+    assert mismatch(bundle, alone) is None
+    assert mismatch(bundle, replace(alone, camera=None)) is not None
+
+
+def test_a_path_without_its_calibration_is_refused(unsealed: Bundle, right: Facts) -> None:
+    def made(kinds: set[str]) -> Bundle:
+        some = {kind: each for kind, each in parts.all_parts(unsealed).items() if kind in kinds}
+        return seal(unsealed, some, sealed_at=parts.SEALED_AT, by=parts.BY)
+
+    plain = replace(right, mask_id=None, verification=None)
+    for kinds, path in (({"board"}, "loop"), ({"board"}, "camera"), ({"psf"}, "board"), ({"psf"}, "loop")):
+        cause = mismatch(made(kinds), replace(plain, capture_path=path))  # type: ignore[arg-type]
+        assert cause is not None
+        assert cause.kind == "not sealed for this path"
+    assert mismatch(made({"board"}), replace(plain, capture_path="board", camera=None)) is None
+    assert mismatch(made({"psf"}), replace(plain, capture_path="camera", board_serial=None)) is None
+
+
+def test_a_twins_seal_is_for_twins(unsealed: Bundle, right: Facts) -> None:
+    twins = seal(unsealed, parts.all_parts(unsealed, twin=True), sealed_at=parts.SEALED_AT, by=parts.BY, as_twin=True)
+    plain = replace(right, mask_id=None, verification=None)
+    cause = mismatch(twins, plain)
+    assert cause is not None
+    assert "sealed on a twin" in cause.reason
+    assert mismatch(twins, replace(plain, simulated=True)) is None
+
+
+def test_a_mask_that_the_seal_does_not_know_is_refused(unsealed: Bundle, right: Facts) -> None:
+    made = seal(unsealed, parts.all_parts(unsealed), sealed_at=parts.SEALED_AT, by=parts.BY)
+    cause = mismatch(made, replace(right, verification=None))
+    assert cause is not None
+    assert "--mask" in cause.advice
+    assert mismatch(made, replace(right, verification=None, mask_id=None)) is None
+
+
+def test_a_failed_verification_blinds_until_one_passes(bundle: Bundle, right: Facts) -> None:
+    cause = mismatch(bundle, replace(right, verification=verification(bundle.id, [GOOD, BAD], SEALED)))
+    assert cause is not None
+    assert "psf: the PSF changed" in cause.reason
+    assert "canopic calibrate verify" in cause.advice
+    assert mismatch(bundle, replace(right, verification=verification(bundle.id, [GOOD], SEALED))) is None
+    assert mismatch(bundle, replace(right, verification=verification(bundle.id, [], SEALED))) is not None
+
+
+def test_a_verification_of_another_bundle_says_nothing(bundle: Bundle, right: Facts) -> None:
+    assert mismatch(bundle, replace(right, verification=verification("0" * 64, [BAD], SEALED))) is None
+    late = replace(right, verification=verification("0" * 64, [GOOD]), now_s=NOW_S + 40 * 86_400)
+    cause = mismatch(bundle, late)
+    assert cause is not None
+    assert "never verified" in cause.reason
+
+
+@given(days=st.floats(0, 400), since=st.floats(0, 400))
+def test_a_verification_holds_for_its_time_and_no_longer(bundle: Bundle, days: float, since: float) -> None:
+    at = SEALED + timedelta(days=since)
+    now_s = at.timestamp() + days * 86_400
+    facts = Facts(
+        "loop", False, parts.BOARD, parts.DIGEST, parts.CAMERA, None, verification(bundle.id, [GOOD], at), now_s
+    )
+    cause = mismatch(bundle, facts)
+    # The record has whole seconds.
+    assert abs(days - VERIFIED_WITHIN_DAYS) < 1e-3 or (cause is None) == (days < VERIFIED_WITHIN_DAYS)
+
+
+def test_a_bundle_without_a_seal_binds_nothing(unsealed: Bundle, right: Facts) -> None:
+    assert mismatch(unsealed, right) is None
+    assert mismatch(unsealed, Facts("twin", True)) is None
+
+
+def test_a_replaced_model_a_forced_seal_and_nonsense_blind(bundle: Bundle, unsealed: Bundle, right: Facts) -> None:
+    name = next(iter(bundle.models))
+    cause = mismatch(replace(bundle, models={**bundle.models, name: b"another"}), right)
+    assert cause is not None
+    assert f"model {name} is another one" in cause.reason
+    failed = {"board": parts.board(unsealed), "psf": parts.psf()}
+    failed["psf"] = replace(failed["psf"], outcome=replace(failed["psf"].outcome, passed=False))
+    forced = seal(unsealed, failed, sealed_at=parts.SEALED_AT, by=parts.BY, force=True)  # type: ignore[arg-type]
+    cause = bundle_mismatch(forced)
+    assert cause is not None
+    assert "had not passed: psf" in cause.reason
+    assert bundle.calibration is not None
+    nonsense = replace(bundle, calibration=Attachment({"seal": 7}, {}))
+    cause = mismatch(nonsense, right)
+    assert cause is not None
+    assert cause.kind == "seal unreadable"
+    assert seal_of(bundle) is not None
+    assert mismatch(bundle, right) is None
+
+
+def test_a_record_is_kept_whole(tmp_path: Path) -> None:
+    assert read_verification(tmp_path / "new") is None
+    checks = [
+        GOOD,
+        BAD,
+        failed_check("range", "no camera"),
+        at_most("dark", float("nan"), 2.0, "e", "noise", "cool it"),
+    ]
+    made = verification("ab" * 32, checks, datetime(2026, 5, 3, 12, tzinfo=UTC))
+    path = write_verification(made, tmp_path / "new")
+    found = read_verification(path.parent)
+    assert found == made
+    assert (found.passed, found.at_s) == (False, 1777809600.0)
+    assert "dark: noise is nan e" in found.reason
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "[]", "{}", '{"checks": [], "bundle_id": "x", "at": "never", "passed": false}',
+     '{"checks": [], "bundle_id": "x", "at": "2026-05-03T12:00:00+00:00", "passed": true}',
+     '{"checks": [{"name": "a", "value": 1, "limit": 2, "unit": "", "passed": "yes", "note": ""}], "bundle_id": "x",'
+     ' "at": "2026-05-03T12:00:00+00:00", "passed": true}'],
+)  # fmt: skip
+def test_a_damaged_record_is_no_verdict(tmp_path: Path, text: str) -> None:
+    (tmp_path / "verification.json").write_text(text)
+    with pytest.raises(VerificationError, match=r"canopic calibrate verify"):
+        read_verification(tmp_path)
+    write_verification(Verification("x", "2026-05-03T12:00:00+00:00", (GOOD,)), tmp_path)
+    found = read_verification(tmp_path)
+    assert found is not None
+    assert found.passed

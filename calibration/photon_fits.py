@@ -1,0 +1,61 @@
+"""Straight lines through measured points: weighted by their uncertainties, or by relative deviations."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Line:
+    """y = offset + slope x. covariance: float64 (2, 2) of (offset, slope). chi2: sum of squared weighted residuals;
+    free: points less 2."""
+
+    offset: float
+    slope: float
+    covariance: NDArray[np.float64]
+    chi2: float
+    free: int
+
+    @property
+    def offset_sigma(self) -> float:
+        """Standard uncertainty of the offset."""
+        return float(np.sqrt(self.covariance[0, 0]))
+
+    @property
+    def slope_sigma(self) -> float:
+        """Standard uncertainty of the slope."""
+        return float(np.sqrt(self.covariance[1, 1]))
+
+
+def weighted_line(x: NDArray[np.float64], y: NDArray[np.float64], sigma: NDArray[np.float64]) -> Line:
+    """Least squares with weights 1 / sigma^2: the covariance is (X^T W X)^-1. All float64 (n,).
+
+    Raises ValueError for fewer than two places on x, or a sigma that is not above 0.
+    """
+    if not (x.shape == y.shape == sigma.shape and x.ndim == 1):
+        raise ValueError(f"a line needs as many x as y and sigma, got {x.shape}, {y.shape} and {sigma.shape}")
+    if np.unique(x).size < 2 or not (np.isfinite(sigma) & (sigma > 0)).all():
+        raise ValueError("a line needs two different places on x, each point with an uncertainty above 0")
+    weight = sigma**-2
+    # Around the weighted centre offset and slope do not depend on each other: nothing cancels.
+    total = weight.sum()
+    centre = (weight * x).sum() / total
+    spread = (weight * (x - centre) ** 2).sum()
+    slope = float((weight * (x - centre) * y).sum() / spread)
+    offset = float((weight * y).sum() / total - slope * centre)
+    covariance = np.array([[1 / total + centre**2 / spread, -centre / spread], [-centre / spread, 1 / spread]])
+    chi2 = float((weight * (y - offset - slope * x) ** 2).sum())
+    return Line(offset, slope, covariance, chi2, x.size - 2)
+
+
+def relative_deviations(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[NDArray[np.float64], Line]:
+    """Deviations from the line whose *relative* residuals are least, percent of that line: float64 (n,), and the line.
+
+    EMVA Standard 1288, release 4.0 Linear, section 6.7: weights 1 / y^2. Raises ValueError for y not above 0.
+    """
+    if not (y > 0).all():
+        raise ValueError("relative deviations need values above 0")
+    line = weighted_line(x, y, y)
+    fitted = line.offset + line.slope * x
+    return 100 * (y - fitted) / fitted, line

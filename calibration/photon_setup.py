@@ -1,0 +1,142 @@
+"""Whether a bench is fit for a photon transfer: the standard's conditions, and the name of each that is broken."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calibration.photon_stacks import StackStatistics
+from calibration.photon_transfer import CLIPPED_SHARE
+
+# EMVA Standard 1288, section 6.1: the light may differ by 3 % over the sensor.
+LARGEST_UNEVENNESS = 0.03
+# Standard deviation of the light from exposure to exposure, and its change over the whole ladder, relative to it.
+LARGEST_FLICKER, LARGEST_DRIFT = 0.01, 0.02
+# Parts of full scale that the ladder's ends have to reach.
+NO_LIGHT, DIM_END, BRIGHT_START = 0.01, 0.97, 0.3
+# A covered sensor gathers this much of what a lit one does, at most: more is light that leaks in.
+LARGEST_LEAK = 0.01
+# Light is seen where the mean rises by this many times its uncertainty.
+SEEN_SIGMAS = 5.0
+# A sensor at the end of its scale gives less than this part of what a straight response would.
+UNBENT = 0.8
+Fault = tuple[str, str]
+
+
+def metering_fault(
+    exposures_us: Sequence[float], fractions: Sequence[float], spread: float, longest_us: float, shortest_us: float
+) -> Fault | None:
+    """What is wrong with the light by the exposures that looked for it; None: nothing so far.
+
+    fractions: mean of the brightest colour above its black level, as a part of full scale, one for each exposure.
+    spread: uncertainty of a fraction. longest_us, shortest_us: exposures that were allowed.
+    """
+    order = np.argsort(exposures_us)
+    exposure, fraction = np.asarray(exposures_us, float)[order], np.asarray(fractions, float)[order]
+    if fraction[0] > BRIGHT_START and exposure[0] <= 1.2 * shortest_us:
+        return "too_bright", (
+            f"at the shortest exposure ({exposure[0]:.0f} us) the sensor is already at {100 * fraction[0]:.0f} % of "
+            "full scale, and a ladder from there has no lower rungs; dim the light or put a diffuser in front of it"
+        )
+    steps = np.flatnonzero(exposure[1:] > 1.5 * exposure[:-1])
+    stuck = [i for i in steps if abs(fraction[i + 1] - fraction[i]) < 0.02 * fraction[i] and 0.05 < fraction[i] < 0.9]
+    if stuck:
+        return "controls_ignored", (
+            f"exposures of {exposure[stuck[0]]:.0f} and {exposure[stuck[0] + 1]:.0f} us give the same values: the "
+            "camera does not take the exposure that it reports; restart it, and look for another program that steers it"
+        )
+    if exposure[-1] >= 0.8 * longest_us and fraction[-1] < DIM_END / 2:
+        full_us = exposure[-1] / max(fraction[-1], 1e-9)
+        if fraction[-1] <= SEEN_SIGMAS * spread:
+            return "cover_on", (
+                f"{exposure[-1] / 1000:.0f} ms of exposure give not one electron of light: the lens cover is on, or "
+                "something else covers the sensor; take it off and start again"
+            )
+        if fraction[-1] < NO_LIGHT:
+            return "light_off", (
+                f"after {exposure[-1] / 1000:.0f} ms the sensor is at {100 * fraction[-1]:.2g} % of full scale, which "
+                "is stray light: switch the lamp on"
+            )
+        return "too_dim", (
+            f"the sensor is at {100 * fraction[-1]:.0f} % of full scale after {exposure[-1] / 1000:.0f} ms and would "
+            f"need {full_us / 1000:.0f} ms to saturate: use a brighter lamp, or bring it closer"
+        )
+    return None
+
+
+def stacks_fault(
+    dark: Sequence[StackStatistics],
+    light: Sequence[StackStatistics],
+    references: Sequence[StackStatistics],
+) -> Fault | None:
+    """What is wrong with the bench by the stacks; None: nothing.
+
+    references: stacks at one exposure, taken before, between and after the others.
+    """
+    shortest = min(dark, key=lambda stack: stack.exposure_us)
+    longest = max(dark, key=lambda stack: stack.exposure_us)
+    usable = [s for s in [*references, *light] if s.saturated_share.max() <= CLIPPED_SHARE]
+    exposures, levels = [s.exposure_us for s in light], [float(s.mean_dn.max()) for s in light]
+    # A full well stops below the converter's end: then no value is clipped, and none changes.
+    same = max(exposures) > 4 * min(exposures) and max(levels) < 1.05 * min(levels)
+    if not usable or same:
+        return "saturated_everywhere", (
+            "every exposure to light has pixels at the end of the scale: dim the light, or repeat the metering"
+        )
+    # Black by what the camera reports: with the cover off even the shortest dark stack may hold light.
+    reported = shortest.reported_black_dn
+    light_rate = max(float((s.mean_dn - reported).max() / s.exposure_us) for s in usable)
+    dark_rate = float((longest.mean_dn - shortest.mean_dn).max() / max(longest.exposure_us - shortest.exposure_us, 1))
+    if dark_rate > LARGEST_LEAK * light_rate or longest.saturated_share.max() > 0.5:
+        return "cover_off", (
+            f"the covered sensor fills at {100 * dark_rate / light_rate:.2g} % of the rate that it has in the light: "
+            "the lens cover is off or leaks; put it on and start again"
+        )
+    if fault := _unsteady(references, light, reported):
+        return fault
+    middle = min(usable, key=lambda s: abs((s.mean_dn - reported).max() / (s.white_dn - reported.max()) - 0.5))
+    site = int(np.argmax(middle.mean_dn - reported))
+    uneven = float(middle.surface_dn[site] / (middle.mean_dn - reported)[site])
+    if uneven > LARGEST_UNEVENNESS:
+        return "light_uneven", (
+            f"the light differs by {100 * uneven:.1f} % over the sensor, {100 * LARGEST_UNEVENNESS:.0f} % are allowed: "
+            "move the lamp away, or put a diffuser before the sensor, and take the lens or mask off"
+        )
+    brightest = max(light, key=lambda stack: stack.exposure_us)
+    reached = float((brightest.mean_dn - reported).max() / (light_rate * brightest.exposure_us))
+    if reached > UNBENT:
+        return "too_dim", (
+            f"at the longest exposure ({brightest.exposure_us / 1000:.1f} ms) values still rise with the light "
+            f"({100 * reached:.0f} % of a straight line): saturation is not reached; use a brighter lamp"
+        )
+    return None
+
+
+def _unsteady(
+    references: Sequence[StackStatistics], light: Sequence[StackStatistics], reported: NDArray[np.float64]
+) -> Fault | None:
+    flicker = max((_flicker(stack, reported) for stack in [*references, *light]), default=0.0)
+    if flicker > LARGEST_FLICKER:
+        return "light_unstable", (
+            f"the light changes by {100 * flicker:.1f} % (standard deviation) from exposure to exposure: run the lamp "
+            "on direct current, and let nothing move in front of it"
+        )
+    levels = [float((stack.mean_dn - reported).max() / stack.exposure_us) for stack in references]
+    if len(levels) > 1:
+        drift = (max(levels) - min(levels)) / (sum(levels) / len(levels))
+        if drift > LARGEST_DRIFT:
+            return "light_unstable", (
+                f"the light changed by {100 * drift:.1f} % between the beginning and the end: let the lamp warm up for "
+                "a quarter of an hour, then start again"
+            )
+    return None
+
+
+def _flicker(stack: StackStatistics, reported: NDArray[np.float64]) -> float:
+    """Standard deviation of the light between a stack's exposures, relative to it; 0 where it is clipped or dark."""
+    signal = stack.mean_dn - reported
+    site = int(np.argmax(np.where(stack.saturated_share <= CLIPPED_SHARE, signal, -np.inf)))
+    if stack.saturated_share[site] > CLIPPED_SHARE or signal[site] < 0.02 * (stack.white_dn - reported[site]):
+        return 0.0
+    own = float(stack.frame_means_dn[:, site].var(ddof=1)) - float(stack.temporal_dn2[site]) / stack.pixels
+    return float(np.sqrt(max(own, 0.0)) / signal[site])

@@ -1,1 +1,1 @@
-"""Pins of the computer: trigger, status light, point source, lens cover; through RPi.GPIO's API."""
+"""Pins of the Raspberry Pi: trigger, status and source lights, the lens cover's switch, through RPi.GPIO's API."""

@@ -40,7 +40,7 @@ def seal_bundle(
             raise SealError(
                 f"{directory} is no directory: give --calibration the one that `canopic calibrate` wrote to"
             )
-        kept: dict[str, Kept] = {kind: load_outcome(directory, kind) for kind in kept_kinds(directory)}
+        kept: dict[Kind, Kept] = {kind: load_outcome(directory, kind) for kind in kept_kinds(directory)}
         sealed = seal(
             bundle,
             kept,

@@ -28,14 +28,13 @@ def calibrated(tmp_path: Path, bundle: Bundle) -> Path:
     return directory
 
 
-def run(calibration: Path, target: Path, name: str = "default", mask: Path | None = None, **options: bool) -> int:
-    chosen = {"as_twin": False, "force": False, "as_json": True, **options}
-    return seal_bundle(name, calibration, target, mask, **chosen)
+def run(calibration: Path, target: Path, name: str = "default", mask: Path | None = None, as_json: bool = True) -> int:
+    return seal_bundle(name, calibration, target, mask, as_twin=False, force=False, as_json=as_json)
 
 
-def refused(*arguments: Path, **options: bool) -> int:
+def refused(calibration: Path, target: Path) -> int:
     with pytest.raises(typer.Exit) as stopped:
-        run(*arguments, **options)
+        run(calibration, target)
     return int(stopped.value.exit_code)
 
 

@@ -2,11 +2,10 @@
 
 import re
 
-from protocol_definition import Field, Specification, Structure
+from protocol_definition import SCALAR_BYTES, Field, Specification, Structure
 
 BANNER = "Generated from protocol.yaml by generate_protocol.py: do not edit."
-C_TYPES = {"u8": "uint8_t", "u16": "uint16_t", "u32": "uint32_t", "u64": "uint64_t", "char": "char"}
-BITS = {"u8": 8, "u16": 16, "u32": 32, "u64": 64}
+C_TYPES = {"u8": "uint8_t", "u16": "uint16_t", "i16": "int16_t", "u32": "uint32_t", "u64": "uint64_t", "char": "char"}
 
 
 def snake(name: str) -> str:
@@ -86,12 +85,11 @@ def pack_lines(field: Field, offset: int) -> list[str]:
     if field.kind in ("u8", "char") and field.count is not None:
         return [f"    memcpy(out + {offset}, message->{field.name}, {field.count});"]
     if field.count is not None:
-        width = BITS[field.kind] // 8
-        call = f"put_u{BITS[field.kind]}(out + {offset} + {width} * i, message->{field.name}[i]);"
+        call = f"put_{field.kind}(out + {offset} + {SCALAR_BYTES[field.kind]} * i, message->{field.name}[i]);"
         return [f"    for (size_t i = 0; i < {field.count}; i++) {{", f"        {call}", "    }"]
     if field.kind == "u8":
         return [f"    out[{offset}] = message->{field.name};"]
-    return [f"    put_u{BITS[field.kind]}(out + {offset}, message->{field.name});"]
+    return [f"    put_{field.kind}(out + {offset}, message->{field.name});"]
 
 
 def unpack_lines(field: Field, offset: int) -> list[str]:
@@ -99,12 +97,11 @@ def unpack_lines(field: Field, offset: int) -> list[str]:
     if field.kind in ("u8", "char") and field.count is not None:
         return [f"    memcpy(message->{field.name}, in + {offset}, {field.count});"]
     if field.count is not None:
-        width = BITS[field.kind] // 8
-        call = f"message->{field.name}[i] = get_u{BITS[field.kind]}(in + {offset} + {width} * i);"
+        call = f"message->{field.name}[i] = get_{field.kind}(in + {offset} + {SCALAR_BYTES[field.kind]} * i);"
         return [f"    for (size_t i = 0; i < {field.count}; i++) {{", f"        {call}", "    }"]
     if field.kind == "u8":
         return [f"    message->{field.name} = in[{offset}];"]
-    return [f"    message->{field.name} = get_u{BITS[field.kind]}(in + {offset});"]
+    return [f"    message->{field.name} = get_{field.kind}(in + {offset});"]
 
 
 def c_source(specification: Specification) -> str:
@@ -153,7 +150,9 @@ def text_lines(field: Field) -> list[str]:
     if field.kind == "u8" and field.count is not None:
         return [f"        text_hex(&text, {label}, message.{field.name}, {field.count});"]
     if field.count is not None:
-        return [f"        text_u16s(&text, {label}, message.{field.name}, {field.count});"]
+        return [f"        text_{field.kind}s(&text, {label}, message.{field.name}, {field.count});"]
+    if field.kind == "i16":
+        return [f"        text_signed(&text, {label}, message.{field.name});"]
     return [f"        text_number(&text, {label}, message.{field.name});"]
 
 

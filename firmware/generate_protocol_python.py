@@ -2,7 +2,7 @@
 
 from protocol_definition import Field, Specification, Structure
 
-STRUCT_CODES = {"u8": "B", "u16": "H", "u32": "I", "u64": "Q"}
+STRUCT_CODES = {"u8": "B", "u16": "H", "i16": "h", "u32": "I", "u64": "Q"}
 
 PREAMBLE = '''"""The wire protocol's messages.
 

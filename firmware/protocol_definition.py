@@ -9,7 +9,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-SCALAR_BYTES = {"u8": 1, "u16": 2, "u32": 4, "u64": 8}
+SCALAR_BYTES = {"u8": 1, "u16": 2, "i16": 2, "u32": 4, "u64": 8}
 KINDS = ("command", "notice", "stream", "reply")
 
 
@@ -19,7 +19,7 @@ class SpecificationError(ValueError):
 
 @dataclass(frozen=True)
 class Field:
-    """One field: `kind` is u8, u16, u32, u64 or char; `count` is None for a scalar, 0 for the rest of the payload."""
+    """One field: `kind` is a scalar's name or char; `count` is None for a scalar, 0 for the rest of the payload."""
 
     name: str
     kind: str
@@ -100,7 +100,8 @@ def parse_field(raw: dict[str, str]) -> Field:
     kind, bracket, count = raw["type"].partition("[")
     known = kind in SCALAR_BYTES or (kind == "char" and bracket)
     if not known or (bracket and not (count.endswith("]") and (count == "]" or count[:-1].isdigit()))):
-        raise SpecificationError(f"field {raw['name']}: type {raw['type']!r} is none of u8, u16, u32, u64, T[n], u8[]")
+        names = ", ".join(SCALAR_BYTES)
+        raise SpecificationError(f"field {raw['name']}: type {raw['type']!r} is none of {names}, T[n], u8[]")
     number = None if not bracket else int(count[:-1] or 0)
     return Field(raw["name"], kind, number, raw.get("unit", ""), raw.get("enum", ""), raw.get("doc", ""))
 

@@ -39,6 +39,8 @@ static void every_message(const uint8_t *payload, size_t size) {
                                         "SetExposure",
                                         "SelfTestReply",
                                         "SetChunk",
+                                        "Sweep",
+                                        "SweepReply",
                                         "Credit",
                                         "Resend",
                                         "Error",

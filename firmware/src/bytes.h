@@ -20,8 +20,18 @@ static inline void put_u64(uint8_t *out, uint64_t value) {
     put_u32(out + 4, (uint32_t)(value >> 32));
 }
 
+static inline void put_i16(uint8_t *out, int16_t value) {
+    put_u16(out, (uint16_t)value);
+}
+
 static inline uint16_t get_u16(const uint8_t *in) {
     return (uint16_t)(in[0] | (uint16_t)(in[1] << 8));
+}
+
+// Two's complement, without a conversion that C leaves to the compiler.
+static inline int16_t get_i16(const uint8_t *in) {
+    const int32_t value = get_u16(in);
+    return (int16_t)(value < 0x8000 ? value : value - 0x10000);
 }
 
 static inline uint32_t get_u32(const uint8_t *in) {

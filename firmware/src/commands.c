@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "bench.h"
 #include "bytes.h"
 #include "crc.h"
 #include "probe.h"
@@ -16,7 +17,9 @@ struct answer {
     uint8_t payload[REPLY_MAX];
 };
 
-_Static_assert(MSG_STATUS_REPLY_SIZE <= REPLY_MAX && MSG_HELLO_REPLY_SIZE <= REPLY_MAX, "a reply must fit");
+_Static_assert(MSG_STATUS_REPLY_SIZE <= REPLY_MAX && MSG_HELLO_REPLY_SIZE <= REPLY_MAX &&
+                   MSG_READ_THRESHOLDS_REPLY_SIZE <= REPLY_MAX && MSG_SWEEP_REPLY_SIZE <= REPLY_MAX,
+               "a reply must fit");
 
 static void refuse(struct answer *answer, enum error_code code, uint32_t detail) {
     answer->code = (uint8_t)code;
@@ -226,6 +229,26 @@ static void set_chunk(struct core *core, const uint8_t *request, struct answer *
     }
 }
 
+static void sweep(struct core *core, const uint8_t *request, struct answer *answer) {
+    struct msg_sweep sweep;
+    struct msg_sweep_reply reply = {.counts = {0}};
+    msg_sweep_unpack(&sweep, request);
+    const uint32_t limit_us = core->state == STATE_ARMED ? PROTOCOL_SWEEP_ARMED_MICROSECONDS : UINT32_MAX;
+    const uint8_t wrong = bench_sweep_wrong_field(&sweep, limit_us);
+    if (wrong != BENCH_FIELDS_FINE) {
+        refuse(answer, ERROR_BAD_VALUE, wrong);
+        return;
+    }
+    const struct dac_outcome outcome = {.status = bench_sweep(&core->thresholds, &sweep, reply.counts),
+                                        .channel = TEST_CHANNEL};
+    if (!safety_require(core, outcome)) {
+        refuse_dac(answer, outcome);
+        return;
+    }
+    msg_sweep_reply_pack(&reply, answer->payload);
+    answer->size = MSG_SWEEP_REPLY_SIZE;
+}
+
 static void credit(struct core *core, const uint8_t *request) {
     struct msg_credit credit;
     msg_credit_unpack(&credit, request);
@@ -280,6 +303,9 @@ static void execute(struct core *core, uint8_t type, const uint8_t *request, str
         break;
     case MESSAGE_SET_CHUNK:
         set_chunk(core, request, answer);
+        break;
+    case MESSAGE_SWEEP:
+        sweep(core, request, answer);
         break;
     case MESSAGE_CREDIT:
         credit(core, request);

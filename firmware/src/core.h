@@ -11,7 +11,7 @@
 #include "stream.h"
 #include "thresholds.h"
 
-#define REPLY_MAX 64u // [bytes] longest payload of a reply
+#define REPLY_MAX 128u // [bytes] longest payload of a reply
 
 // Who this board is, and which of its starts this is.
 struct board_identity {

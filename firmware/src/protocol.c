@@ -194,6 +194,32 @@ void msg_set_chunk_unpack(struct msg_set_chunk *message, const uint8_t *in) {
     message->chunk_bytes = in[0];
 }
 
+void msg_sweep_pack(const struct msg_sweep *message, uint8_t *out) {
+    out[0] = message->comparator;
+    put_u16(out + 1, message->start);
+    put_i16(out + 3, message->step);
+    out[5] = message->count;
+    out[6] = message->reads;
+    out[7] = message->approach;
+}
+
+void msg_sweep_unpack(struct msg_sweep *message, const uint8_t *in) {
+    message->comparator = in[0];
+    message->start = get_u16(in + 1);
+    message->step = get_i16(in + 3);
+    message->count = in[5];
+    message->reads = in[6];
+    message->approach = in[7];
+}
+
+void msg_sweep_reply_pack(const struct msg_sweep_reply *message, uint8_t *out) {
+    memcpy(out + 0, message->counts, 64);
+}
+
+void msg_sweep_reply_unpack(struct msg_sweep_reply *message, const uint8_t *in) {
+    memcpy(message->counts, in + 0, 64);
+}
+
 void msg_credit_pack(const struct msg_credit *message, uint8_t *out) {
     put_u32(out + 0, message->acknowledged);
     put_u32(out + 4, message->limit);
@@ -290,6 +316,7 @@ static const struct command_rule RULES[] = {
     {MESSAGE_SET_EXPOSURE, 1u << STATE_SAFE | 1u << STATE_STAGED | 1u << STATE_COMMITTED | 1u << STATE_ARMED, false, true, true, MSG_SET_EXPOSURE_SIZE},
     {MESSAGE_SELF_TEST, 1u << STATE_SAFE | 1u << STATE_STAGED | 1u << STATE_COMMITTED | 1u << STATE_FAULTED, false, true, true, MSG_SELF_TEST_SIZE},
     {MESSAGE_SET_CHUNK, 1u << STATE_ARMED, false, true, true, MSG_SET_CHUNK_SIZE},
+    {MESSAGE_SWEEP, 1u << STATE_COMMITTED | 1u << STATE_ARMED, false, true, true, MSG_SWEEP_SIZE},
     {MESSAGE_CREDIT, 1u << STATE_ARMED, false, false, false, MSG_CREDIT_SIZE},
     {MESSAGE_RESEND, 1u << STATE_ARMED, false, false, false, MSG_RESEND_SIZE},
 };

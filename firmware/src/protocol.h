@@ -39,15 +39,23 @@
 #define PROTOCOL_READBACK_TOLERANCE 16u
 // [DAC codes] A comparator must switch within this distance of its threshold (75 mV: offset and noise together).
 #define PROTOCOL_COMPARATOR_TOLERANCE 1966u
+// [us] A DAC channel has settled this long after a write.
+#define PROTOCOL_DAC_WRITE_MICROSECONDS 50u
+// [us] The comparators have settled, and are read, this long after their input has.
+#define PROTOCOL_COMPARATORS_MICROSECONDS 2u
+// Most levels of one SWEEP.
+#define PROTOCOL_SWEEP_LEVELS_MAX 64u
+// [us] Longest SWEEP while armed: frames and checks wait for it.
+#define PROTOCOL_SWEEP_ARMED_MICROSECONDS 30000u
 // [mV] A supply below this latches brown_out.
 #define PROTOCOL_SUPPLY_MINIMUM_MILLIVOLTS 3000u
 // [mV] brown_out can be cleared, and the board armed, from this supply on.
 #define PROTOCOL_SUPPLY_RECOVERED_MILLIVOLTS 3100u
 // fault_channel when a fault concerns no single channel.
 #define PROTOCOL_NO_CHANNEL 255u
-#define PROTOCOL_VERSION 1u
+#define PROTOCOL_VERSION 2u
 // First 8 bytes of the SHA-256 of the definition.
-#define PROTOCOL_SCHEMA_DIGEST {0xD4, 0xF9, 0xA8, 0x44, 0x6A, 0x7D, 0xB7, 0xF3}
+#define PROTOCOL_SCHEMA_DIGEST {0x5C, 0x9D, 0xE6, 0x2A, 0x20, 0x98, 0x16, 0xD1}
 
 // What the board is doing; exactly one at a time.
 enum state {
@@ -66,6 +74,13 @@ enum fault {
     FAULT_COMPARATOR_STUCK = 3, // A comparator does not follow its input, or contradicts the others; fault_channel says which.
     FAULT_BROWN_OUT = 4, // The supply fell below SUPPLY_MINIMUM_MILLIVOLTS.
     FAULT_DAC_WRITE_FAILED = 5, // The DAC did not take a write or did not answer a readback; fault_channel says which channel.
+};
+
+// Where a SWEEP brings the test cell from before each reading: hysteresis makes a comparator remember it.
+enum approach {
+    APPROACH_NONE = 0, // From wherever it was: the level before, or dark at the first.
+    APPROACH_BELOW = 1, // From DAC code 0.
+    APPROACH_ABOVE = 2, // From DAC_FULL_SCALE.
 };
 
 // What the firmware runs on: what may be claimed of a measurement depends on it.
@@ -107,6 +122,7 @@ enum message_type {
     MESSAGE_SET_EXPOSURE = 0x14, // Forwarded to the sensor; takes effect some frames later, the measurement's header says from when on.
     MESSAGE_SELF_TEST = 0x15, // Tests every DAC channel and every comparator; ends with the safe table, so committed becomes staged.
     MESSAGE_SET_CHUNK = 0x16, // Chunk size of the measurements produced from now on; those in the slots keep theirs.
+    MESSAGE_SWEEP = 0x17, // Drives the test cell through levels and counts in how many readings of each a comparator is high. Ends dark.
     MESSAGE_CREDIT = 0x20, // Cumulative and idempotent: send it as often as you like, a lost one costs nothing.
     MESSAGE_RESEND = 0x21, // Asks for chunks of a measurement again; bits beyond its chunks, and sequences not held, are ignored.
     MESSAGE_MEASUREMENT = 0x40, // A chunk of a measurement: 0 is its MeasurementHeader, i holds packed codes from (i - 1) * chunk_bytes on.
@@ -258,6 +274,25 @@ void msg_set_chunk_pack(const struct msg_set_chunk *message, uint8_t *out);
 void msg_set_chunk_unpack(struct msg_set_chunk *message, const uint8_t *in);
 
 #define MSG_SET_CHUNK_REPLY_SIZE 0u
+#define MSG_SWEEP_SIZE 8u
+struct msg_sweep {
+    uint8_t comparator; // 0..14.
+    uint16_t start; // [DAC codes] First level.
+    int16_t step; // [DAC codes] From each level to the next; none may lie beyond the DAC's ends.
+    uint8_t count; // Levels, 1..SWEEP_LEVELS_MAX; fewer where armed and too long otherwise.
+    uint8_t reads; // Readings of each level, 1 or more.
+    uint8_t approach;
+};
+void msg_sweep_pack(const struct msg_sweep *message, uint8_t *out);
+void msg_sweep_unpack(struct msg_sweep *message, const uint8_t *in);
+
+#define MSG_SWEEP_REPLY_SIZE 64u
+struct msg_sweep_reply {
+    uint8_t counts[64]; // Of each level; 0 beyond the last.
+};
+void msg_sweep_reply_pack(const struct msg_sweep_reply *message, uint8_t *out);
+void msg_sweep_reply_unpack(struct msg_sweep_reply *message, const uint8_t *in);
+
 #define MSG_CREDIT_SIZE 8u
 struct msg_credit {
     uint32_t acknowledged; // Measurements with a lower sequence are done; their slots are free.

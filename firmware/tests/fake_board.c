@@ -45,6 +45,9 @@ static uint32_t millis(void *context) {
 static bool dac_write(void *context, uint8_t channel, uint16_t code) {
     (void)context;
     assert_true(channel < PROTOCOL_DAC_CHANNELS);
+    if (fake.dac_dies_in > 0 && --fake.dac_dies_in == 0) {
+        fake.dac_write_fails = 0xFFFFu;
+    }
     if (bit_is_set(fake.dac_write_fails, channel)) {
         return false;
     }
@@ -86,8 +89,10 @@ static uint16_t comparators(void *context) {
             fake.noise_state = fake.noise_state * 1664525u + 1013904223u;
             noise = (int)(fake.noise_state >> 8) % (2 * fake.noise + 1) - fake.noise;
         }
-        reading |= (unsigned)(cell + fake.offset[i] + noise >= output(i)) << i;
+        const int half = bit_is_set(fake.high, i) ? -fake.hysteresis / 2 : fake.hysteresis / 2;
+        reading |= (unsigned)(cell + fake.offset[i] + noise >= output(i) + half) << i;
     }
+    fake.high = (uint16_t)reading;
     if (fake.comparator_glitches > 0 && fake.selected == HAL_TEST_CELL) {
         fake.comparator_glitches--;
         reading = ~reading;

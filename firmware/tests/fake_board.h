@@ -37,9 +37,12 @@ struct fake_board {
     uint16_t dac[PROTOCOL_DAC_CHANNELS];
     int drift[PROTOCOL_DAC_CHANNELS]; // [DAC codes]
     uint16_t dac_write_fails;         // bit i: channel i
+    unsigned dac_dies_in;             // writes: that one and all that follow fail; 0: none
     uint16_t dac_read_fails;
     unsigned dac_glitches;            // the next readbacks that give nonsense
     int offset[PROTOCOL_COMPARATORS]; // [DAC codes]
+    int hysteresis;                   // [DAC codes] of every comparator
+    uint16_t high;                    // what the comparators read last
     unsigned comparator_glitches;     // the next readings of the test cell that are all wrong
     int noise;                        // [DAC codes], uniform on both sides
     uint32_t noise_state;

@@ -207,6 +207,27 @@ static inline int protocol_text(const char *name, const uint8_t *in, size_t size
         *out = text;
         return (int)MSG_SET_CHUNK_REPLY_SIZE;
     }
+    if (strcmp(name, "Sweep") == 0 && size >= MSG_SWEEP_SIZE) {
+        struct msg_sweep message;
+        msg_sweep_unpack(&message, in);
+        text_number(&text, "comparator", message.comparator);
+        text_number(&text, "start", message.start);
+        text_signed(&text, "step", message.step);
+        text_number(&text, "count", message.count);
+        text_number(&text, "reads", message.reads);
+        text_number(&text, "approach", message.approach);
+        msg_sweep_pack(&message, repacked);
+        *out = text;
+        return (int)MSG_SWEEP_SIZE;
+    }
+    if (strcmp(name, "SweepReply") == 0 && size >= MSG_SWEEP_REPLY_SIZE) {
+        struct msg_sweep_reply message;
+        msg_sweep_reply_unpack(&message, in);
+        text_hex(&text, "counts", message.counts, 64);
+        msg_sweep_reply_pack(&message, repacked);
+        *out = text;
+        return (int)MSG_SWEEP_REPLY_SIZE;
+    }
     if (strcmp(name, "Credit") == 0 && size >= MSG_CREDIT_SIZE) {
         struct msg_credit message;
         msg_credit_unpack(&message, in);

@@ -16,6 +16,7 @@ int session_suite(void);
 int commands_suite(void);
 int safety_suite(void);
 int stream_suite(void);
+int bench_suite(void);
 int analog_suite(void);
 
 #endif

@@ -23,6 +23,7 @@ static const struct {
     {MESSAGE_SET_EXPOSURE, "yyyy."},
     {MESSAGE_SELF_TEST, "yyy.y"},
     {MESSAGE_SET_CHUNK, "...y."},
+    {MESSAGE_SWEEP, "..yy."},
 };
 
 // A payload of the right size for any command; its content may be refused, but not for the state.

@@ -17,6 +17,10 @@ static inline void text_number(struct text *text, const char *name, uint64_t val
         (size_t)snprintf(text->buffer + text->size, sizeof text->buffer - text->size, " %s=%" PRIu64, name, value);
 }
 
+static inline void text_signed(struct text *text, const char *name, int value) {
+    text->size += (size_t)snprintf(text->buffer + text->size, sizeof text->buffer - text->size, " %s=%d", name, value);
+}
+
 static inline void text_hex(struct text *text, const char *name, const uint8_t *bytes, size_t count) {
     text->size += (size_t)snprintf(text->buffer + text->size, sizeof text->buffer - text->size, " %s=", name);
     for (size_t i = 0; i < count; i++) {
@@ -35,6 +39,14 @@ static inline void text_u16s(struct text *text, const char *name, const uint16_t
     for (size_t i = 0; i < count; i++) {
         text->size += (size_t)snprintf(text->buffer + text->size, sizeof text->buffer - text->size, "%s%u",
                                        i == 0 ? "" : ",", (unsigned)values[i]);
+    }
+}
+
+static inline void text_i16s(struct text *text, const char *name, const int16_t *values, size_t count) {
+    text->size += (size_t)snprintf(text->buffer + text->size, sizeof text->buffer - text->size, " %s=", name);
+    for (size_t i = 0; i < count; i++) {
+        text->size += (size_t)snprintf(text->buffer + text->size, sizeof text->buffer - text->size, "%s%d",
+                                       i == 0 ? "" : ",", (int)values[i]);
     }
 }
 

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from host.board import protocol
 from host.board.assembly import BoardMeasurement, Geometry
+from host.board.bench import ApproachName, sweep_commands, sweep_seconds
 from host.board.conversation import Conversation
 from host.board.deadline import Deadline
 from host.board.errors import (
@@ -192,6 +193,31 @@ class BoardClient:
         dac = tuple(bool(reply.dac_ok >> channel & 1) for channel in range(protocol.DAC_CHANNELS))
         comparators = tuple(bool(reply.comparators_ok >> channel & 1) for channel in range(protocol.COMPARATORS))
         return SelfTest(dac, comparators, reply.supply_millivolts / 1000)
+
+    def sweep(
+        self,
+        comparator: int,
+        start: int,
+        step: int,
+        count: int,
+        reads: int = 16,
+        approach: ApproachName = "below",
+        deadline: Deadline | None = None,
+    ) -> NDArray[np.uint16]:
+        """In how many of `reads` readings a comparator was high at each level of its test cell: uint16 (count,).
+
+        Level i is the DAC code start + i * step. Before each reading the cell is brought to DAC code 0 ("below") or
+        65535 ("above"), or left at the level before ("none": at most 64 levels, from dark): hysteresis shows between
+        the two. Needs committed or armed thresholds; measurements go on meanwhile, and the cell is dark afterwards.
+        Raises ValueError (a level beyond the DAC's ends), BoardFault (the DAC failed), BoardRefused (wrong state).
+        """
+        deadline = deadline or Deadline(OPERATION_S + 4 * sweep_seconds(count, reads), "sweeping a comparator")
+        commands = sweep_commands(comparator, start, step, count, reads, approach, self._stream is not None)
+        counts = np.zeros(count, np.uint16)
+        for first, command in commands:
+            reply = self._command(command, protocol.SweepReply, deadline)
+            counts[first : first + command.count] += np.frombuffer(reply.counts, np.uint8, command.count)
+        return counts
 
     def clear_fault(self, deadline: Deadline | None = None) -> None:
         """Clear the latched fault, if there is one. Raises BoardFault while its cause is still there."""

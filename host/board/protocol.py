@@ -104,6 +104,14 @@ CHECK_INTERVAL_MS = 5
 READBACK_TOLERANCE = 16
 # [DAC codes] A comparator must switch within this distance of its threshold (75 mV: offset and noise together).
 COMPARATOR_TOLERANCE = 1966
+# [us] A DAC channel has settled this long after a write.
+DAC_WRITE_MICROSECONDS = 50
+# [us] The comparators have settled, and are read, this long after their input has.
+COMPARATORS_MICROSECONDS = 2
+# Most levels of one SWEEP.
+SWEEP_LEVELS_MAX = 64
+# [us] Longest SWEEP while armed: frames and checks wait for it.
+SWEEP_ARMED_MICROSECONDS = 30000
 # [mV] A supply below this latches brown_out.
 SUPPLY_MINIMUM_MILLIVOLTS = 3000
 # [mV] brown_out can be cleared, and the board armed, from this supply on.
@@ -111,8 +119,8 @@ SUPPLY_RECOVERED_MILLIVOLTS = 3100
 # fault_channel when a fault concerns no single channel.
 NO_CHANNEL = 255
 # `version` of the definition, and first 8 bytes of the SHA-256 of its content.
-PROTOCOL_VERSION = 1
-SCHEMA_DIGEST = bytes.fromhex("d4f9a8446a7db7f3")
+PROTOCOL_VERSION = 2
+SCHEMA_DIGEST = bytes.fromhex("5c9de62a209816d1")
 
 
 class State(IntEnum):
@@ -145,6 +153,17 @@ class Fault(IntEnum):
     BROWN_OUT = 4
     # The DAC did not take a write or did not answer a readback; fault_channel says which channel.
     DAC_WRITE_FAILED = 5
+
+
+class Approach(IntEnum):
+    """Where a SWEEP brings the test cell from before each reading: hysteresis makes a comparator remember it."""
+
+    # From wherever it was: the level before, or dark at the first.
+    NONE = 0
+    # From DAC code 0.
+    BELOW = 1
+    # From DAC_FULL_SCALE.
+    ABOVE = 2
 
 
 class Hardware(IntEnum):
@@ -813,6 +832,62 @@ class SetChunkReply(Message):
 
 
 @dataclass(frozen=True, slots=True)
+class Sweep(Message):
+    """Drives the test cell through levels and counts in how many readings of each a comparator is high. Ends dark."""
+
+    TYPE: ClassVar[int | None] = 0x17
+    SIZE: ClassVar[int] = 8
+    _VALUES: ClassVar[struct.Struct] = struct.Struct("<BHhBBB")
+
+    comparator: int  # 0..14.
+    start: int  # [DAC codes] First level.
+    step: int  # [DAC codes] From each level to the next; none may lie beyond the DAC's ends.
+    count: int  # Levels, 1..SWEEP_LEVELS_MAX; fewer where armed and too long otherwise.
+    reads: int  # Readings of each level, 1 or more.
+    approach: int  # One of Approach.
+
+    def pack(self) -> bytes:
+        """The payload. Raises ProtocolError."""
+        return _packed(
+            self._VALUES,
+            "Sweep",
+            self.comparator,
+            self.start,
+            self.step,
+            self.count,
+            self.reads,
+            self.approach,
+        )
+
+    @classmethod
+    def unpack(cls, payload: bytes) -> Self:
+        """The message in a payload. Raises ProtocolError."""
+        values = _fixed(cls._VALUES, payload, "Sweep", rest=False)
+        return cls(int(values[0]), int(values[1]), int(values[2]), int(values[3]), int(values[4]), int(values[5]))
+
+
+@dataclass(frozen=True, slots=True)
+class SweepReply(Message):
+    """Reply to Sweep."""
+
+    TYPE: ClassVar[int | None] = 0x97
+    SIZE: ClassVar[int] = 64
+    _VALUES: ClassVar[struct.Struct] = struct.Struct("<64s")
+
+    counts: bytes  # Of each level; 0 beyond the last.
+
+    def pack(self) -> bytes:
+        """The payload. Raises ProtocolError."""
+        return _packed(self._VALUES, "SweepReply", _sized(self.counts, 64, "SweepReply.counts"))
+
+    @classmethod
+    def unpack(cls, payload: bytes) -> Self:
+        """The message in a payload. Raises ProtocolError."""
+        values = _fixed(cls._VALUES, payload, "SweepReply", rest=False)
+        return cls(bytes(values[0]))
+
+
+@dataclass(frozen=True, slots=True)
 class Credit(Message):
     """Cumulative and idempotent: send it as often as you like, a lost one costs nothing."""
 
@@ -997,6 +1072,7 @@ FROM_BOARD: dict[int, type[Message]] = {
     0x94: SetExposureReply,
     0x95: SelfTestReply,
     0x96: SetChunkReply,
+    0x97: SweepReply,
     0x40: Measurement,
     0x41: FaultNotice,
     0xFF: ErrorReply,
@@ -1017,6 +1093,7 @@ FROM_HOST: dict[int, type[Message]] = {
     0x14: SetExposure,
     0x15: SelfTest,
     0x16: SetChunk,
+    0x17: Sweep,
     0x20: Credit,
     0x21: Resend,
 }
@@ -1036,6 +1113,7 @@ SERVED_IN: dict[int, frozenset[State]] = {
     0x14: frozenset({State.SAFE, State.STAGED, State.COMMITTED, State.ARMED}),
     0x15: frozenset({State.SAFE, State.STAGED, State.COMMITTED, State.FAULTED}),
     0x16: frozenset({State.ARMED}),
+    0x17: frozenset({State.COMMITTED, State.ARMED}),
     0x20: frozenset({State.ARMED}),
     0x21: frozenset({State.ARMED}),
 }

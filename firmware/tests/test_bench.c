@@ -1,0 +1,253 @@
+// The test cell driven on command: sweeps, what they refuse, and that they disturb nothing.
+#include "bytes.h"
+#include "fake_board.h"
+#include "safety.h"
+#include "suites.h"
+
+static const struct msg_sweep ACROSS = {.comparator = 4,
+                                        .start = 19985,
+                                        .step = 1,
+                                        .count = 31,
+                                        .reads = 3,
+                                        .approach = APPROACH_BELOW}; // 20000 is its threshold
+
+static const uint8_t *sweep_payload(const struct msg_sweep *sweep) {
+    static uint8_t payload[MSG_SWEEP_SIZE];
+    msg_sweep_pack(sweep, payload);
+    return payload;
+}
+
+// Carries out a sweep; returns its counts.
+static const uint8_t *swept(const struct msg_sweep *sweep) {
+    static struct msg_sweep_reply reply;
+    const struct sent_frame frame = fake_ok(MESSAGE_SWEEP, sweep_payload(sweep), MSG_SWEEP_SIZE);
+    msg_sweep_reply_unpack(&reply, frame.payload);
+    return reply.counts;
+}
+
+static uint16_t sweep_refused(struct msg_sweep sweep) {
+    const uint16_t detail = fake_refused(MESSAGE_SWEEP, sweep_payload(&sweep), MSG_SWEEP_SIZE, ERROR_BAD_VALUE);
+    assert_int_equal(fake.dac[TEST_CHANNEL], 0); // nothing was driven
+    return detail;
+}
+
+static void a_sweep_finds_the_threshold(void **state) {
+    (void)state;
+    for (unsigned s = STATE_COMMITTED; s <= STATE_ARMED; s++) {
+        (void)fake_setup(NULL);
+        fake_bring_to((enum state)s, 4, 4, 3);
+        fake.offset[4] = -5;
+        for (uint8_t approach = APPROACH_NONE; approach <= APPROACH_ABOVE; approach++) {
+            struct msg_sweep sweep = ACROSS;
+            sweep.approach = approach;
+            const uint8_t *counts = swept(&sweep);
+            for (uint8_t i = 0; i < PROTOCOL_SWEEP_LEVELS_MAX; i++) {
+                assert_int_equal(counts[i], i >= 20 && i < 31 ? 3 : 0); // 20005 and above
+            }
+            sweep.start = 20015;
+            sweep.step = -1;
+            counts = swept(&sweep);
+            for (uint8_t i = 0; i < PROTOCOL_SWEEP_LEVELS_MAX; i++) {
+                assert_int_equal(counts[i], i <= 10 ? 3 : 0);
+            }
+        }
+        assert_int_equal(fake.core.state, s);
+        assert_int_equal(fake.dac[TEST_CHANNEL], 0);
+        assert_int_equal(fake.safe, s == STATE_COMMITTED);
+        assert_memory_equal(fake.dac, FAKE_THRESHOLDS, sizeof FAKE_THRESHOLDS);
+    }
+}
+
+static void hysteresis_shows_from_either_side(void **state) {
+    (void)state;
+    fake_bring_to(STATE_COMMITTED, 4, 4, 3);
+    fake.hysteresis = 10;
+    struct msg_sweep sweep = ACROSS;
+    const uint8_t *counts = swept(&sweep);
+    for (uint8_t i = 0; i < 31; i++) {
+        assert_int_equal(counts[i], i >= 20 ? 3 : 0); // rises at +5
+    }
+    sweep.approach = APPROACH_ABOVE;
+    counts = swept(&sweep);
+    for (uint8_t i = 0; i < 31; i++) {
+        assert_int_equal(counts[i], i >= 10 ? 3 : 0); // falls below -5
+    }
+    sweep.approach = APPROACH_NONE;
+    counts = swept(&sweep); // upwards from dark
+    assert_int_equal(counts[19], 0);
+    assert_int_equal(counts[20], 3);
+    sweep.start = 20015;
+    sweep.step = -1;
+    counts = swept(&sweep); // downwards: the first level is above
+    assert_int_equal(counts[20], 3);
+    assert_int_equal(counts[21], 0);
+}
+
+static void fields_out_of_range_are_refused(void **state) {
+    (void)state;
+    fake_bring_to(STATE_COMMITTED, 4, 4, 3);
+    struct msg_sweep sweep = ACROSS;
+    sweep.comparator = 15;
+    assert_int_equal(sweep_refused(sweep), 0);
+    sweep = ACROSS;
+    sweep.count = 0;
+    assert_int_equal(sweep_refused(sweep), 3);
+    sweep.count = 65;
+    assert_int_equal(sweep_refused(sweep), 3);
+    sweep = ACROSS;
+    sweep.reads = 0;
+    assert_int_equal(sweep_refused(sweep), 4);
+    sweep = ACROSS;
+    sweep.approach = APPROACH_ABOVE + 1;
+    assert_int_equal(sweep_refused(sweep), 5);
+}
+
+static void levels_do_not_wrap(void **state) {
+    (void)state;
+    static const struct {
+        uint16_t start;
+        int16_t step;
+        uint8_t count;
+        bool fine;
+    } ENDS[] = {
+        {65535, 0, 64, true},      {65535, 1, 1, true},       {65535, 1, 2, false},       {65472, 1, 64, true},
+        {65473, 1, 64, false},     {0, -1, 1, true},          {0, -1, 2, false},          {63, -1, 64, true},
+        {62, -1, 64, false},       {1, 32767, 3, true},       {2, 32767, 3, false},       {0, 32767, 64, false},
+        {65535, -32768, 2, true},  {65535, -32768, 3, false}, {65535, -32768, 64, false}, {0, 0, 64, true},
+        {65535, 32767, 64, false},
+    };
+    fake_bring_to(STATE_COMMITTED, 4, 4, 3);
+    for (size_t i = 0; i < sizeof ENDS / sizeof ENDS[0]; i++) {
+        const struct msg_sweep sweep = {
+            .comparator = 0, .start = ENDS[i].start, .step = ENDS[i].step, .count = ENDS[i].count, .reads = 1};
+        if (ENDS[i].fine) {
+            const uint8_t *counts = swept(&sweep);
+            for (uint8_t level = 0; level < ENDS[i].count; level++) {
+                assert_int_equal(counts[level], ENDS[i].start + level * ENDS[i].step >= 4000 ? 1 : 0);
+            }
+        } else {
+            assert_int_equal(sweep_refused(sweep), 2);
+        }
+    }
+}
+
+static void an_armed_board_sweeps_only_briefly(void **state) {
+    (void)state;
+    struct msg_sweep sweep = {
+        .comparator = 0, .start = 1000, .step = 1, .count = 9, .reads = 32, .approach = APPROACH_BELOW};
+    fake_bring_to(STATE_ARMED, 4, 4, 3);
+    (void)swept(&sweep); // 9 x 32 readings at 104 us: 29.952 ms
+    sweep.count = 17;
+    sweep.reads = 17; // 289 readings: 30.056 ms
+    assert_int_equal(sweep_refused(sweep), 3);
+    sweep.approach = APPROACH_ABOVE;
+    assert_int_equal(sweep_refused(sweep), 3);
+    sweep.approach = APPROACH_NONE;
+    (void)swept(&sweep);
+    sweep.count = 64;
+    sweep.reads = 209; // 64 writes and 13376 readings: 29.952 ms
+    (void)swept(&sweep);
+    sweep.reads = 210;
+    assert_int_equal(sweep_refused(sweep), 3);
+    (void)fake_ok(MESSAGE_DISARM, NULL, 0);
+    fake_stage(FAKE_THRESHOLDS);
+    fake_commit();
+    sweep.reads = 255;
+    sweep.approach = APPROACH_ABOVE;
+    const unsigned kicks = fake.kicks;
+    (void)swept(&sweep);
+    assert_true(fake.kicks >= kicks + 64); // the watchdog is fed meanwhile
+}
+
+static void a_dac_that_fails_in_the_middle_is_latched(void **state) {
+    (void)state;
+    // 31 levels, 3 readings, 2 writes each, less those that change nothing; and the last one, to dark.
+    for (unsigned writes = 1; writes <= 187; writes += 31) {
+        for (unsigned s = STATE_COMMITTED; s <= STATE_ARMED; s++) {
+            (void)fake_setup(NULL);
+            fake_bring_to((enum state)s, 4, 4, 3);
+            fake.dac_dies_in = writes == 187 ? 186 : writes;
+            assert_int_equal(
+                fake_refused(MESSAGE_SWEEP, sweep_payload(&ACROSS), MSG_SWEEP_SIZE, ERROR_DAC_WRITE_FAILED),
+                TEST_CHANNEL);
+            assert_int_equal(fake.core.fault, FAULT_DAC_WRITE_FAILED);
+            assert_int_equal(fake.core.fault_channel, TEST_CHANNEL);
+            assert_true(fake.safe);
+            assert_false(fake.core.stream.armed);
+            assert_int_equal(fake_refused(MESSAGE_SWEEP, sweep_payload(&ACROSS), MSG_SWEEP_SIZE, ERROR_WRONG_STATE),
+                             STATE_FAULTED);
+            fake.dac_write_fails = 0;
+            fake_clear(FAULT_DAC_WRITE_FAILED);
+            assert_int_equal(fake.dac[TEST_CHANNEL], 0);
+            fake_stage(FAKE_THRESHOLDS);
+            fake_commit(); // every channel reads back as expected again
+            assert_int_equal(swept(&ACROSS)[14], 0);
+            assert_int_equal(swept(&ACROSS)[15], 3);
+        }
+    }
+}
+
+static void a_sweep_disturbs_neither_frames_nor_checks(void **state) {
+    (void)state;
+    fake_bring_to(STATE_ARMED, 60, 80, 3);
+    for (uint32_t cell = 0; cell < 14400; cell++) {
+        fake.cells[cell] = (uint16_t)(cell * 4u);
+    }
+    for (uint32_t i = 0; i < 20; i++) {
+        uint8_t expected[7200] = {0};
+        for (uint32_t cell = 0; cell < 14400; cell++) {
+            unsigned code = 0;
+            while (code < 15 && fake.cells[cell] >= FAKE_THRESHOLDS[code]) {
+                code++;
+            }
+            expected[cell / 2] |= (uint8_t)(code << (4 * (cell % 2)));
+        }
+        fake_offer(i, 60, 80, 3);
+        fake_credit(fake.core.stream.next, fake.core.stream.next); // not yet
+        uint8_t credit[MSG_CREDIT_SIZE];
+        put_u32(credit, fake.core.stream.next);
+        put_u32(credit + 4, fake.core.stream.next + 1u);
+        fake_frame(MESSAGE_CREDIT, 0, credit, sizeof credit);
+        (void)core_poll(&fake.core);
+        assert_true(fake.frame_held && fake.core.stream.cell > 0); // in the middle of a measurement
+        (void)swept(&ACROSS);
+        assert_int_equal(fake.measured, i + 1);
+        assert_memory_equal(fake.core.stream.slots[i % CANOPIC_SLOTS].packed, expected, sizeof expected);
+        fake_pass_ms(100); // all channels and comparators are checked
+        assert_int_equal(fake.core.state, STATE_ARMED);
+        fake.tx_size = 0;
+        fake.tx_read = 0;
+    }
+    // Sweeps alone keep the board armed.
+    for (int i = 0; i < 5; i++) {
+        fake_pass_ms(1500);
+        (void)swept(&ACROSS);
+    }
+    assert_int_equal(fake.core.state, STATE_ARMED);
+}
+
+static void a_repeated_sweep_is_not_carried_out_again(void **state) {
+    (void)state;
+    struct sent_frame frame;
+    fake_bring_to(STATE_COMMITTED, 4, 4, 3);
+    (void)swept(&ACROSS);
+    fake.stuck_low = 0x7FFF; // carried out again, it would count nothing
+    fake_frame(MESSAGE_SWEEP, fake.sequence, sweep_payload(&ACROSS), MSG_SWEEP_SIZE);
+    fake_run();
+    assert_true(fake_take(&frame));
+    assert_int_equal(frame.payload[30], 3);
+}
+
+int bench_suite(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(a_sweep_finds_the_threshold, fake_setup),
+        cmocka_unit_test_setup(hysteresis_shows_from_either_side, fake_setup),
+        cmocka_unit_test_setup(fields_out_of_range_are_refused, fake_setup),
+        cmocka_unit_test_setup(levels_do_not_wrap, fake_setup),
+        cmocka_unit_test_setup(an_armed_board_sweeps_only_briefly, fake_setup),
+        cmocka_unit_test_setup(a_dac_that_fails_in_the_middle_is_latched, fake_setup),
+        cmocka_unit_test_setup(a_sweep_disturbs_neither_frames_nor_checks, fake_setup),
+        cmocka_unit_test_setup(a_repeated_sweep_is_not_carried_out_again, fake_setup),
+    };
+    return cmocka_run_group_tests_name("bench", tests, NULL, NULL);
+}

@@ -61,10 +61,20 @@ def planes(
     return out
 
 
-def mosaic_of(planes_rgb: NDArray[np.floating], order: str) -> NDArray[np.floating]:
-    """The mosaic that samples planes (3, rows, columns): (2 rows, 2 columns), every site the value of its colour."""
+def mosaic_of(
+    planes_rgb: NDArray[np.floating], order: str, out: NDArray[np.floating] | None = None
+) -> NDArray[np.floating]:
+    """The mosaic that samples planes (3, rows, columns): (2 rows, 2 columns), every site the value of its colour.
+
+    out: where to write it; a new array of the planes' dtype where it is None. Raises ValueError for an order that is
+    none, or other planes than three.
+    """
+    if order not in ORDERS or planes_rgb.ndim != 3 or planes_rgb.shape[0] != 3:
+        raise ValueError(
+            f"a mosaic is made of 3 planes in one of {', '.join(ORDERS)}, got {planes_rgb.shape}, {order!r}"
+        )
     rows, columns = planes_rgb.shape[-2:]
-    mosaic = np.empty((2 * rows, 2 * columns), planes_rgb.dtype)
+    mosaic = np.empty((2 * rows, 2 * columns), planes_rgb.dtype) if out is None else out
     for site, name in enumerate(order):
         mosaic[site // 2 :: 2, site % 2 :: 2] = planes_rgb["RGB".index(name)]
     return mosaic

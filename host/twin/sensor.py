@@ -20,6 +20,9 @@ from numpy.typing import NDArray
 REFERENCE_EXPOSURE_US = 10_000.0
 # Frames' worth of normal samples kept: 3.7 MB each at 640 x 480 x 3.
 BANK_FRAMES = 4
+# Small sensors draw their samples afresh: a bank of a few thousand has a variance of its own, and whoever measures
+# noise to a part in a thousand finds the bank's.
+FRESH_SAMPLES = 2**16
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +33,9 @@ class SensorModel:
     read_noise_electrons: standard deviation of the temporal dark noise of a pixel, referred to its input.
     dark_current_electrons_per_s: mean dark signal rate.
     prnu_percent: standard deviation of the pixels' response, percent of the mean response.
+    quantum_efficiency: electrons freed by a photon, 0 to 1. Radiance 1.0 brings as many photons to a pixel in 10 ms as
+        its full well holds electrons, so that it fills the scale where every photon counts.
+    dsnu_electrons: standard deviation of the pixels' dark signal: offsets that do not change, referred to the input.
     bits: None for an analog output (the mean black level is 0 V); 8 to 16 for a converter, which adds black_level_dn
         digital numbers, rounds, clips, and has its black level subtracted again.
     black_level_dn: digital number of no light at all (only with bits).
@@ -39,13 +45,19 @@ class SensorModel:
     read_noise_electrons: float = 3.0
     dark_current_electrons_per_s: float = 5.0
     prnu_percent: float = 1.0
+    quantum_efficiency: float = 1.0
+    dsnu_electrons: float = 0.0
     bits: int | None = None
     black_level_dn: int = 0
 
     def __post_init__(self) -> None:
-        noise = (self.read_noise_electrons, self.dark_current_electrons_per_s, self.prnu_percent)
+        noise = (
+            self.read_noise_electrons, self.dark_current_electrons_per_s, self.prnu_percent, self.dsnu_electrons
+        )  # fmt: skip
         if not all(math.isfinite(value) and value >= 0 for value in noise) or not self.full_well_electrons > 0:
             raise ValueError(f"a sensor has a full well above 0 and noise of 0 or more, got {self}")
+        if not 0 < self.quantum_efficiency <= 1:
+            raise ValueError(f"a sensor's quantum efficiency is above 0 and at most 1, got {self.quantum_efficiency}")
         if self.bits is not None and not 8 <= self.bits <= 16:
             raise ValueError(f"bits must be None (analog) or 8 to 16, got {self.bits}")
         if self.bits is None and self.black_level_dn:
@@ -60,11 +72,13 @@ IDEAL = SensorModel(full_well_electrons=1e12, read_noise_electrons=0, dark_curre
 @dataclass(frozen=True, slots=True, eq=False)
 class Sensor:
     """One made example of a model: `response` float32 (planes, rows, columns), mean 1, fixed for its life; `normal`
-    float32 (n,), the standard normal samples that its exposures read from. `make_sensor` makes one."""
+    float32 (n,), the standard normal samples that its exposures read from; `offset` float32, of the shape of
+    `response`: electrons that each pixel adds in every exposure, None for none. `make_sensor` makes one."""
 
     model: SensorModel
     response: NDArray[np.float32]
     normal: NDArray[np.float32]
+    offset: NDArray[np.float32] | None = None
 
 
 def make_sensor(model: SensorModel, shape: tuple[int, int, int], rng: np.random.Generator) -> Sensor:
@@ -74,7 +88,11 @@ def make_sensor(model: SensorModel, shape: tuple[int, int, int], rng: np.random.
     response += 1
     np.maximum(response, 0, out=response)
     normal = rng.standard_normal(BANK_FRAMES * response.size, dtype=np.float32)
-    return Sensor(model, response, normal)
+    if not model.dsnu_electrons:
+        return Sensor(model, response, normal)
+    offset = rng.standard_normal(shape, dtype=np.float32)
+    offset *= np.float32(model.dsnu_electrons)
+    return Sensor(model, response, normal, offset)
 
 
 def expose(
@@ -89,7 +107,7 @@ def expose(
 
     irradiance: radiance behind the mask, float32 (planes, rows, columns), 0 or more; 1.0 at REFERENCE_EXPOSURE_US and
     gain 1 is full scale. Values are at most 1.0 (saturation); noise around black may be below 0. Below a full well the
-    mean is irradiance * exposure_us * gain / 10_000 (plus the dark signal) and the variance is
+    mean is irradiance * quantum_efficiency * exposure_us * gain / 10_000 (plus the dark signal) and the variance is
     mean * gain / full_well + (gain * read_noise / full_well)^2, plus 1/12 DN^2 with a converter.
 
     out: float32 (2, planes, rows, columns) to work in; the result is out[0]. A fresh one is used where it is None.
@@ -108,7 +126,7 @@ def expose(
     values: NDArray[np.float32] = work[0]
     noise: NDArray[np.float32] = work[1]
     np.multiply(irradiance, sensor.response, out=values)
-    values *= np.float32(model.full_well_electrons * exposure_us / REFERENCE_EXPOSURE_US)
+    values *= np.float32(model.full_well_electrons * model.quantum_efficiency * exposure_us / REFERENCE_EXPOSURE_US)
     values += np.float32(dark_electrons)
     np.add(values, np.float32(model.read_noise_electrons**2), out=noise)
     # A convolution by transforms leaves light of a few 1e-7 below 0 where there is none.
@@ -116,6 +134,8 @@ def expose(
     np.sqrt(noise, out=noise)
     noise *= _samples(sensor, rng)
     values += noise
+    if sensor.offset is not None:
+        values += sensor.offset
     values *= full_scale
     # The well is full at `gain` of full scale: below gain 1 that comes before the amplifier's own end.
     np.minimum(values, np.float32(min(1.0, gain)), out=values)
@@ -127,6 +147,8 @@ def expose(
 def _samples(sensor: Sensor, rng: np.random.Generator) -> NDArray[np.float32]:
     """Standard normal samples for one exposure, of the sensor's shape: a view on a random run of those kept."""
     count = sensor.response.size
+    if count <= FRESH_SAMPLES:
+        return rng.standard_normal(sensor.response.shape, dtype=np.float32)
     start = int(rng.integers(0, sensor.normal.size - count + 1))
     run = sensor.normal[start : start + count]
     return np.reshape(run[::-1] if rng.random() < 0.5 else run, sensor.response.shape)

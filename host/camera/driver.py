@@ -1,0 +1,427 @@
+"""The camera driver: exposures whose metadata prove that they are what was asked for, each handed out once and wiped.
+
+It speaks picamera2's API to whatever `open_device` returns. All of that runs in one thread (host/camera/attendant.py),
+so a call that never comes back costs the camera, never the program: the error says so, `close` returns, and a new
+camera is opened in a new process (docs/decisions/0021).
+"""
+
+import atexit
+import contextlib
+import importlib
+import importlib.metadata
+import math
+import threading
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from host.board.deadline import Deadline
+from host.camera.about import CameraIdentity, CameraWanted, Exposed
+from host.camera.attendant import Attendant, Stuck
+from host.camera.device import explain
+from host.camera.errors import (
+    CameraError,
+    CameraHung,
+    CameraLost,
+    CameraMissing,
+    CameraUnsuitable,
+    ControlsIgnored,
+)
+from host.camera.modes import RawMode, choose_mode
+from host.camera.unpack import RawFormat, raw_format, site_black_dn, unpack
+
+T = TypeVar("T")
+# Opening asks the sensor for all its modes, each by configuring it; closing may wait for a frame.
+OPEN_S, CONTROL_S, CLOSE_S = 30.0, 3.0, 5.0
+# What a call may take beyond the time that it was itself given.
+GRACE_S = 0.5
+# The picture that libcamera insists on beside the raw one: as small as its processors make it.
+MAIN_PX, BUFFERS = (320, 240), 4
+# Frames at the start of a stream that no metadata tell apart from good ones: the sensor is still waking up.
+STARTUP_FRAMES = 3
+# After so many frames without the exposure that was asked for, it is not late but ignored.
+SETTLE_FRAMES = 40
+# The sensor's steps: exposures are whole lines, gains a code of 8 bits or more (imx219: 4 % from code to code at 10).
+EXPOSURE_TOLERANCE, EXPOSURE_LINES, GAIN_TOLERANCE = 0.02, 1.5, 0.07
+FIRST_EXPOSURE_US, FIRST_GAIN = 10_000.0, 1.0
+FRAME_US = 33_333
+
+
+class Camera:
+    """One camera, configured once. Not for two threads at a time.
+
+    `open` before anything else, `close` at the end, or use it as a context manager. After CameraHung or CameraLost this
+    object is of no more use: close it. Everything it raises is in host/camera/errors.py.
+    """
+
+    def __init__(self, open_device: Callable[[int], Any], wanted: CameraWanted, capture_timeout_s: float = 5.0) -> None:
+        """open_device: gives an object with picamera2's API for a camera's number. capture_timeout_s: how long frames
+        may stay away, besides the time that exposures themselves take."""
+        self._open_device = open_device
+        self._wanted = wanted
+        self._timeout_s = capture_timeout_s
+        self._attendant: Attendant | None = None
+        self._device: Any = None
+        self._identity: CameraIdentity | None = None
+        self._failure: CameraError | None = None
+        self._form = RawFormat("", "RGGB", 8, "unpacked")
+        self._stride = 0
+        self._line_us = 0.0
+        self._exposure_us_limits = (0.0, 0.0)
+        self._gain_limits = (0.0, 0.0)
+        self._asked = (0.0, 0.0)
+        self._ask_again = False
+        self._taken_us = 0.0
+        self._strange: list[tuple[float, float]] = []
+        self._frame = -1
+        self._last_ns = 0
+        self._mosaic: NDArray[np.uint16] = np.empty((0, 0), np.uint16)
+        self._in_use = threading.Lock()
+
+    def __enter__(self) -> "Camera":
+        self.open()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def identity(self) -> CameraIdentity:
+        """The camera as it is configured. Raises CameraLost while none is open."""
+        if self._identity is None:
+            raise CameraLost("no camera is open")
+        return self._identity
+
+    @property
+    def exposure_limits(self) -> tuple[tuple[float, float], tuple[float, float]]:
+        """((shortest, longest) exposure in microseconds, (lowest, highest) analog gain) of the mode in use."""
+        return self._exposure_us_limits, self._gain_limits
+
+    def open(self) -> CameraIdentity:
+        """Open, configure and start the camera. Raises CameraMissing, CameraBusy, CameraUnsuitable, CameraHung, CameraLost."""
+        if self._device is not None:
+            return self.identity
+        number = self._wanted.number
+        attendant = Attendant(f"camera {number}")
+        deadline = Deadline(OPEN_S, f"opening camera {number}")
+
+        def open_and_start() -> tuple[Any, CameraIdentity]:
+            device = self._opened(number)
+            try:
+                identity = self._configure(device)
+                self._control(device, *self._clamped(FIRST_EXPOSURE_US, FIRST_GAIN), first=True)
+                device.start()
+            except BaseException:
+                _shut(device)
+                raise
+            return device, identity
+
+        try:
+            self._device, self._identity = attendant.call(open_and_start, deadline)
+        except Stuck as error:
+            raise CameraHung(f"{error}. {_RECOVERY}") from error
+        except CameraError:
+            attendant.dismiss()
+            raise
+        except Exception as error:
+            attendant.dismiss()
+            raise CameraLost(f"camera {number} could not be set up: {error}. {_RECOVERY}") from error
+        self._attendant = attendant
+        self._mosaic = np.zeros((self._identity.rows_px, self._identity.columns_px), np.uint16)
+        return self._identity
+
+    def set_exposure(self, exposure_us: float, gain: float) -> tuple[float, float]:
+        """Ask for an exposure (microseconds) and an analog gain; what was asked for after clamping to the sensor's limits.
+
+        Frames that `capture` gives from now on have it: within a line and 2 % (exposure), within a step of the sensor's
+        gain (7 %); what a frame was really taken with is in its `Exposed`. Raises ValueError for what is not above 0,
+        and CameraHung or CameraLost.
+        """
+        if not (exposure_us > 0 and gain > 0 and math.isfinite(exposure_us) and math.isfinite(gain)):
+            raise ValueError(f"exposure and gain must be above 0, got {exposure_us} us and {gain}")
+        attendant, device = self._ready()
+        asked = self._clamped(exposure_us, gain)
+        if asked != self._asked:
+            deadline = Deadline(CONTROL_S, "setting the camera's exposure")
+            self._guarded(attendant, lambda: self._control(device, *asked), deadline)
+        return asked
+
+    def capture(self, consume: Callable[[NDArray[np.uint16], Exposed], T], deadline: Deadline | None = None) -> T:
+        """What `consume` makes of the next frame: one whose exposure began after this call, with what was asked for.
+
+        consume: called with the mosaic, uint16 (rows, columns) of digital numbers, and what is known of it. The mosaic
+        is overwritten with zeros when it returns or raises; so is the camera's own buffer. deadline: of the caller,
+        where it is shorter than the camera's own. Raises CameraHung without a frame by then, ControlsIgnored after
+        SETTLE_FRAMES frames with another exposure (the next capture asks again), CameraLost, and what `consume` raises.
+        """
+        attendant, device = self._ready()
+        if not self._in_use.acquire(blocking=False):
+            raise RuntimeError("a camera captures one frame at a time, and none while another is being consumed")
+        try:
+            limit = self._limit(deadline)
+            # The call below is given the deadline itself; this bounds it should it not keep to it.
+            backstop = Deadline(limit.remaining_s() + GRACE_S, limit.operation)
+            about = self._guarded(attendant, lambda: self._take(device, limit), backstop)
+            return consume(self._mosaic, about)
+        finally:
+            self._mosaic.fill(0)
+            self._in_use.release()
+
+    def close(self) -> None:
+        """Give the camera back. Never raises, and returns within CLOSE_S even where the camera does not answer; the
+        camera then stays taken until this process ends."""
+        attendant, device = self._attendant, self._device
+        self._attendant = self._device = self._identity = None
+        if attendant is None:
+            return
+        try:
+            attendant.call(lambda: _shut(device), Deadline(CLOSE_S, "closing the camera"))
+        except Stuck:
+            # picamera2 closes itself when Python ends, and would wait for the same camera without an end.
+            atexit.unregister(device.close)
+        except Exception as error:  # noqa: BLE001 - nobody is left who could do something about it
+            self._failure = CameraLost(f"closing the camera failed: {error}")
+        attendant.dismiss()
+
+    def _opened(self, number: int) -> Any:
+        try:
+            return self._open_device(number)
+        except Exception as error:
+            raise explain(error, number) from error
+
+    def _configure(self, device: Any) -> CameraIdentity:
+        """Configure the raw stream, and check what came back: picamera2 adjusts what it cannot do. In the attendant."""
+        mode = choose_mode(device.sensor_modes, self._wanted)
+        transform = type(device.create_video_configuration()["transform"])
+        try:
+            asked = device.create_video_configuration(
+                main={"size": MAIN_PX, "format": "YUV420"},
+                raw={"size": mode.size_px, "format": mode.asked_format},
+                sensor={"output_size": mode.size_px, "bit_depth": mode.bits},
+                transform=transform(hflip=self._wanted.hflip, vflip=self._wanted.vflip),
+                buffer_count=BUFFERS,
+                queue=False,
+                display=None,
+                encode=None,
+            )
+        except TypeError as error:
+            raise CameraMissing(
+                f"this picamera2 is too old ({error}): `sudo apt update && sudo apt full-upgrade` brings a newer one"
+            ) from error
+        device.configure(asked)
+        got = device.camera_configuration()
+        form = _checked(mode, got, self._wanted)
+        self._form, self._stride = form, int(got["raw"]["stride"])
+        controls = device.camera_controls
+        for name in ("ExposureTime", "AnalogueGain", "FrameDurationLimits"):
+            if name not in controls:
+                raise CameraUnsuitable(
+                    f"this camera has no control {name}: its exposure cannot be fixed; use another one"
+                )
+        self._exposure_us_limits = _limits(controls["ExposureTime"])
+        self._gain_limits = _limits(controls["AnalogueGain"])
+        # The shortest frame shared out over its rows: an upper bound of the time of a line.
+        self._line_us = float(controls["FrameDurationLimits"][0]) / mode.size_px[1]
+        self._frame, self._last_ns = -1, 0
+        return _identity(device, self._wanted.number, mode, form)
+
+    def _clamped(self, exposure_us: float, gain: float) -> tuple[float, float]:
+        (shortest, longest), (lowest, highest) = self.exposure_limits
+        return float(min(max(round(exposure_us), shortest), longest)), float(min(max(gain, lowest), highest))
+
+    def _control(self, device: Any, exposure_us: float, gain: float, first: bool = False) -> None:
+        """Send the controls; they land some frames later. In the attendant."""
+        wanted: dict[str, Any] = {"ExposureTime": int(exposure_us), "AnalogueGain": gain}
+        if first:
+            shortest, longest = (int(value) for value in device.camera_controls["FrameDurationLimits"][:2])
+            frame_us = min(max(FRAME_US, shortest), longest)
+            wanted |= {"AeEnable": False, "AwbEnable": False, "NoiseReductionMode": 0}
+            # An exposure longer than a frame makes the frame longer, up to what the sensor can.
+            wanted["FrameDurationLimits"] = (frame_us, longest)
+        device.set_controls({name: value for name, value in wanted.items() if name in device.camera_controls})
+        self._asked, self._ask_again = (exposure_us, gain), False
+        self._strange.clear()
+
+    def _take(self, device: Any, limit: Deadline) -> Exposed:
+        """Wait for a frame that is what was asked for and unpack it into the mosaic. In the attendant."""
+        if self._ask_again:
+            self._control(device, *self._asked)
+        flush: bool | None = True  # the first one must have begun after now; those that follow it did
+        while True:
+            if limit.expired:
+                raise CameraHung(f"no frame from the camera: timed out after {limit.seconds:g} s. {_RECOVERY}")
+            try:
+                # `wait=0` would not wait but return a job.
+                request = device.capture_request(wait=max(limit.remaining_s(), 0.001), flush=flush)
+            except TimeoutError as error:
+                # The job that timed out would take the next frame and keep it, and everything would wait behind it.
+                device.cancel_all_and_flush()
+                raise CameraHung(f"no frame from the camera within {limit.seconds:g} s. {_RECOVERY}") from error
+            try:
+                about = self._judged(request.get_metadata())
+                if about is not None:
+                    self._copy(request)
+                    return about
+            finally:
+                request.release()
+            flush = None
+
+    def _judged(self, metadata: Mapping[str, Any]) -> Exposed | None:
+        """What a frame's metadata say; None for a frame of the start, or with another exposure than asked for."""
+        try:
+            exposure_us, gain = float(metadata["ExposureTime"]), float(metadata["AnalogueGain"])
+            stamp_ns, levels = int(metadata["SensorTimestamp"]), metadata["SensorBlackLevels"]
+        except KeyError as error:
+            raise CameraUnsuitable(
+                f"the camera's metadata have no {error}, without which a frame cannot be judged: `sudo apt full-upgrade`"
+                " brings a newer libcamera, or use a Raspberry Pi camera"
+            ) from error
+        self._count(stamp_ns, float(metadata.get("FrameDuration", 0)))
+        self._taken_us = exposure_us
+        if self._frame < STARTUP_FRAMES:
+            return None
+        asked_us, asked_gain = self._asked
+        slack_us = EXPOSURE_TOLERANCE * asked_us + EXPOSURE_LINES * self._line_us
+        if abs(exposure_us - asked_us) > slack_us or abs(gain - asked_gain) > GAIN_TOLERANCE * asked_gain:
+            self._strange.append((exposure_us, gain))
+            if len(self._strange) >= SETTLE_FRAMES:
+                self._strange.clear()
+                self._ask_again = True
+                raise ControlsIgnored(
+                    f"{SETTLE_FRAMES} frames after {asked_us:.0f} us at gain {asked_gain:.2f} were asked for, the camera"
+                    f" still gives {exposure_us:.0f} us at gain {gain:.2f}: another program or the driver overrides it"
+                )
+            return None
+        self._strange.clear()
+        celsius = metadata.get("SensorTemperature")
+        return Exposed(
+            frame=self._frame,
+            time_s=stamp_ns / 1e9 - exposure_us / 1e6,
+            exposure_us=exposure_us,
+            gain=gain,
+            black_dn=site_black_dn(tuple(levels), self._form.bayer, self._form.bits),
+            white_dn=self._form.white_dn,
+            bayer=self._form.bayer,
+            celsius=None if celsius is None else float(celsius),
+        )
+
+    def _count(self, stamp_ns: int, frame_us: float) -> None:
+        """Count the sensor's frames by the clock: those that nobody fetched, too."""
+        passed_us = (stamp_ns - self._last_ns) / 1e3
+        self._frame += max(1, round(passed_us / frame_us)) if self._last_ns and frame_us > 0 else 1
+        self._last_ns = stamp_ns
+
+    def _copy(self, request: Any) -> None:
+        """Unpack the frame straight from the camera's buffer, and wipe that."""
+        # MappedArray stands beside the class of the request, in picamera2.request.
+        mapped_array = importlib.import_module(type(request).__module__).MappedArray
+        with mapped_array(request, "raw", reshape=False, write=True) as mapped:
+            try:
+                unpack(
+                    mapped.array, self._form, (self._mosaic.shape[1], self._mosaic.shape[0]), self._stride, self._mosaic
+                )
+            finally:
+                mapped.array.fill(0)
+
+    def _limit(self, deadline: Deadline | None) -> Deadline:
+        """One deadline for the capture: frames may stay away for the time-out, besides the exposures that it takes."""
+        frames = 3 if not self._strange and abs(self._taken_us - self._asked[0]) < 0.1 * self._asked[0] else 12
+        exposing_s = frames * max(self._asked[0], self._taken_us) / 1e6
+        own = Deadline(self._timeout_s + exposing_s, "capturing a frame")
+        return deadline if deadline is not None and deadline.remaining_s() < own.remaining_s() else own
+
+    def _ready(self) -> tuple[Attendant, Any]:
+        if self._failure is not None:
+            raise type(self._failure)(f"{self._failure}") from self._failure
+        if self._attendant is None:
+            raise CameraLost("no camera is open")
+        return self._attendant, self._device
+
+    def _guarded(self, attendant: Attendant, work: Callable[[], T], deadline: Deadline) -> T:
+        """Run `work` in the attendant; what goes wrong there becomes an error of a camera, and ends the use of this one."""
+        try:
+            return attendant.call(work, deadline, late=self._after_all)
+        except Stuck as error:
+            self._failure = CameraHung(f"{error}. {_RECOVERY}")
+            raise self._failure from error
+        except ControlsIgnored:
+            raise
+        except CameraError as error:
+            self._failure = error
+            raise
+        except Exception as error:
+            self._failure = CameraLost(f"the camera failed: {error or type(error).__name__}. {_RECOVERY}")
+            raise self._failure from error
+
+    def _after_all(self) -> None:
+        """A call came back after it had been given up: wipe what it brought. In the attendant."""
+        self._mosaic.fill(0)
+
+
+_RECOVERY = "A loose ribbon cable, or a hung driver: this camera is given up; a new process opens it anew"
+
+
+def _shut(device: Any) -> None:
+    """Stop and close a device. A job left in its queue would keep `stop` waiting for ever, so those go first."""
+    with contextlib.suppress(Exception):
+        device.cancel_all_and_flush()
+    with contextlib.suppress(Exception):
+        device.stop()
+    device.close()
+
+
+def _limits(control: tuple[Any, Any, Any]) -> tuple[float, float]:
+    lowest, highest = float(control[0]), float(control[1])
+    return max(lowest, 1.0), max(lowest, highest, 1.0)
+
+
+def _checked(mode: RawMode, got: Mapping[str, Any], wanted: CameraWanted) -> RawFormat:
+    """The layout of the raw stream as it was configured. Raises CameraUnsuitable where it is not the mode that was asked for."""
+    raw = got.get("raw")
+    if raw is None:
+        raise CameraUnsuitable("the camera gives no raw stream: use a Raspberry Pi camera, not a webcam")
+    sensor_bits = (got.get("sensor") or {}).get("bit_depth") or mode.bits
+    form = raw_format(str(raw["format"]), int(sensor_bits))
+    size = (int(raw["size"][0]), int(raw["size"][1]))
+    if size != mode.size_px or form.bits != mode.bits:
+        raise CameraUnsuitable(
+            f"asked for {mode}, the camera adjusted it to {size[0]} x {size[1]} at {form.bits} bit ({form.name}): choose"
+            " a mode that it keeps with camera.raw_size_px and camera.bits (`rpicam-hello --list-cameras` lists them)"
+        )
+    if int(raw["stride"]) < form.row_bytes(size[0]):
+        raise CameraUnsuitable(f"rows of {raw['stride']} bytes cannot hold {size[0]} samples of {form.name}")
+    transform = got["transform"]
+    if (bool(transform.hflip), bool(transform.vflip)) != (wanted.hflip, wanted.vflip):
+        raise CameraUnsuitable(
+            "the sensor does not mirror its picture as camera.hflip and camera.vflip ask; turn the mask or the camera instead"
+        )
+    return form
+
+
+def _identity(device: Any, number: int, mode: RawMode, form: RawFormat) -> CameraIdentity:
+    properties = device.camera_properties
+    cell = properties.get("UnitCellSize")
+    info = device.global_camera_info()
+    package = type(device).__module__.split(".")[0]
+    real = package == "picamera2"
+    version = ""
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+        version = importlib.metadata.version("picamera2") if real else ""
+    return CameraIdentity(
+        model=str(properties.get("Model", "unknown")),
+        serial=str(info[number].get("Id", "")) if number < len(info) else "",
+        rows_px=mode.size_px[1],
+        columns_px=mode.size_px[0],
+        bayer=form.bayer,
+        bits=form.bits,
+        packing=form.packing,
+        pixel_um=float(cell[0]) / 1000 * mode.binning if cell else None,
+        driver=f"{package if real else type(device).__name__} {version}".strip(),
+        # Whatever is not picamera2 itself must not be called optical.
+        simulated=not real,
+    )

@@ -1,0 +1,129 @@
+"""How the camera twin makes, checks and adjusts configurations, as picamera2 and libcamera do."""
+
+from typing import Any
+
+from host.twin.picamera_hardware import TwinHardware
+from host.twin.picamera_parts import SensorFormat, Transform
+
+_IGNORED = ("bit_depth", "crop_limits", "exposure_limits", "fps", "unpacked")
+_STREAM_KEYS = ("format", "size", "stride", "preserve_ar")
+_COLOURS = {"YUV420", "YVU420", "NV12", "NV21", "YUYV", "RGB888", "BGR888", "XBGR8888", "XRGB8888"}
+_BYTES = {"RGB888": 3, "BGR888": 3, "XBGR8888": 4, "XRGB8888": 4, "YUYV": 2}
+
+
+def stream(start: dict[str, Any], updates: dict[str, Any] | None, ignored: tuple[str, ...] = ()) -> Any:
+    """A stream's configuration from its defaults and what the caller wants; ValueError for a key that is none."""
+    if updates is None:
+        return None
+    made = dict(start)
+    for key, value in updates.items():
+        if key in _STREAM_KEYS:
+            made[key] = str(value) if isinstance(value, SensorFormat) else value
+        elif key not in ignored:
+            raise ValueError(f"Bad key {key!r}: valid stream configuration keys are {_STREAM_KEYS}")
+    return made
+
+
+def raw_stream(start: dict[str, Any], updates: dict[str, Any] | None) -> Any:
+    """The same for the raw stream, which may be given an entry of sensor_modes."""
+    return stream(start, updates, _IGNORED)
+
+
+def align(config: dict[str, Any], optimal: bool = True) -> None:
+    """Picamera2.align_stream: make a stream's width a multiple of 32 bytes, its height even; in place."""
+    step = 2
+    if optimal:
+        step = {"YUV420": 64, "YVU420": 64, "XBGR8888": 16, "XRGB8888": 16}.get(config["format"], 32)
+    width, height = config["size"]
+    config["size"] = (width - width % step, height - height % 2)
+
+
+def check(config: dict[str, Any]) -> None:
+    """What picamera2 checks before libcamera sees a configuration; RuntimeError in its words."""
+    for key in ("colour_space", "transform", "main", "lores", "raw"):
+        if key not in config:
+            raise RuntimeError(f"{key!r} key expected in camera configuration")
+    if not isinstance(config["transform"], Transform):
+        raise RuntimeError("Transform has incorrect type")
+    bad = set(config.get("sensor") or {}) - {"bit_depth", "output_size"}
+    if bad:
+        raise RuntimeError(f"Unexpected keys {bad} in sensor configuration")
+    for name in ("main", "raw"):
+        made = config[name]
+        if made is None and name == "raw":
+            continue
+        if type(made) is not dict:
+            raise RuntimeError(name + " stream should be a dictionary")
+        for key in ("format", "size"):
+            if key not in made:
+                raise RuntimeError(f"{key} not found in {name} stream")
+        if name == "raw" and not _is_raw(made["format"]):
+            raise RuntimeError("Unrecognised raw format " + made["format"])
+        if name == "main" and made["format"] not in _COLOURS:
+            raise RuntimeError("Bad format " + made["format"] + " in stream main")
+        size = made["size"]
+        if type(size) is not tuple or len(size) != 2:
+            raise RuntimeError("size in " + name + " stream should be (width, height)")
+        if size[0] % 2 or size[1] % 2:
+            raise RuntimeError("width and height should be even")
+
+
+def _is_raw(name: str) -> bool:
+    try:
+        SensorFormat(name)
+    except AttributeError:
+        return False
+    return True
+
+
+def adjust(config: dict[str, Any], hardware: TwinHardware) -> None:
+    """What libcamera makes of a checked configuration: the nearest mode, its format, strides; in place."""
+    wanted = config.get("sensor") or {}
+    raw = config["raw"]
+    bits = wanted.get("bit_depth") or (SensorFormat(raw["format"]).bit_depth if raw else hardware.bits)
+    size = wanted.get("output_size") or (raw or config["main"])["size"]
+    modes = hardware.modes()
+    if hardware.fault == "wrong_size":
+        modes = [mode for mode in modes if mode["size"] != size] or modes
+    mode = min(modes, key=lambda one: _distance(one, bits, size))
+    config["sensor"] = {"bit_depth": mode["bit_depth"], "output_size": mode["size"]}
+    main = config["main"]
+    bytes_px = _BYTES.get(main["format"], 1)
+    main["stride"] = _up(main["size"][0] * bytes_px, hardware.stride_align)
+    planes = 1.5 if main["format"].endswith("420") else 1
+    main["framesize"] = int(main["stride"] * main["size"][1] * planes)
+    if raw is None:
+        return
+    asked = SensorFormat(raw["format"])
+    order = SensorFormat(f"S{hardware.bayer}{mode['bit_depth']}")
+    order.transform(config["transform"])
+    depth, packing = mode["bit_depth"], asked.packing
+    if hardware.packing == "16" and depth > 8:
+        depth, packing = 16, None
+    elif hardware.packing == "CSI2P":
+        packing = "CSI2P"
+    packing = packing if depth in (10, 12) and packing == "CSI2P" else None
+    used = mode["size"][0] if depth == 8 else 2 * mode["size"][0]
+    if packing:
+        used = mode["size"][0] * depth // 8
+    raw["format"] = f"S{order.bayer_order}{depth}{'_CSI2P' if packing else ''}"
+    if hardware.fault == "wrong_format":
+        raw["format"], used = f"{order.bayer_order}_PISP_COMP1", mode["size"][0]
+    raw["size"] = mode["size"]
+    raw["stride"] = _up(used, hardware.stride_align)
+    raw["framesize"] = raw["stride"] * mode["size"][1]
+
+
+def _distance(mode: dict[str, Any], bits: int, size: tuple[int, int]) -> float:
+    """How libcamera's Raspberry Pi pipeline scores a mode against what is wanted: the lower, the better."""
+
+    def off(wanted: float, actual: float) -> float:
+        return (actual - wanted) / 4 if actual > wanted else 2 * (wanted - actual)
+
+    width, height = mode["size"]
+    shape = 1500 * off(size[0] / size[1], width / height)
+    return off(size[0], width) + off(size[1], height) + shape + 500 * abs(bits - int(mode["bit_depth"]))
+
+
+def _up(value: int, step: int) -> int:
+    return -(-value // step) * step

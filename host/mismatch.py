@@ -1,17 +1,22 @@
 """What keeps a sealed sensor blind: each part that is not the sealed one, as a cause with a reason and what to do.
 
-Plain functions over plain values: the daemon says what it found (`Facts`) each time that it verifies, and measures only
-when `mismatch` has nothing to say. Every cause is latched but a wrong clock, which mends by itself.
+Plain functions over plain values: what was found (`Facts`) against what is sealed. The daemon asks `SealInterlock` each
+time that it verifies and with every measurement, and measures only while that has nothing to say. Every cause is
+latched but a wrong clock, which mends by itself.
 """
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
+from host.capture import Identity
 from host.causes import Cause
 from host.measurement import CapturePath
 from host.sealing import broken_seal, seal_of
-from host.verification import Verification
+from host.verification import FILE_NAME, Verification, VerificationError, read_verification
 from optics.archive import BundleError
 from optics.bundle import Bundle
 
@@ -71,7 +76,66 @@ def mismatch(bundle: Bundle, facts: Facts) -> Cause | None:
     named = seal_of(bundle)
     if named is None:
         return None
-    return _other_world(named, facts) or _other_parts(named, facts) or _not_verified(named, bundle, facts)
+    return _other_world(named, facts) or _other_parts(named, facts) or _not_verified(named, bundle.id, facts)
+
+
+class SealInterlock:
+    """Holds a sealed bundle against what the daemon finds (host.causes.Interlock); quick enough for every measurement.
+
+    Without an identity (before a verification) it says what is wrong with the bundle and with its verification's
+    record, which is read again whenever its file has changed; with one, also which part is not the sealed one.
+    """
+
+    def __init__(
+        self, bundle: Bundle, mask_id: str | None, directory: Path, now_s: Callable[[], float] = time.time
+    ) -> None:
+        """mask_id: as `Facts.mask_id`. directory: of the sensor's state, where the record lies."""
+        self._wrong = bundle_mismatch(bundle)
+        self._named = None if self._wrong is not None else seal_of(bundle)
+        self._bundle_id = bundle.id if self._named is not None else ""
+        self._mask_id, self._directory, self._now_s = mask_id, directory, now_s
+        self._seen: tuple[int, int, int] | None = None
+        self._record: Verification | Cause | None = None
+
+    def __call__(self, identity: Identity | None) -> Cause | None:
+        """Why the sensor has to be blind, None where nothing speaks against measuring."""
+        named = self._named
+        if named is None:
+            return self._wrong
+        record = self._read()
+        if isinstance(record, Cause):
+            return record
+        if identity is None:
+            facts = Facts("twin", bool(named["simulated"]), verification=record, now_s=self._now_s())
+            return _not_verified(named, self._bundle_id, facts)
+        path: CapturePath = identity.rehearsed_path or identity.capture_path
+        with_board = path in WITH_BOARD
+        facts = Facts(
+            path,
+            identity.capture_path == "twin",
+            identity.board_serial if with_board else None,
+            identity.thresholds_digest if with_board else None,
+            identity.camera,
+            self._mask_id,
+            record,
+            self._now_s(),
+        )
+        return _other_world(named, facts) or _other_parts(named, facts) or _not_verified(named, self._bundle_id, facts)
+
+    def _read(self) -> Verification | Cause | None:
+        """The record as it is on the disk now; a cause where it cannot be read."""
+        try:
+            found = (self._directory / FILE_NAME).stat()
+            seen = (found.st_mtime_ns, found.st_size, found.st_ino)
+        except OSError:
+            seen = None
+        if seen is None or seen != self._seen:
+            self._seen = seen
+            try:
+                self._record = read_verification(self._directory)
+            except VerificationError as error:
+                self._record = _blind("verification unreadable", str(error), "run `canopic calibrate verify`")
+        return self._record
 
 
 def _other_world(named: dict[str, Any], facts: Facts) -> Cause | None:
@@ -135,7 +199,7 @@ def _other_parts(named: dict[str, Any], facts: Facts) -> Cause | None:
     return None
 
 
-def _not_verified(named: dict[str, Any], bundle: Bundle, facts: Facts) -> Cause | None:
+def _not_verified(named: dict[str, Any], bundle_id: str, facts: Facts) -> Cause | None:
     sealed_s = datetime.fromisoformat(named["sealed_at"]).timestamp()
     if facts.now_s < sealed_s - CLOCK_SLACK_S:
         return Cause(
@@ -145,7 +209,7 @@ def _not_verified(named: dict[str, Any], bundle: Bundle, facts: Facts) -> Cause 
             advice="set the clock (`timedatectl`); the sensor goes on by itself",
         )
     record = facts.verification
-    if record is not None and record.bundle_id != bundle.id:
+    if record is not None and record.bundle_id != bundle_id:
         record = None  # of what was sealed before
     run = "run `canopic calibrate verify`, mend what it names, then restart the sensor"
     if record is not None and not record.passed:

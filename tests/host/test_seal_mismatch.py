@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from host.mismatch import VERIFIED_WITHIN_DAYS, Facts, bundle_mismatch, mismatch
+from host.capture import Identity
+from host.mismatch import VERIFIED_WITHIN_DAYS, Facts, SealInterlock, bundle_mismatch, mismatch
 from host.sealing import seal, seal_of
 from host.verification import (
     Check,
@@ -214,3 +215,65 @@ def test_a_damaged_record_is_no_verdict(tmp_path: Path, text: str) -> None:
     found = read_verification(tmp_path)
     assert found is not None
     assert found.passed
+
+
+def found(**changed: Any) -> Identity:
+    """What the daemon has verified, on a real loop."""
+    given = {"board_serial": parts.BOARD, "firmware": "0.1.0", "boot_id": 1, "thresholds_digest": parts.DIGEST,
+             "capture_path": "loop", "camera": parts.CAMERA, **changed}  # fmt: skip
+    return Identity(**given)
+
+
+def test_the_interlock_follows_the_record_and_the_parts(bundle: Bundle, tmp_path: Path) -> None:
+    now_s = NOW_S
+    asked = SealInterlock(bundle, None, tmp_path, lambda: now_s)
+    assert asked(None) is None
+    assert asked(found()) is None
+    cause = asked(found(board_serial="BOARD-8"))
+    assert cause is not None
+    assert cause.kind == "wrong board"
+    assert asked(found()) is None
+    write_verification(verification(bundle.id, [BAD], SEALED), tmp_path)
+    for identity in (None, found()):
+        cause = asked(identity)
+        assert cause is not None
+        assert cause.kind == "verification failed"
+    (tmp_path / "verification.json").write_text("{")
+    cause = asked(None)
+    assert cause is not None
+    assert cause.kind == "verification unreadable"
+    write_verification(verification(bundle.id, [GOOD], SEALED), tmp_path)
+    assert asked(None) is None
+    now_s += 60 * 86_400
+    cause = asked(found())
+    assert cause is not None
+    assert cause.kind == "verification due"
+
+
+def test_the_interlock_knows_rehearsals_and_cameras_without_a_board(
+    bundle: Bundle, unsealed: Bundle, tmp_path: Path
+) -> None:
+    twins = seal(unsealed, parts.all_parts(unsealed, twin=True), sealed_at=parts.SEALED_AT, by=parts.BY, as_twin=True)
+    rehearsed = found(capture_path="twin", rehearsed_path="camera", board_serial=parts.CAMERA, thresholds_digest="0")
+    assert SealInterlock(twins, None, tmp_path, lambda: NOW_S)(rehearsed) is None
+    cause = SealInterlock(bundle, None, tmp_path, lambda: NOW_S)(rehearsed)
+    assert cause is not None
+    assert cause.kind == "sealed on real parts"
+    loop = found(capture_path="twin", rehearsed_path="loop", board_serial="OTHER")
+    cause = SealInterlock(twins, None, tmp_path, lambda: NOW_S)(loop)
+    assert cause is not None
+    assert cause.kind == "wrong board"
+    alone = found(capture_path="camera", board_serial=parts.CAMERA, thresholds_digest="0")
+    assert SealInterlock(bundle, None, tmp_path, lambda: NOW_S)(alone) is None
+
+
+def test_a_broken_bundle_stays_blind_and_an_unsealed_one_is_free(
+    bundle: Bundle, unsealed: Bundle, tmp_path: Path
+) -> None:
+    name = next(iter(bundle.models))
+    broken = SealInterlock(replace(bundle, models={**bundle.models, name: b"another"}), None, tmp_path)
+    for identity in (None, found()):
+        cause = broken(identity)
+        assert cause is not None
+        assert cause.kind == "seal broken"
+    assert SealInterlock(unsealed, "ffff", tmp_path)(found(capture_path="twin")) is None

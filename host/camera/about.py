@@ -56,10 +56,10 @@ class Exposed:
     """Metadata of one exposure, as the camera reports it.
 
     frame: counts the sensor's frames since the camera was started (a gap is a frame that was not captured). time_s: of
-    the exposure's start on the clock of the sensor. exposure_us, gain: what this frame was taken with; gain is analog
-    and digital together. black_dn: black level of each of the four sites of a quad, row by row, in digital numbers of
-    this mosaic. white_dn: full scale, 2**bits - 1. bayer: as in CameraIdentity. celsius: of the sensor, None where it
-    does not say.
+    the exposure's start on the clock of the sensor. exposure_us, gain: what this frame was taken with; the gain is the
+    analog one, which is all that acts on raw samples (libcamera applies DigitalGain to pictures made from them).
+    black_dn: black level of each of the four sites of a quad, row by row, in digital numbers of this mosaic. white_dn:
+    full scale, 2**bits - 1. bayer: as in CameraIdentity. celsius: of the sensor, None where it does not say.
     """
 
     frame: int

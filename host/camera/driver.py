@@ -8,7 +8,6 @@ camera is opened in a new process (docs/decisions/0021).
 import atexit
 import contextlib
 import importlib
-import importlib.metadata
 import math
 import threading
 from collections.abc import Callable, Mapping
@@ -22,32 +21,27 @@ from host.board.deadline import Deadline
 from host.camera.about import CameraIdentity, CameraWanted, Exposed
 from host.camera.attendant import Attendant, Stuck
 from host.camera.device import explain
-from host.camera.errors import (
-    CameraError,
-    CameraHung,
-    CameraLost,
-    CameraMissing,
-    CameraUnsuitable,
-    ControlsIgnored,
-)
-from host.camera.modes import RawMode, choose_mode
-from host.camera.unpack import RawFormat, raw_format, site_black_dn, unpack
+from host.camera.errors import CameraError, CameraHung, CameraLost, CameraUnsuitable, ControlsIgnored
+from host.camera.modes import choose_mode
+from host.camera.setup import configuration, identity, layout, limits
+from host.camera.unpack import RawFormat, site_black_dn, unpack
 
 T = TypeVar("T")
 # Opening asks the sensor for all its modes, each by configuring it; closing may wait for a frame.
 OPEN_S, CONTROL_S, CLOSE_S = 30.0, 3.0, 5.0
 # What a call may take beyond the time that it was itself given.
 GRACE_S = 0.5
-# The picture that libcamera insists on beside the raw one: as small as its processors make it.
-MAIN_PX, BUFFERS = (320, 240), 4
 # Frames at the start of a stream that no metadata tell apart from good ones: the sensor is still waking up.
 STARTUP_FRAMES = 3
 # After so many frames without the exposure that was asked for, it is not late but ignored.
 SETTLE_FRAMES = 40
+# At the end of the time for a capture, so many such frames are still a camera that runs, not one that hangs.
+UNSETTLED_FRAMES = 8
 # The sensor's steps: exposures are whole lines, gains a code of 8 bits or more (imx219: 4 % from code to code at 10).
 EXPOSURE_TOLERANCE, EXPOSURE_LINES, GAIN_TOLERANCE = 0.02, 1.5, 0.07
 FIRST_EXPOSURE_US, FIRST_GAIN = 10_000.0, 1.0
 FRAME_US = 33_333
+_RECOVERY = "A loose ribbon cable, or a hung driver: this camera is given up; a new process opens it anew"
 
 
 class Camera:
@@ -103,7 +97,10 @@ class Camera:
         return self._exposure_us_limits, self._gain_limits
 
     def open(self) -> CameraIdentity:
-        """Open, configure and start the camera. Raises CameraMissing, CameraBusy, CameraUnsuitable, CameraHung, CameraLost."""
+        """Open, configure and start the camera.
+
+        Raises CameraMissing, CameraBusy, CameraUnsuitable, CameraHung, CameraLost.
+        """
         if self._device is not None:
             return self.identity
         number = self._wanted.number
@@ -136,7 +133,7 @@ class Camera:
         return self._identity
 
     def set_exposure(self, exposure_us: float, gain: float) -> tuple[float, float]:
-        """Ask for an exposure (microseconds) and an analog gain; what was asked for after clamping to the sensor's limits.
+        """Ask for an exposure (microseconds) and an analog gain; returns both as clamped to the sensor's limits.
 
         Frames that `capture` gives from now on have it: within a line and 2 % (exposure), within a step of the sensor's
         gain (7 %); what a frame was really taken with is in its `Exposed`. Raises ValueError for what is not above 0,
@@ -195,40 +192,17 @@ class Camera:
             raise explain(error, number) from error
 
     def _configure(self, device: Any) -> CameraIdentity:
-        """Configure the raw stream, and check what came back: picamera2 adjusts what it cannot do. In the attendant."""
+        """Configure the raw stream, and check what came of it. In the attendant."""
         mode = choose_mode(device.sensor_modes, self._wanted)
-        transform = type(device.create_video_configuration()["transform"])
-        try:
-            asked = device.create_video_configuration(
-                main={"size": MAIN_PX, "format": "YUV420"},
-                raw={"size": mode.size_px, "format": mode.asked_format},
-                sensor={"output_size": mode.size_px, "bit_depth": mode.bits},
-                transform=transform(hflip=self._wanted.hflip, vflip=self._wanted.vflip),
-                buffer_count=BUFFERS,
-                queue=False,
-                display=None,
-                encode=None,
-            )
-        except TypeError as error:
-            raise CameraMissing(
-                f"this picamera2 is too old ({error}): `sudo apt update && sudo apt full-upgrade` brings a newer one"
-            ) from error
-        device.configure(asked)
-        got = device.camera_configuration()
-        form = _checked(mode, got, self._wanted)
-        self._form, self._stride = form, int(got["raw"]["stride"])
-        controls = device.camera_controls
-        for name in ("ExposureTime", "AnalogueGain", "FrameDurationLimits"):
-            if name not in controls:
-                raise CameraUnsuitable(
-                    f"this camera has no control {name}: its exposure cannot be fixed; use another one"
-                )
-        self._exposure_us_limits = _limits(controls["ExposureTime"])
-        self._gain_limits = _limits(controls["AnalogueGain"])
+        device.configure(configuration(device, mode, self._wanted))
+        got, controls = device.camera_configuration(), device.camera_controls
+        self._form, self._stride = layout(mode, got, self._wanted), int(got["raw"]["stride"])
+        self._exposure_us_limits = limits(controls, "ExposureTime")
+        self._gain_limits = limits(controls, "AnalogueGain")
         # The shortest frame shared out over its rows: an upper bound of the time of a line.
-        self._line_us = float(controls["FrameDurationLimits"][0]) / mode.size_px[1]
+        self._line_us = limits(controls, "FrameDurationLimits")[0] / mode.size_px[1]
         self._frame, self._last_ns = -1, 0
-        return _identity(device, self._wanted.number, mode, form)
+        return identity(device, self._wanted.number, mode, self._form)
 
     def _clamped(self, exposure_us: float, gain: float) -> tuple[float, float]:
         (shortest, longest), (lowest, highest) = self.exposure_limits
@@ -252,16 +226,14 @@ class Camera:
         if self._ask_again:
             self._control(device, *self._asked)
         flush: bool | None = True  # the first one must have begun after now; those that follow it did
-        while True:
-            if limit.expired:
-                raise CameraHung(f"no frame from the camera: timed out after {limit.seconds:g} s. {_RECOVERY}")
+        while not limit.expired:
             try:
                 # `wait=0` would not wait but return a job.
                 request = device.capture_request(wait=max(limit.remaining_s(), 0.001), flush=flush)
-            except TimeoutError as error:
+            except TimeoutError:
                 # The job that timed out would take the next frame and keep it, and everything would wait behind it.
                 device.cancel_all_and_flush()
-                raise CameraHung(f"no frame from the camera within {limit.seconds:g} s. {_RECOVERY}") from error
+                break
             try:
                 about = self._judged(request.get_metadata())
                 if about is not None:
@@ -270,6 +242,21 @@ class Camera:
             finally:
                 request.release()
             flush = None
+            if len(self._strange) >= SETTLE_FRAMES:
+                break
+        if len(self._strange) >= UNSETTLED_FRAMES:
+            raise self._ignored()
+        raise CameraHung(f"no frame from the camera within {limit.seconds:g} s. {_RECOVERY}")
+
+    def _ignored(self) -> ControlsIgnored:
+        (exposure_us, gain), count = self._strange[-1], len(self._strange)
+        self._strange.clear()
+        self._ask_again = True
+        return ControlsIgnored(
+            f"{count} frames after {self._asked[0]:.0f} us at gain {self._asked[1]:.2f} were asked for, the camera"
+            f" still gives {exposure_us:.0f} us at gain {gain:.2f}. Another program or an automatic control overrides"
+            " it; it is asked again at the next capture"
+        )
 
     def _judged(self, metadata: Mapping[str, Any]) -> Exposed | None:
         """What a frame's metadata say; None for a frame of the start, or with another exposure than asked for."""
@@ -278,8 +265,8 @@ class Camera:
             stamp_ns, levels = int(metadata["SensorTimestamp"]), metadata["SensorBlackLevels"]
         except KeyError as error:
             raise CameraUnsuitable(
-                f"the camera's metadata have no {error}, without which a frame cannot be judged: `sudo apt full-upgrade`"
-                " brings a newer libcamera, or use a Raspberry Pi camera"
+                f"the camera's metadata have no {error}, without which a frame cannot be judged: `sudo apt"
+                " full-upgrade` brings a newer libcamera, or use a Raspberry Pi camera"
             ) from error
         self._count(stamp_ns, float(metadata.get("FrameDuration", 0)))
         self._taken_us = exposure_us
@@ -289,13 +276,6 @@ class Camera:
         slack_us = EXPOSURE_TOLERANCE * asked_us + EXPOSURE_LINES * self._line_us
         if abs(exposure_us - asked_us) > slack_us or abs(gain - asked_gain) > GAIN_TOLERANCE * asked_gain:
             self._strange.append((exposure_us, gain))
-            if len(self._strange) >= SETTLE_FRAMES:
-                self._strange.clear()
-                self._ask_again = True
-                raise ControlsIgnored(
-                    f"{SETTLE_FRAMES} frames after {asked_us:.0f} us at gain {asked_gain:.2f} were asked for, the camera"
-                    f" still gives {exposure_us:.0f} us at gain {gain:.2f}: another program or the driver overrides it"
-                )
             return None
         self._strange.clear()
         celsius = metadata.get("SensorTemperature")
@@ -330,7 +310,8 @@ class Camera:
 
     def _limit(self, deadline: Deadline | None) -> Deadline:
         """One deadline for the capture: frames may stay away for the time-out, besides the exposures that it takes."""
-        frames = 3 if not self._strange and abs(self._taken_us - self._asked[0]) < 0.1 * self._asked[0] else 12
+        settled = abs(self._taken_us - self._asked[0]) < 0.1 * self._asked[0]
+        frames = 3 if settled else 12
         exposing_s = frames * max(self._asked[0], self._taken_us) / 1e6
         own = Deadline(self._timeout_s + exposing_s, "capturing a frame")
         return deadline if deadline is not None and deadline.remaining_s() < own.remaining_s() else own
@@ -343,7 +324,7 @@ class Camera:
         return self._attendant, self._device
 
     def _guarded(self, attendant: Attendant, work: Callable[[], T], deadline: Deadline) -> T:
-        """Run `work` in the attendant; what goes wrong there becomes an error of a camera, and ends the use of this one."""
+        """Run `work` in the attendant; what goes wrong there becomes a CameraError, and ends the use of this camera."""
         try:
             return attendant.call(work, deadline, late=self._after_all)
         except Stuck as error:
@@ -363,9 +344,6 @@ class Camera:
         self._mosaic.fill(0)
 
 
-_RECOVERY = "A loose ribbon cable, or a hung driver: this camera is given up; a new process opens it anew"
-
-
 def _shut(device: Any) -> None:
     """Stop and close a device. A job left in its queue would keep `stop` waiting for ever, so those go first."""
     with contextlib.suppress(Exception):
@@ -373,55 +351,3 @@ def _shut(device: Any) -> None:
     with contextlib.suppress(Exception):
         device.stop()
     device.close()
-
-
-def _limits(control: tuple[Any, Any, Any]) -> tuple[float, float]:
-    lowest, highest = float(control[0]), float(control[1])
-    return max(lowest, 1.0), max(lowest, highest, 1.0)
-
-
-def _checked(mode: RawMode, got: Mapping[str, Any], wanted: CameraWanted) -> RawFormat:
-    """The layout of the raw stream as it was configured. Raises CameraUnsuitable where it is not the mode that was asked for."""
-    raw = got.get("raw")
-    if raw is None:
-        raise CameraUnsuitable("the camera gives no raw stream: use a Raspberry Pi camera, not a webcam")
-    sensor_bits = (got.get("sensor") or {}).get("bit_depth") or mode.bits
-    form = raw_format(str(raw["format"]), int(sensor_bits))
-    size = (int(raw["size"][0]), int(raw["size"][1]))
-    if size != mode.size_px or form.bits != mode.bits:
-        raise CameraUnsuitable(
-            f"asked for {mode}, the camera adjusted it to {size[0]} x {size[1]} at {form.bits} bit ({form.name}): choose"
-            " a mode that it keeps with camera.raw_size_px and camera.bits (`rpicam-hello --list-cameras` lists them)"
-        )
-    if int(raw["stride"]) < form.row_bytes(size[0]):
-        raise CameraUnsuitable(f"rows of {raw['stride']} bytes cannot hold {size[0]} samples of {form.name}")
-    transform = got["transform"]
-    if (bool(transform.hflip), bool(transform.vflip)) != (wanted.hflip, wanted.vflip):
-        raise CameraUnsuitable(
-            "the sensor does not mirror its picture as camera.hflip and camera.vflip ask; turn the mask or the camera instead"
-        )
-    return form
-
-
-def _identity(device: Any, number: int, mode: RawMode, form: RawFormat) -> CameraIdentity:
-    properties = device.camera_properties
-    cell = properties.get("UnitCellSize")
-    info = device.global_camera_info()
-    package = type(device).__module__.split(".")[0]
-    real = package == "picamera2"
-    version = ""
-    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-        version = importlib.metadata.version("picamera2") if real else ""
-    return CameraIdentity(
-        model=str(properties.get("Model", "unknown")),
-        serial=str(info[number].get("Id", "")) if number < len(info) else "",
-        rows_px=mode.size_px[1],
-        columns_px=mode.size_px[0],
-        bayer=form.bayer,
-        bits=form.bits,
-        packing=form.packing,
-        pixel_um=float(cell[0]) / 1000 * mode.binning if cell else None,
-        driver=f"{package if real else type(device).__name__} {version}".strip(),
-        # Whatever is not picamera2 itself must not be called optical.
-        simulated=not real,
-    )

@@ -74,8 +74,8 @@ def choose_mode(sensor_modes: Sequence[Mapping[str, Any]], wanted: CameraWanted)
     width, height = 2 * wanted.columns_px, 2 * wanted.rows_px
     if wanted.raw_size_px is not None and (wanted.raw_size_px[0] < width or wanted.raw_size_px[1] < height):
         raise CameraUnsuitable(
-            f"camera.raw_size_px {_times(wanted.raw_size_px)} is too small: {wanted.columns_px} x {wanted.rows_px} values"
-            f" of each colour need {width} x {height}; {_listed(modes)}"
+            f"camera.raw_size_px {_times(wanted.raw_size_px)} is too small: {wanted.columns_px} x {wanted.rows_px}"
+            f" values of each colour need {width} x {height}; {_listed(modes)}"
         )
     fitting = [
         mode
@@ -89,8 +89,9 @@ def choose_mode(sensor_modes: Sequence[Mapping[str, Any]], wanted: CameraWanted)
         size = "" if wanted.raw_size_px is None else f" of exactly {_times(wanted.raw_size_px)}"
         depth = "" if wanted.bits is None else f" at {wanted.bits} bit"
         raise CameraUnsuitable(
-            f"no raw mode{size}{depth} covers {width} x {height} samples ({wanted.columns_px} x {wanted.rows_px} of each"
-            f" colour); {_listed(modes)}: choose one with camera.raw_size_px and camera.bits, or use another sensor"
+            f"no raw mode{size}{depth} covers {width} x {height} samples ({wanted.columns_px} x {wanted.rows_px} of"
+            f" each colour); {_listed(modes)}: choose one with camera.raw_size_px and camera.bits, or use another"
+            " sensor"
         )
     return min(fitting, key=lambda mode: (mode.size_px[0] * mode.size_px[1], -mode.bits, -_seen(mode)))
 

@@ -79,8 +79,8 @@ def raw_format(name: str, sensor_bits: int | None = None) -> RawFormat:
 def _why_not(name: str) -> str:
     if "PISP_COMP" in name:
         return (
-            "which a Pi 5 compresses with loss: ask for an uncompressed mode (camera.bits 10 or 12 in the configuration;"
-            " `rpicam-hello --list-cameras` lists the modes)"
+            "which a Pi 5 compresses with loss: ask for an uncompressed mode (camera.bits 10 or 12 in the"
+            " configuration; `rpicam-hello --list-cameras` lists the modes)"
         )
     if re.fullmatch(r"R\d+(_CSI2P)?|MONO\w*", name):
         return "without colours: a monochrome sensor has no colour planes. Use a sensor with a Bayer filter"
@@ -125,8 +125,7 @@ def unpack(
 def _unpack_groups(lines: NDArray[np.uint8], bits: int, out: NDArray[np.uint16]) -> None:
     samples, size = _GROUPS[bits]
     low = bits - 8
-    rows, columns = out.shape
-    groups = lines.reshape(rows, -1, size)
+    groups = lines.reshape(out.shape[0], -1, size)
     # What is left of a picture in working memory is wiped like the picture itself.
     part = np.empty(groups.shape[:2], np.uint16)
     for index in range(samples):

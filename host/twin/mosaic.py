@@ -55,7 +55,7 @@ class MosaicSensor:
     def take(self, time_s: float, exposure_us: float, gain: float, out: NDArray[np.uint16]) -> None:
         """Expose once, from `time_s` on, into `out`, uint16 (rows, columns) of digital numbers.
 
-        Below saturation a site's mean is black_dn + span * irradiance * quantum_efficiency * exposure_us * gain / 10_000
+        Below saturation a site's mean is black_dn + span * irradiance * quantum_efficiency * exposure_us * gain / 1e4,
         with span = 2**bits - 1 - black_dn, and the system gain is span * gain / full_well DN for an electron.
         """
         self._gather(time_s, exposure_us / 1e6)

@@ -21,26 +21,18 @@ With pace "fast" the sensor's clock jumps from frame to frame when somebody wait
 once; what would wait for ever does.
 """
 
-import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterator
-from functools import partial
 from types import TracebackType
 from typing import Any
-
-from numpy.typing import NDArray
 
 from host.twin import picamera_configuration as configuration
 from host.twin.bench import World
 from host.twin.picamera_hardware import TwinHardware
-from host.twin.picamera_parts import Buffer, CompletedRequest, Job, SensorFormat, Transform
+from host.twin.picamera_jobs import JobQueue
+from host.twin.picamera_parts import Buffer, CompletedRequest, SensorFormat
 from host.twin.sensor import SensorModel
 
-Steps = list[Callable[[], tuple[bool, Any]]]
-# Defaults of picamera2's create_*_configuration: nothing in particular, upright. They are copied, never changed.
-_ANY: dict[str, Any] = {}
-_UPRIGHT = Transform()
 # What the sensor does before anybody has told it anything.
 _AWAKE_US, _AWAKE_GAIN = 20_000, 2.0
 
@@ -55,7 +47,7 @@ def twin_camera(world: World, sensor: SensorModel, seed: int = 0, **options: Any
     return TwinHardware(world, sensor, seed, **options)
 
 
-class TwinPicamera2:
+class TwinPicamera2(configuration.Configurations, JobQueue):
     """See the module. The picture of a frame is computed when its buffer is first looked at."""
 
     def __init__(
@@ -63,14 +55,11 @@ class TwinPicamera2:
         *, hardware: TwinHardware,
     ) -> None:  # fmt: skip
         del verbose_console, tuning, allocator
-        self._hardware = hardware
+        super().__init__(hardware)
         self.is_open = self.started = False
         self.camera_config: dict[str, Any] = {}
-        self.lock = threading.RLock()
         self.request_lock = threading.Lock()
-        self._jobs: list[Job] = []
         self._free: list[Buffer] = []
-        self.completed_requests: list[CompletedRequest] = []
         self.stop_count = self.configure_count = self.frames = 0
         self._max_queue_len = 0
         self._controls: dict[str, Any] = {}
@@ -78,7 +67,6 @@ class TwinPicamera2:
         self._landing: list[tuple[int, str, Any]] = []
         self._last_ns = 0
         self._sensor_frame = 0
-        self._frame_drops = 0
         self._loop: threading.Thread | None = None
         if camera_num >= len(hardware.camera_info()):
             raise RuntimeError(
@@ -104,6 +92,15 @@ class TwinPicamera2:
     def global_camera_info(self) -> list[dict[str, Any]]:
         """The cameras of this computer."""
         return self._hardware.camera_info()
+
+    @property
+    def fault(self) -> str | None:
+        """The hardware's fault, which may be set here, too (no part of picamera2)."""
+        return self._hardware.fault
+
+    @fault.setter
+    def fault(self, fault: str | None) -> None:
+        self._hardware.fault = fault
 
     @property
     def camera_properties(self) -> dict[str, Any]:
@@ -158,69 +155,6 @@ class TwinPicamera2:
                 "format": packed, "unpacked": packed.unpacked, **mode, "fps": fps, "exposure_limits": limits
             })  # fmt: skip
         return modes
-
-    def create_preview_configuration(
-        self, main: Any = _ANY, lores: Any = None, raw: Any = _ANY, transform: Any = _UPRIGHT, colour_space: Any = "sYCC",
-        buffer_count: int = 4, controls: Any = _ANY, display: Any = "main", encode: Any = "main", queue: bool = True,
-        sensor: Any = _ANY, use_case: str = "preview",
-    ) -> dict[str, Any]:  # fmt: skip
-        """A configuration for looking at."""
-        start = {"format": "XBGR8888", "size": (640, 480), "preserve_ar": True}
-        rate = {"NoiseReductionMode": 3, "FrameDurationLimits": (100, 83_333)}
-        return self._made(start, main, lores, raw, transform, colour_space, buffer_count, rate | controls, display,
-                          encode, queue, sensor, use_case)  # fmt: skip
-
-    def create_still_configuration(
-        self, main: Any = _ANY, lores: Any = None, raw: Any = _ANY, transform: Any = _UPRIGHT, colour_space: Any = "sYCC",
-        buffer_count: int = 1, controls: Any = _ANY, display: Any = None, encode: Any = None, queue: bool = True,
-        sensor: Any = _ANY, use_case: str = "still",
-    ) -> dict[str, Any]:  # fmt: skip
-        """A configuration for single pictures."""
-        start = {"format": "BGR888", "size": self.sensor_resolution, "preserve_ar": True}
-        rate = {"NoiseReductionMode": 2, "FrameDurationLimits": (100, 1_000_000_000)}
-        return self._made(start, main, lores, raw, transform, colour_space, buffer_count, rate | controls, display,
-                          encode, queue, sensor, use_case)  # fmt: skip
-
-    def create_video_configuration(
-        self, main: Any = _ANY, lores: Any = None, raw: Any = _ANY, transform: Any = _UPRIGHT, colour_space: Any = None,
-        buffer_count: int = 6, controls: Any = _ANY, display: Any = "main", encode: Any = "main", queue: bool = True,
-        sensor: Any = _ANY, use_case: str = "video",
-    ) -> dict[str, Any]:  # fmt: skip
-        """A configuration for a steady rate."""
-        start = {"format": "XBGR8888", "size": (1280, 720), "preserve_ar": True}
-        rate = {"NoiseReductionMode": 1, "FrameDurationLimits": (33_333, 33_333)}
-        return self._made(start, main, lores, raw, transform, colour_space or "Rec709", buffer_count, rate | controls,
-                          display, encode, queue, sensor, use_case)  # fmt: skip
-
-    def _made(
-        self, start: Any, main: Any, lores: Any, raw: Any, transform: Any, colour_space: Any, buffer_count: int,
-        controls: Any, display: Any, encode: Any, queue: bool, sensor: Any, use_case: str,
-    ) -> dict[str, Any]:  # fmt: skip
-        if not self.is_open:
-            raise RuntimeError("Camera not opened")
-        if lores is not None:
-            raise ValueError("the camera twin has no lores stream")
-        main = configuration.stream(start, main)
-        configuration.align(main, optimal=False)
-        raw = configuration.raw_stream({"format": self.sensor_format, "size": main["size"]}, raw)
-        made = {
-            "use_case": use_case, "transform": transform, "colour_space": colour_space, "buffer_count": buffer_count,
-            "queue": queue, "main": main, "lores": None, "raw": raw, "controls": controls, "sensor": sensor,
-        }  # fmt: skip
-        for name, stream in (("Display", display), ("Encode", encode)):
-            if stream is not None and made.get(stream) is None:
-                raise RuntimeError(f"{name} stream {stream} was not defined")
-        return made | {"display": display, "encode": encode}
-
-    @staticmethod
-    def align_stream(stream_config: dict[str, Any], optimal: bool = True) -> None:
-        """Make the width of a stream one that the hardware likes; in place."""
-        configuration.align(stream_config, optimal)
-
-    @staticmethod
-    def align_configuration(config: dict[str, Any], optimal: bool = True) -> None:
-        """The same for the streams of a configuration but the raw one; in place."""
-        configuration.align(config["main"], optimal)
 
     def configure(self, camera_config: Any = None) -> None:
         """Configure the camera; what came of it is in camera_configuration()."""
@@ -317,118 +251,12 @@ class TwinPicamera2:
         if self._hardware.holder is self:
             self._hardware.holder = None
 
-    def cancel_all_and_flush(self) -> None:
-        """Take all jobs out of the queue; whoever waits for one gets CancelledError."""
-        with self.lock:
-            for job in self._jobs:
-                job.cancel()
-            self._jobs = []
-
-    def dispatch_functions(
-        self, functions: Steps, wait: Any, signal_function: Callable[[Job], None] | None = None, immediate: bool = False
-    ) -> Any:
-        """Queue steps for the event loop; wait: True without an end, False not at all, None True unless there is a
-        signal_function, or a number of seconds."""
-        if wait is None:
-            wait = signal_function is None
-        pump = self._pump if self._hardware.pace == "fast" else None
-        job = Job(functions, signal_function, pump)
-        with self.lock:
-            self._jobs.append(job)
-            if len(self._jobs) == 1 and (self.completed_requests or immediate):
-                self._work_off()
-        return job.get_result(timeout=None if wait is True else wait) if wait else job
-
-    def wait(self, job: Job, timeout: float | None = None) -> Any:
-        """The result of a job."""
-        return job.get_result(timeout=timeout)
-
-    def capture_request(
-        self, wait: Any = None, signal_function: Callable[[Job], None] | None = None, flush: Any = None
-    ) -> Any:
-        """The next frame; flush: only one whose exposure began after this moment (nanoseconds; True: now)."""
-        self._hardware.block_while("stuck")
-        if flush is True:
-            flush = self._hardware.clock_ns()
-        steps: Steps = [partial(self._wait_for_timestamp, flush), self._pop]
-        return self.dispatch_functions(steps, wait, signal_function)
-
-    @contextlib.contextmanager
-    def captured_request(self, wait: Any = None, flush: Any = None) -> Iterator[CompletedRequest]:
-        """The next frame, released at the end of the context."""
-        request = self.capture_request(wait=wait, flush=flush)
-        try:
-            yield request
-        finally:
-            request.release()
-
-    def capture_metadata(self, wait: Any = None, signal_function: Callable[[Job], None] | None = None) -> Any:
-        """Metadata of the next frame."""
-        return self.dispatch_functions([partial(self._use, CompletedRequest.get_metadata)], wait, signal_function)
-
-    def capture_buffer(self, name: str = "main", wait: Any = None, signal_function: Any = None) -> NDArray[Any]:
-        """Bytes of a stream of the next frame, uint8 (n,)."""
-        steps: Steps = [partial(self._use, lambda request: request.make_buffer(name))]
-        got: NDArray[Any] = self.dispatch_functions(steps, wait, signal_function)
-        return got
-
-    def capture_array(self, name: str = "main", wait: Any = None, signal_function: Any = None) -> NDArray[Any]:
-        """The same as rows, uint8 (rows, stride)."""
-        steps: Steps = [partial(self._use, lambda request: request.make_array(name))]
-        got: NDArray[Any] = self.dispatch_functions(steps, wait, signal_function)
-        return got
-
-    def drop_frames(self, num_frames: int, wait: Any = None, signal_function: Any = None) -> Any:
-        """Let frames pass."""
-        return self.dispatch_functions([partial(self._drop, [num_frames])], wait, signal_function, immediate=True)
-
-    def _use(self, what: Callable[[CompletedRequest], Any]) -> tuple[bool, Any]:
-        done, request = self._pop()
-        if not done:
-            return False, None
-        try:
-            return True, what(request)
-        finally:
-            request.release()
-
-    def _pop(self) -> tuple[bool, Any]:
-        return (True, self.completed_requests.pop(0)) if self.completed_requests else (False, None)
-
-    def _drop(self, left: list[int]) -> tuple[bool, Any]:
-        while self.completed_requests:
-            if left[0] == 0:
-                return True, None
-            self.completed_requests.pop(0).release()
-            left[0] -= 1
-        return False, None
-
-    def _wait_for_timestamp(self, begun_ns: int | None) -> tuple[bool, Any]:
-        if not begun_ns:
-            return True, None
-        while self.completed_requests:
-            metadata = self.completed_requests[0].get_metadata()
-            if metadata["SensorTimestamp"] - 1000 * metadata["ExposureTime"] >= begun_ns:
-                return True, None
-            self.completed_requests.pop(0).release()
-        return False, None
-
     def requeue(self, buffer: Buffer) -> None:
         """A released request's buffer goes back to the camera (CompletedRequest.release calls it)."""
         if self.started:
             self._free.append(buffer)
             if self._hardware.fault == "lost":
                 raise RuntimeError("Failed to queue request: No such device")
-
-    def _pump(self, job: Job, timeout: float | None) -> None:
-        """On the simulated clock: let frames come until the job is done, or its time is over."""
-        end_ns = None if timeout is None else self._hardware.now_ns + int(timeout * 1e9)
-        while not job.done:
-            if end_ns is not None and self._hardware.now_ns >= end_ns:
-                raise TimeoutError
-            if not self._turn():
-                if end_ns is None:
-                    return  # and wait for what never comes, as long as nobody cancels it
-                self._hardware.now_ns = end_ns
 
     def _run(self) -> None:
         """On the real clock: the event loop."""
@@ -497,8 +325,3 @@ class TwinPicamera2:
             self._hardware.draw(config, stamp_ns, exposure_us, gain, dark, into.bytes)
 
         return CompletedRequest(self, buffer, metadata, draw)
-
-    def _work_off(self) -> None:
-        """Try the jobs in turn; one that is not done stops those behind it."""
-        while self._jobs and self._jobs[0].execute():
-            self._jobs.pop(0).signal()

@@ -5,6 +5,9 @@ from typing import Any
 from host.twin.picamera_hardware import TwinHardware
 from host.twin.picamera_parts import SensorFormat, Transform
 
+# Defaults of picamera2's create_*_configuration: nothing in particular, upright. They are copied, never changed.
+_ANY: dict[str, Any] = {}
+_UPRIGHT = Transform()
 _IGNORED = ("bit_depth", "crop_limits", "exposure_limits", "fps", "unpacked")
 _STREAM_KEYS = ("format", "size", "stride", "preserve_ar")
 _COLOURS = {"YUV420", "YVU420", "NV12", "NV21", "YUYV", "RGB888", "BGR888", "XBGR8888", "XRGB8888"}
@@ -127,3 +130,74 @@ def _distance(mode: dict[str, Any], bits: int, size: tuple[int, int]) -> float:
 
 def _up(value: int, step: int) -> int:
     return -(-value // step) * step
+
+
+class Configurations:
+    """The part of Picamera2 that makes configurations: plain dictionaries, not checked before `configure`."""
+
+    is_open: bool
+    sensor_resolution: tuple[int, int]
+    sensor_format: str
+
+    def create_preview_configuration(
+        self, main: Any = _ANY, lores: Any = None, raw: Any = _ANY, transform: Any = _UPRIGHT,
+        colour_space: Any = "sYCC", buffer_count: int = 4, controls: Any = _ANY, display: Any = "main",
+        encode: Any = "main", queue: bool = True, sensor: Any = _ANY, use_case: str = "preview",
+    ) -> dict[str, Any]:  # fmt: skip
+        """A configuration for looking at."""
+        start = {"format": "XBGR8888", "size": (640, 480), "preserve_ar": True}
+        rate = {"NoiseReductionMode": 3, "FrameDurationLimits": (100, 83_333)}
+        return self._made(start, main, lores, raw, transform, colour_space, buffer_count, rate | controls, display,
+                          encode, queue, sensor, use_case)  # fmt: skip
+
+    def create_still_configuration(
+        self, main: Any = _ANY, lores: Any = None, raw: Any = _ANY, transform: Any = _UPRIGHT,
+        colour_space: Any = "sYCC", buffer_count: int = 1, controls: Any = _ANY, display: Any = None,
+        encode: Any = None, queue: bool = True, sensor: Any = _ANY, use_case: str = "still",
+    ) -> dict[str, Any]:  # fmt: skip
+        """A configuration for single pictures."""
+        start = {"format": "BGR888", "size": self.sensor_resolution, "preserve_ar": True}
+        rate = {"NoiseReductionMode": 2, "FrameDurationLimits": (100, 1_000_000_000)}
+        return self._made(start, main, lores, raw, transform, colour_space, buffer_count, rate | controls, display,
+                          encode, queue, sensor, use_case)  # fmt: skip
+
+    def create_video_configuration(
+        self, main: Any = _ANY, lores: Any = None, raw: Any = _ANY, transform: Any = _UPRIGHT,
+        colour_space: Any = None, buffer_count: int = 6, controls: Any = _ANY, display: Any = "main",
+        encode: Any = "main", queue: bool = True, sensor: Any = _ANY, use_case: str = "video",
+    ) -> dict[str, Any]:  # fmt: skip
+        """A configuration for a steady rate."""
+        start = {"format": "XBGR8888", "size": (1280, 720), "preserve_ar": True}
+        rate = {"NoiseReductionMode": 1, "FrameDurationLimits": (33_333, 33_333)}
+        return self._made(start, main, lores, raw, transform, colour_space or "Rec709", buffer_count, rate | controls,
+                          display, encode, queue, sensor, use_case)  # fmt: skip
+
+    def _made(
+        self, start: Any, main: Any, lores: Any, raw: Any, transform: Any, colour_space: Any, buffer_count: int,
+        controls: Any, display: Any, encode: Any, queue: bool, sensor: Any, use_case: str,
+    ) -> dict[str, Any]:  # fmt: skip
+        if not self.is_open:
+            raise RuntimeError("Camera not opened")
+        if lores is not None:
+            raise ValueError("the camera twin has no lores stream")
+        main = stream(start, main)
+        align(main, optimal=False)
+        raw = raw_stream({"format": self.sensor_format, "size": main["size"]}, raw)
+        made = {
+            "use_case": use_case, "transform": transform, "colour_space": colour_space, "buffer_count": buffer_count,
+            "queue": queue, "main": main, "lores": None, "raw": raw, "controls": controls, "sensor": sensor,
+        }  # fmt: skip
+        for use, named in (("Display", display), ("Encode", encode)):
+            if named is not None and made.get(named) is None:
+                raise RuntimeError(f"{use} stream {named} was not defined")
+        return made | {"display": display, "encode": encode}
+
+    @staticmethod
+    def align_stream(stream_config: dict[str, Any], optimal: bool = True) -> None:
+        """Make the width of a stream one that the hardware likes; in place."""
+        align(stream_config, optimal)
+
+    @staticmethod
+    def align_configuration(config: dict[str, Any], optimal: bool = True) -> None:
+        """The same for the streams of a configuration but the raw one; in place."""
+        align(config["main"], optimal)

@@ -1,7 +1,8 @@
 """The board as the daemon uses it: verified from scratch each time, then read; probed while the sensor is blind."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,11 +11,11 @@ from host.board.assembly import BoardMeasurement
 from host.board.client import BoardClient
 from host.board.deadline import Deadline
 from host.board.errors import BoardError, BoardIdentityMismatch, SchemaMismatch, ThresholdMismatch
-from host.board.protocol import Hardware, State
+from host.board.protocol import Hardware, HelloReply, State
 from host.board.reports import SelfTest
 from host.board.stream import latched_fault
 from host.board.thresholds import thresholds_digest, thresholds_to_dac_codes
-from host.measurement import CapturePath
+from host.measurement import CapturePath, RehearsedPath
 from optics.bundle import Bundle
 
 CONNECT_S, PROVISION_S = 5.0, 5.0
@@ -37,13 +38,21 @@ class SelfTestFailed(BoardError):  # noqa: N818 - reads as what happened, like t
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """The board that was verified. `capture_path` decides every claim that is made about its measurements."""
+    """The board or camera that was verified. `capture_path` decides every claim that is made about its measurements.
+
+    board_serial, firmware: of the board; on path camera the camera's name and its driver. boot_id: changes with every
+    start of the board, or of the boundary process. camera: its name where there is one. rehearsed_path: whose drivers
+    ran where parts of it were simulated. sandbox: what held in the boundary process (host.boundary.sandbox.Sandbox).
+    """
 
     board_serial: str
     firmware: str
     boot_id: int
     thresholds_digest: str
     capture_path: CapturePath
+    camera: str | None = None
+    rehearsed_path: RehearsedPath | None = None
+    sandbox: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +75,66 @@ class Probe:
         return self.speaks_schema and self.fault == 0
 
 
+class CaptureSource(Protocol):
+    """Where the daemon's measurements come from: a board (Capture), or a boundary process with a camera.
+
+    Everything may raise BoardError or host.boundary.errors.BoundaryFailed, and nothing blocks beyond its own deadline.
+    """
+
+    def verify(self, exposure_us: int, gain: float, before_arming: Callable[[], None] | None = None) -> Identity:
+        """From scratch to measuring with this bundle's thresholds; what measures."""
+
+    def read(self, timeout_s: float) -> BoardMeasurement | None:
+        """The next measurement, None when none came in time."""
+
+    def leftover(self) -> Iterator[BoardMeasurement]:
+        """What had arrived in whole before it was lost."""
+
+    def set_exposure(self, exposure_us: int, gain: float) -> None:
+        """Ask for another exposure."""
+
+    def probe(self) -> Probe:
+        """A look while blind: a change says that somebody has acted."""
+
+    def release(self, disarm: bool = False) -> None:
+        """Let go of the devices."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Thresholds:
+    """What a bundle wants the comparators to hold: dac_codes uint16 (15,); digest: CRC-32 of what is written."""
+
+    dac_codes: NDArray[np.uint16]
+    digest: str
+
+
+def thresholds_of(bundle: Bundle) -> Thresholds:
+    """A bundle's thresholds as DAC codes. Raises ValueError where they cannot be a board's."""
+    codes = thresholds_to_dac_codes(bundle.encoding.thresholds)
+    return Thresholds(codes, thresholds_digest(codes))
+
+
+def prepare(client: BoardClient, bundle: Bundle, expected_serial: str | None) -> tuple[HelloReply, str]:
+    """Connect, test the board, give it the bundle's thresholds, compare what it reads back; ready to be armed.
+
+    expected_serial: of the board that was there before, None: any. A fault that mends itself is cleared; any other
+    raises BoardFault. Returns what the board says it is, and the digest of the thresholds. Raises BoardError.
+    """
+    hello = client.connect(Deadline(CONNECT_S, "connecting to the board"))
+    if expected_serial is not None and hello.board_serial != expected_serial:
+        raise BoardIdentityMismatch(expected_serial, hello.board_serial, client.path)
+    _clear_what_mends(client)
+    client.disarm()
+    tested = client.selftest()
+    if not (all(tested.dac_ok) and all(tested.comparators_ok)):
+        raise SelfTestFailed(tested)
+    wanted = thresholds_of(bundle)
+    digest = client.provision(bundle.encoding.id, wanted.dac_codes)
+    if digest != wanted.digest:
+        raise ThresholdMismatch(f"the board reads back digest {digest}")
+    return hello, digest
+
+
 class Capture:
     """Measurements of one board on one stable path."""
 
@@ -76,8 +145,8 @@ class Capture:
             raise ValueError(f'the board measures with range "fixed", the bundle has "{encoding.range}"')
         self.port = port
         self.shape = (bundle.rows_px // encoding.pool, bundle.columns_px // encoding.pool, encoding.channels)
-        self._encoding_id = encoding.id
-        self._dac_codes: NDArray[np.uint16] = thresholds_to_dac_codes(encoding.thresholds)
+        self._bundle = bundle
+        thresholds_of(bundle)
         self._client: BoardClient | None = None
         self._serial: str | None = None
 
@@ -90,18 +159,8 @@ class Capture:
         """
         self.release()
         client = self._client = BoardClient(self.port)
-        hello = client.connect(Deadline(CONNECT_S, "connecting to the board"))
-        if self._serial is not None and hello.board_serial != self._serial:
-            raise BoardIdentityMismatch(self._serial, hello.board_serial, self.port)
+        hello, digest = prepare(client, self._bundle, self._serial)
         self._serial = hello.board_serial
-        _clear_what_mends(client)
-        client.disarm()
-        tested = client.selftest()
-        if not (all(tested.dac_ok) and all(tested.comparators_ok)):
-            raise SelfTestFailed(tested)
-        digest = client.provision(self._encoding_id, self._dac_codes)
-        if digest != thresholds_digest(self._dac_codes):
-            raise ThresholdMismatch(f"the board reads back digest {digest}")
         client.set_exposure(exposure_us, gain)
         if before_arming is not None:
             before_arming()

@@ -1,5 +1,6 @@
 """Why the sensor is blind: each error of board or port as a reason, what to do, and whether it mends by itself."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from host.board.errors import (
@@ -10,7 +11,8 @@ from host.board.errors import (
     SchemaMismatch,
     ThresholdMismatch,
 )
-from host.capture import SelfTestFailed
+from host.boundary.errors import BoundaryFailed
+from host.capture import Identity, SelfTestFailed
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +25,14 @@ class Cause:
     advice: str = ""
 
 
-def cause_of(error: BoardError | ValueError) -> Cause:
-    """The cause behind an error of the board client; ValueError: the board cannot measure what the bundle asks for.
+# A reason to be blind that lies outside of board and camera (a cover that is on, a seal that does not fit), None while
+# there is none. Asked before verifying, after it and with every measurement: it must be quick.
+Interlock = Callable[[Identity | None], Cause | None]
+
+
+def cause_of(error: BoardError | BoundaryFailed | ValueError) -> Cause:
+    """The cause behind an error of the board client or the boundary process; ValueError: the board cannot measure what
+    the bundle asks for.
 
     A lost port, a restarted board, a missed heartbeat and a supply that came back mend themselves. Hardware that drifts
     or sticks, and ends that do not belong together, stay blind: trying again could turn a doubtful sensor into one that
@@ -32,6 +40,8 @@ def cause_of(error: BoardError | ValueError) -> Cause:
     """
     kind = type(error).__name__
     match error:
+        case BoundaryFailed():
+            return Cause(error.kind, error.reason, error.latched, error.advice)
         case BoardFault():
             return Cause(f"board fault {error.name}", error.reason, not error.recoverable, error.advice)
         case ValueError():

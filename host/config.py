@@ -26,7 +26,7 @@ class Capture(Section):
         default=None, min_length=1, description="serial port of the board; a stable name such as /dev/serial/by-id/..."
     )
     scene: str = Field(
-        default="demo", min_length=1, description="twin only: demo, a video file, a folder of images, or camera:0"
+        default="demo", min_length=1, description="simulated scene: demo, a video file, a folder of images, or camera:0"
     )
     pace: Literal["realtime", "fast"] = Field(
         default="realtime",
@@ -56,6 +56,16 @@ class Capture(Section):
     def _board_has_a_port(self) -> Self:
         if self.path == "board" and self.port is None:
             raise PydanticCustomError("port", "expected 'port' beside 'path: board'; `canopic doctor` lists the ports")
+        return self
+
+    @model_validator(mode="after")
+    def _camera_has_no_board(self) -> Self:
+        if self.path == "camera" and self.port is not None:
+            raise PydanticCustomError(
+                "port",
+                "expected no 'port' (--board) beside 'path: camera', whose thresholds are digital; 'path: loop' "
+                "quantizes with a board",
+            )
         return self
 
     @model_validator(mode="after")
@@ -214,6 +224,24 @@ class Config(Section):
     storage: Storage = Storage()
     detector: Detector = Detector()
     output: Output = Output()
+
+    @model_validator(mode="after")
+    def _path_has_its_devices(self) -> Self:
+        path, simulated = self.capture.path, self.camera.device == "twin"
+        if path == "loop" and self.capture.port is None and not simulated:
+            raise PydanticCustomError(
+                "port",
+                "expected 'port' in 'capture' beside 'path: loop'; `canopic doctor` lists the ports, and 'device: twin'"
+                " in 'camera' (--camera twin) rehearses without a board",
+            )
+        if path in ("camera", "loop") and self.capture.kernel is not None and not simulated:
+            raise PydanticCustomError(
+                "kernel",
+                "expected no 'kernel' (--kernel) beside 'path: {path}' with a real camera: the mask that stands in "
+                "front of it is its optics; 'device: twin' in 'camera' simulates one",
+                {"path": path},
+            )
+        return self
 
 
 def default_state_directory() -> Path:

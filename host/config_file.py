@@ -258,7 +258,7 @@ def _explain(item: dict[str, Any], document: _Document, option_of: Mapping[tuple
     described = _description(path)
     about = f" ({described})" if described else ""
     given = "" if isinstance(item["input"], dict) else f": {_shown(item['input'])} is not valid"
-    text = f"{_dotted(path) or 'the file'}{given}: {expected}{about}"
+    text = f"{_dotted(path) or 'this configuration'}{given}: {expected}{about}"
     if path in option_of:
         return 0, f"{option_of[path]}: {text}"
     return document.lines.get(path, 0), text

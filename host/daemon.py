@@ -19,9 +19,10 @@ import numpy as np
 
 from host.board.assembly import BoardMeasurement
 from host.board.errors import BoardError
-from host.capture import Capture, Identity, Probe
-from host.causes import Cause, cause_of
-from host.measurement import STEPS, Measurement, Provenance, Step
+from host.boundary.errors import BoundaryFailed
+from host.capture import CaptureSource, Identity, Probe
+from host.causes import Cause, Interlock, cause_of
+from host.measurement import Measurement, Provenance
 from host.outputs.json_lines import started_detail
 from host.outputs.report import About, Output, Reading, State, Summary
 from host.pipeline import Decision, Pipeline
@@ -33,6 +34,7 @@ from host.stream import Place, Position, follow, next_stream, position_from_byte
 
 READ_S = 0.2
 FIRST_BACK_OFF_S, LONGEST_BACK_OFF_S = 0.1, 10.0
+INTERLOCK_S = 0.25  # how often a sensor that an interlock blinds asks it again
 PROBE_S = 2.0  # how often a blind sensor looks whether somebody has acted
 # How often state is stored without an event, on the scene's clock or ours: while a hold runs, and otherwise. Storing
 # all of it every second would wear out an SD card.
@@ -58,7 +60,7 @@ class Daemon:
 
     def __init__(
         self,
-        capture: Capture,
+        capture: CaptureSource,
         pipeline: Pipeline,
         source: Source,
         about: About,
@@ -67,11 +69,13 @@ class Daemon:
         outputs: Sequence[Output],
         stop: StopRequest,
         limits: Limits,
+        interlocks: Sequence[Interlock] = (),
     ) -> None:
+        """interlocks: reasons to be blind besides board and camera; see host.causes.Interlock."""
         self._capture, self._pipeline, self._source, self._about = capture, pipeline, source, about
         self._stop, self._limits = stop, limits
-        kernel = about.kernel
-        self._simulated_kernel = None if kernel is None else f"{kernel.file}:{kernel.digest}"
+        self._interlocks = interlocks
+        self._held: Interlock | None = None  # the interlock that blinds
         self._recorder = Recorder(storage, outputs, self._now)
         self.state: State = "starting"
         self.cause: Cause | None = None
@@ -151,25 +155,41 @@ class Daemon:
 
     def _verify(self) -> None:
         began_s = time.monotonic()
+        if self._interlocked(None):
+            return
         try:
             again = self._rewind if self._identity is not None else None
             identity = self._capture.verify(*self._pipeline.exposure, before_arming=again)
-        except (BoardError, ValueError) as error:
+        except (BoardError, BoundaryFailed, ValueError) as error:
             self._go_blind(cause_of(error))
+            return
+        if self._interlocked(identity):
             return
         before, self._identity = self._identity, identity
         self._back_off_s, self._told_cause = FIRST_BACK_OFF_S, None
         self._last_data_s = time.monotonic()
         if before is None:
-            self._recorder.event("started", started_detail(self._about, _steps(identity)))
+            self._recorder.event("started", started_detail(self._about, identity))
         self._enter("sensing")
         restarted = before is not None and before.boot_id != identity.boot_id
-        took = f"board verified in {time.monotonic() - began_s:.2f} s"
+        what = "board" if identity.camera is None else "camera"
+        took = f"{what} verified in {time.monotonic() - began_s:.2f} s"
         self._recorder.event("verified", {"message": took, "board_restarted": restarted, **asdict(identity)})
 
     # Blind
 
+    def _interlocked(self, identity: Identity | None) -> bool:
+        """Go blind where an interlock says so; whether it did."""
+        for interlock in self._interlocks:
+            cause = interlock(identity)
+            if cause is not None:
+                self._go_blind(cause)
+                self._held = interlock
+                return True
+        return False
+
     def _go_blind(self, cause: Cause) -> None:
+        self._held = None
         self._capture.release(disarm=cause.latched)
         now_s = time.monotonic()
         if cause.latched:
@@ -187,7 +207,14 @@ class Daemon:
     def _wait_blind(self) -> None:
         self._stop.wait(min(BLIND_WAIT_S, max(0.0, self._try_at_s - time.monotonic())))
         self._commit_if_due()
-        if self._stop or time.monotonic() < self._try_at_s or self.cause is None:
+        if self._stop or self.cause is None:
+            return
+        if self._held is not None and not self.cause.latched:
+            self._try_at_s = time.monotonic() + INTERLOCK_S
+            if self._held(None) is None:
+                self._held, self.state = None, "verifying"
+            return
+        if time.monotonic() < self._try_at_s:
             return
         if not self.cause.latched:
             self.state = "verifying"  # quietly: told when it succeeds, or fails for another reason
@@ -206,10 +233,13 @@ class Daemon:
     def _sense(self) -> None:
         try:
             measured = self._capture.read(READ_S)
+            # After reading: what was measured while, say, the cover went on must not count.
+            if self._interlocked(self._identity):
+                return
             if measured is not None:
                 self._take(measured)
             self._commit_if_due()
-        except BoardError as error:
+        except (BoardError, BoundaryFailed) as error:
             cause = cause_of(error)
             if not cause.latched:  # else even what arrived in whole may be wrong
                 for left in self._capture.leftover():
@@ -222,7 +252,7 @@ class Daemon:
         if identity is None:
             return
         self._last_data_s = time.monotonic()
-        place, after = follow(self._position, identity.boot_id, measured.frame, self._source.twin is not None)
+        place, after = follow(self._position, identity.boot_id, measured.frame, self._source.plays)
         if place is Place.SEEN:
             return
         time_s = measured.capture_time_us / 1e6 if self._on_scene_clock(identity) else time.time()
@@ -250,6 +280,7 @@ class Daemon:
 
     def _report(self, measured: BoardMeasurement, decision: Decision, identity: Identity) -> None:
         now_s, time_s = time.monotonic(), self._now()
+        kernel = self._about.kernel
         latency_ms = (now_s - measured.received_s) * 1000
         provenance = Provenance(
             capture_path=identity.capture_path,
@@ -265,7 +296,8 @@ class Daemon:
             gain=measured.gain,
             monotonic_s=now_s,
             wall_time_s=time.time(),
-            simulated_kernel=self._simulated_kernel,
+            simulated_kernel=None if kernel is None else f"{kernel.file}:{kernel.digest}",
+            rehearsed_path=identity.rehearsed_path,
         )
         reading = Reading(
             sequence=self._sequence,
@@ -295,14 +327,13 @@ class Daemon:
     # Clocks and state
 
     def _on_scene_clock(self, identity: Identity) -> bool:
-        return identity.capture_path == "twin" and not (self._source.twin is not None and self._source.twin.live)
+        return identity.capture_path == "twin" and not self._source.wall_clock
 
     def _now(self) -> float:
         """The time of the last measurement; before the first one 0 on a scene's clock, else Unix time."""
         if self._time_s is not None and (self._identity is None or self._on_scene_clock(self._identity)):
             return self._time_s
-        recorded = self._source.twin is not None and not self._source.twin.live
-        return 0.0 if recorded else time.time()
+        return 0.0 if self._source.plays and not self._source.live else time.time()
 
     def _commit_if_due(self) -> None:
         """Store the state without an event, now and then, and when a hold begins."""
@@ -329,7 +360,7 @@ class Daemon:
     def _restore(self) -> None:
         stored = self._recorder.storage.load_state()
         self._position = position_from_bytes(stored.get("position"))
-        if self._source.twin is not None:
+        if self._source.plays:
             self._position = next_stream(self._position)
         self._recorder.storage.notices.extend(self._pipeline.restore(stored))
 
@@ -368,7 +399,3 @@ def stand_blind(cause: Cause, storage: Storage, outputs: Sequence[Output], stop:
     recorder.event("stopped", asdict(summary))
     recorder.close(summary)
     return summary
-
-
-def _steps(identity: Identity) -> dict[str, Step]:
-    return dict(zip(("convolution", "pooling", "thresholds"), STEPS[identity.capture_path], strict=True))

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 CapturePath = Literal["board", "camera", "loop", "twin"]
+RehearsedPath = Literal["camera", "loop"]
 Step = Literal["optical", "analog", "digital", "simulated"]
 
 # Where each step of the signal chain happens on each capture path: (convolution, pooling, thresholds).
@@ -16,6 +17,11 @@ STEPS: dict[CapturePath, tuple[Step, Step, Step]] = {
     "loop": ("optical", "digital", "analog"),
     "twin": ("simulated", "simulated", "simulated"),
 }
+
+
+def steps_of(path: CapturePath) -> dict[str, Step]:
+    """Where each step happens on a path, by its name."""
+    return dict(zip(("convolution", "pooling", "thresholds"), STEPS[path], strict=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +43,9 @@ class KernelUse:
 class Provenance:
     """Where, when and with what one measurement was made.
 
+    `rehearsed_path` names the path whose drivers ran on a twin in place of its parts: the steps stay simulated, it is
+    None otherwise. On path camera, where there is no board, `board_serial` is the camera's name, `firmware` its driver,
+    `thresholds_digest` that of the thresholds applied inside the boundary process, and `boot_id` that process' own.
     `encoding_id` is the full hexadecimal id of the bundle's encoding, to which thresholds and detector belong;
     `simulated_kernel` is None where the convolution was that encoding's, else FILE:DIGEST of the kernel that the twin
     simulated instead, so that the codes are not quite those of `encoding_id`; `thresholds_digest` the CRC-32 (8
@@ -60,11 +69,12 @@ class Provenance:
     monotonic_s: float
     wall_time_s: float
     simulated_kernel: str | None = None
+    rehearsed_path: RehearsedPath | None = None
 
     @property
     def steps(self) -> dict[str, Step]:
         """Where convolution, pooling and thresholds happened: every privacy claim is derived from this."""
-        return dict(zip(("convolution", "pooling", "thresholds"), STEPS[self.capture_path], strict=True))
+        return steps_of(self.capture_path)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

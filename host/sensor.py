@@ -6,8 +6,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from host.capture import Capture
-from host.causes import Cause
+from host.boundary.client import TwinFault
+from host.boundary.measuring import NotMeasurable
+from host.causes import Cause, Interlock
 from host.config import Config
 from host.daemon import Daemon, Limits, stand_blind
 from host.measurement import KernelUse
@@ -26,11 +27,14 @@ DETECTOR = "detector.onnx"
 
 @dataclass(frozen=True)
 class Settings:
-    """What a run needs: its configuration, the directory of its state, and when it ends by itself."""
+    """What a run needs: its configuration, the directory of its state, and when it ends by itself. twin_fault: of the
+    camera of a rehearsal. interlocks: reasons to be blind besides board and camera (host.causes.Interlock)."""
 
     config: Config
     directory: Path
     limits: Limits = field(default_factory=Limits)
+    twin_fault: TwinFault | None = None
+    interlocks: Sequence[Interlock] = ()
 
 
 @dataclass(frozen=True)
@@ -79,7 +83,7 @@ def run_configured(
     config = settings.config
     with ExitStack() as stack:
         storage = stack.enter_context(open_storage(settings.directory, config.storage.retention_days))
-        if config.capture.path == "twin":
+        if config.capture.path == "twin" or config.camera.device == "twin":
             parse_scene(config.capture.scene)  # says at once that there is no such scene
         for output in outputs:
             output.progress("starting: bundle and models")
@@ -90,7 +94,11 @@ def run_configured(
             return stand_blind(cause, storage, outputs, stop, settings.limits.stay_blind)
         for output in outputs:
             output.progress(_slow_step(config))
-        source = open_source(config.capture, equipment.path)
+        try:
+            source = open_source(config, equipment.bundle, equipment.path, settings.twin_fault)
+        except NotMeasurable as error:
+            cause = Cause("bundle_and_camera", str(error), True, "use a bundle that fits the camera, then start again")
+            return stand_blind(cause, storage, outputs, stop, settings.limits.stay_blind)
         stack.callback(source.close)
         opened(source)
         bundle = equipment.bundle
@@ -107,7 +115,7 @@ def run_configured(
             kernel=source.kernel,
         )
         daemon = Daemon(
-            Capture(source.port, bundle),
+            source.capture,
             Pipeline(equipment.detector, bundle.encoding, config, _room_key(bundle.encoding.id, source.kernel)),
             source,
             about,
@@ -115,6 +123,7 @@ def run_configured(
             outputs=outputs,
             stop=stop,
             limits=settings.limits,
+            interlocks=settings.interlocks,
         )
         return daemon.run()
 
@@ -125,6 +134,8 @@ def _room_key(encoding_id: str, kernel: KernelUse | None) -> str:
 
 
 def _slow_step(config: Config) -> str:
+    if config.capture.path == "camera" or (config.capture.path == "loop" and config.capture.port is not None):
+        return "starting: camera, inside the boundary process"
     if config.capture.path == "board":
         return f"starting: board on {config.capture.port}"
     built = os.environ.get("CANOPIC_BOARD") is not None

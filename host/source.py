@@ -1,44 +1,78 @@
-"""What the board looks at: a twin that this process starts, or a board (or a served twin) on a given port."""
+"""What the sensor looks at and measures with: a twin or a camera that this process starts, or a board on a port."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
-from host.config import Capture
-from host.measurement import KernelUse
-from host.twin.player import Twin, TwinError
+from host.boundary.client import BoundaryCapture, TwinFault
+from host.capture import Capture, CaptureSource
+from host.config import Config
+from host.measurement import KernelUse, RehearsedPath
+from host.twin.board_process import BoardProcess
+from host.twin.kernel import KernelError, kernel_use, load_kernel
+from host.twin.player import Twin, TwinError, TwinKernelError
+from optics.bundle import Bundle
 
 
 @dataclass
 class Source:
-    """A serial port and what is known about the scene behind it. `twin` is None for a board that is simply there."""
+    """Where measurements come from and what is known about the scene before it.
 
-    port: str
+    `twin`: the simulated camera and board that this process started, on path twin; `boundary`: the boundary process, on
+    paths camera and loop; `board`: the simulated board of a rehearsed loop.
+    """
+
+    capture: CaptureSource
     description: str
+    port: str | None = None
     twin: Twin | None = None
+    boundary: BoundaryCapture | None = None
+    board: BoardProcess | None = None
+    rehearsed: bool = False
+    live_scene: bool = False
+
+    @property
+    def plays(self) -> bool:
+        """Whether frames come from a scene that this process started, so that their numbers go on after a restart."""
+        return self.twin is not None or (self.rehearsed and not self.live_scene)
 
     @property
     def live(self) -> bool:
         """Whether the scene's clock is the wall's."""
+        if self.boundary is not None:
+            return not self.rehearsed or self.live_scene
         return self.twin is None or self.twin.live
+
+    @property
+    def wall_clock(self) -> bool:
+        """Whether measurements happen now, even where parts of the sensor are simulated: what looks is a camera."""
+        return (self.twin is not None or self.boundary is not None) and self.live
 
     @property
     def finished(self) -> bool:
         """Whether no further frame will come."""
+        if self.boundary is not None:
+            return self.boundary.frames is not None
         return self.twin is not None and self.twin.finished
 
     @property
     def frames(self) -> int | None:
         """How many frames the scene had, once it is finished."""
+        if self.boundary is not None:
+            return self.boundary.frames
         return self.twin.frames if self.twin is not None and self.twin.finished else None
 
     @property
     def dropped(self) -> int:
-        """Frames that were not measured in time (pace realtime), as last reported."""
+        """Frames that were not measured in time (pace realtime), as last reported; a camera always drops some."""
+        if self.boundary is not None:
+            return 1
         return self.twin.status.dropped if self.twin is not None else 0
 
     @property
     def kernel(self) -> KernelUse | None:
-        """What the twin simulates in place of the bundle's kernel, None where it does not."""
+        """What is simulated in place of the bundle's kernel, None where nothing is."""
+        if self.boundary is not None:
+            return self.boundary.kernel
         return self.twin.kernel if self.twin is not None else None
 
     @property
@@ -48,21 +82,81 @@ class Source:
 
     def again_from(self, frame: int) -> None:
         """Ask for the frames from `frame` on once more, after a board lost what it had measured."""
-        if self.twin is not None and self.twin.failure is None:
+        if self.boundary is not None:
+            self.boundary.again_from(frame)
+        elif self.twin is not None and self.twin.failure is None:
             self.twin.rewind(frame)
 
     def close(self) -> None:
+        self.capture.release()
         if self.twin is not None:
             self.twin.close()
+        if self.board is not None:
+            self.board.close()
 
 
-def open_source(capture: Capture, bundle_path: Path) -> Source:
-    """Start the twin, or name the board's port. Raises SceneError, TwinError or ValueError for an impossible scene."""
-    if capture.path == "board" and capture.port is not None:
-        return Source(capture.port, f"board on {capture.port}")
+def open_source(config: Config, bundle: Bundle, bundle_path: Path, twin_fault: TwinFault | None = None) -> Source:
+    """Start the twin, name the board's port, or prepare a boundary process (its first verification starts it).
+
+    twin_fault: of the simulated camera of a rehearsal. Raises SceneError, TwinError, TwinKernelError,
+    BoardProgramError or ValueError for what cannot be.
+    """
+    capture = config.capture
     light = tuple((at_s, factor) for at_s, factor in capture.light)
+    if capture.path in ("camera", "loop"):
+        return _open_boundary(config, bundle, bundle_path, twin_fault)
+    if capture.path == "board" and capture.port is not None:
+        return Source(Capture(capture.port, bundle), f"board on {capture.port}", capture.port)
     twin = Twin(capture.scene, bundle_path, pace=capture.pace, seed=capture.seed, light=light, kernel=capture.kernel)
     twin.start()
     if twin.pty is None:
         raise TwinError("the twin has no serial port")
-    return Source(str(twin.pty), f"twin, scene {Path(capture.scene).name}, {capture.pace}", twin)
+    description = f"twin, scene {Path(capture.scene).name}, {capture.pace}"
+    return Source(Capture(str(twin.pty), bundle), description, str(twin.pty), twin)
+
+
+def _open_boundary(config: Config, bundle: Bundle, bundle_path: Path, twin_fault: TwinFault | None) -> Source:
+    capture, rehearsed = config.capture, config.camera.device == "twin"
+    path: RehearsedPath = "loop" if capture.path == "loop" else "camera"
+    kernel = None
+    if capture.kernel is not None:
+        try:
+            loaded = load_kernel(capture.kernel, bundle.encoding.filters, (bundle.rows_px, bundle.columns_px))
+        except KernelError as error:
+            raise TwinKernelError(str(error)) from error
+        kernel = kernel_use(loaded, bundle.encoding.kernels)
+    board, port = None, capture.port
+    if path == "loop" and port is None:
+        # Only a rehearsal gets here without a port. Offsets and noise as the twin's (host.twin.spec.TwinSpec).
+        board = BoardProcess(seed=capture.seed, offset_volts=0.001, noise_volts=0.0005)
+        port = str(board.pty)
+    scene = {
+        "scene": capture.scene,
+        "light": capture.light,
+        "kernel": None if capture.kernel is None else str(Path(capture.kernel).resolve()),
+        "seed": capture.seed,
+        "pace": capture.pace,
+    }
+    try:
+        boundary = BoundaryCapture(
+            path,
+            bundle,
+            bundle_path,
+            config.camera,
+            config.gpio,
+            scene=scene,
+            port=port if path == "loop" else None,
+            kernel=kernel,
+            twin_fault=twin_fault,
+        )
+    except ValueError:
+        if board is not None:
+            board.close()
+        raise
+    what = f"rehearsal of path {path}" if rehearsed else f"camera {config.camera.number}"
+    seen = f", scene {Path(capture.scene).name}, {capture.pace}" if rehearsed else ""
+    on = f", board on {port}" if path == "loop" else ""
+    live_scene = rehearsed and capture.scene.startswith("camera:")
+    return Source(
+        boundary, f"{what}{seen}{on}", port, boundary=boundary, board=board, rehearsed=rehearsed, live_scene=live_scene
+    )

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from calibration.bayer import sites
 from host.board.thresholds import DAC_FULL_SCALE, dac_codes_to_fractions, thresholds_to_dac_codes
 from host.camera.about import Exposed
+from host.sealing import sealed_gains
 from optics.bundle import Bundle
 from optics.encoding import COLOURS, THROUGHPUT_TOLERANCE, quantize
 
@@ -39,24 +40,6 @@ def check_measurable(bundle: Bundle) -> None:
         )
 
 
-def gains_of(bundle: Bundle) -> tuple[float, float, float]:
-    """Gains of red, green and blue from the bundle's calibration (its PSF's), 1 where it has none."""
-    document = {} if bundle.calibration is None else bundle.calibration.document
-    found = document.get("psf", {})
-    gains = found.get("gains") if isinstance(found, dict) else None
-    if not isinstance(gains, list) or len(gains) != COLOURS or not all(0 < gain < 100 for gain in gains):
-        return (1.0, 1.0, 1.0)
-    red, green, blue = (float(gain) for gain in gains)
-    return red, green, blue
-
-
-def trims_of(bundle: Bundle) -> NDArray[np.int16] | None:
-    """The board's trims, int16 (15,) DAC codes, from the bundle's calibration; None where it has none."""
-    if bundle.calibration is None or "board.trims" not in bundle.calibration.arrays:
-        return None
-    return np.asarray(bundle.calibration.arrays["board.trims"], dtype=np.int16)
-
-
 def digital(bundle: Bundle) -> Quantizer:
     """The thresholds of path camera: those that the board would have (DAC codes), counted as it counts: a code is the
     number of thresholds at or below the value."""
@@ -77,15 +60,15 @@ def levels_of(cells: NDArray[np.float32]) -> NDArray[np.uint16]:
 class Measuring:
     """Makes codes of mosaics, in memory of its own that is zero whenever `codes` is not running.
 
-    The bundle's plane (rows_px x columns_px) is the centre of the camera's; each colour is scaled by its gain. Codes
-    are uint8 (rows, columns, 3), channel = colour, as the encoder orders the channels of one filter.
+    The bundle's plane (rows_px x columns_px) is the centre of the camera's; each colour is scaled by its sealed gain.
+    Codes are uint8 (rows, columns, 3), channel = colour, as the encoder orders the channels of one filter.
     """
 
     def __init__(self, bundle: Bundle, quantizer: Quantizer) -> None:
         """Raises NotMeasurable."""
         check_measurable(bundle)
         self._quantizer = quantizer
-        self._gains = gains_of(bundle)
+        self._gains = sealed_gains(bundle) or (1.0, 1.0, 1.0)
         self._pool = pool = bundle.encoding.pool
         rows, columns = bundle.rows_px // pool, bundle.columns_px // pool
         self._size = (bundle.rows_px, bundle.columns_px)
@@ -103,7 +86,7 @@ class Measuring:
     def codes(self, mosaic: NDArray[np.uint16], about: Exposed) -> NDArray[np.uint8]:
         """Codes of a mosaic (rows, columns) of digital numbers, at least twice the bundle's plane on each side.
 
-        Raises ValueError for a smaller one, and whatever the quantizer raises; the memory is zeroed in any case.
+        Raises NotMeasurable for a smaller one, and whatever the quantizer raises; the memory is zeroed in any case.
         """
         try:
             self._pooled(mosaic, about)
@@ -116,7 +99,7 @@ class Measuring:
         """Fill the cells: black subtracted, colours apart, maximum over each cell."""
         quads_down, quads_right = mosaic.shape[0] // 2, mosaic.shape[1] // 2
         if quads_down < self._size[0] or quads_right < self._size[1]:
-            raise ValueError(
+            raise NotMeasurable(
                 f"the camera's colour planes have {quads_down} x {quads_right} pixels, the bundle needs "
                 f"{self._size[0]} x {self._size[1]}: choose a larger raw mode (camera.raw_size_px)"
             )

@@ -1,11 +1,18 @@
 """Rigs: the camera, its lights and its mask opened together, and let go of together."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
-from host.boundary.rig import Rig
+from host.boundary.devices import open_pins, wanted_of
+from host.boundary.rig import PointLight, Rig
+from host.calibrate.procedure import Setup
 from host.camera.about import CameraWanted
+from host.camera.device import open_picamera2
 from host.camera.driver import Camera
+from host.config import Camera as CameraSection
+from host.config import Gpio, Mask
+from host.mask.display import open_display
+from host.mask.slm import Slm
 from host.twin.bench import Bench
 from host.twin.picamera import twin_camera
 
@@ -20,7 +27,44 @@ def twin_rig(bench: Bench) -> Iterator[Rig]:
     if bench.world is None:
         raise ValueError(f"the bench of `calibrate {bench.kind}` has no camera")
     options = dict(bench.camera_options)
-    asked = {name: bool(options.pop(name)) for name in ("hflip", "vflip") if name in options}
-    wanted = CameraWanted(bench.world.rows_px, bench.world.columns_px, **asked)
+    hflip, vflip = (bool(options.pop(name, False)) for name in ("hflip", "vflip"))
+    wanted = CameraWanted(bench.world.rows_px, bench.world.columns_px, hflip=hflip, vflip=vflip)
     with Camera(twin_camera(bench.world, bench.sensor, **options), wanted) as camera:
         yield Rig(camera, bench.light, bench.arrange, slm=bench.slm)
+
+
+@contextmanager
+def real_rig(camera: CameraSection, gpio: Gpio, mask: Mask, rows_px: int, columns_px: int) -> Iterator[Rig]:
+    """The rig of this computer, from the sections of its configuration; its planes have rows_px x columns_px at least.
+
+    A person arranges the bench, so `arrange` does nothing, and without a pin a person switches the light. Raises
+    CameraError, GpioError or SlmError.
+    """
+    with ExitStack() as stack:
+        pins = open_pins(gpio, ("source_pin", "cover_pin"))
+        light: PointLight = _ByHand()
+        if pins is not None:
+            stack.enter_context(pins)
+            light = pins.source if gpio.source_pin is not None else light
+        slm = None
+        if mask.kind == "slm":
+            slm = stack.enter_context(Slm(open_display(mask.slm_display), settle_s=mask.slm_settle_ms / 1000))
+        opened = Camera(open_picamera2, wanted_of(camera, rows_px, columns_px), camera.capture_timeout_s)
+        yield Rig(
+            stack.enter_context(opened),
+            light,
+            _by_hand,
+            cover_is_on=(lambda: None) if pins is None else pins.cover_is_on,
+            slm=slm,
+        )
+
+
+class _ByHand:
+    """A light without a pin: whoever is at the bench switches it."""
+
+    def set(self, on: bool) -> None:
+        """Nothing: the step asks for it."""
+
+
+def _by_hand(_setup: Setup) -> None:
+    """Nothing: the step asks for it."""

@@ -35,42 +35,46 @@ class Sandbox:
     missing: tuple[str, ...]
 
 
-def before_devices() -> str | None:
-    """First of all: no core dump, nobody may look into this process, files are read only, devices may be opened.
+@dataclass(frozen=True, slots=True)
+class Early:
+    """What held before the devices were opened: version of Landlock's interface (0: none), and what did not."""
 
-    Returns why Landlock does not hold, None where it does.
-    """
+    landlock: int
+    missing: tuple[str, ...] = ()
+
+
+def before_devices() -> Early:
+    """First of all: no core dump, nobody may look into this process, files are read only, devices may be opened."""
     libc = ctypes.CDLL(None, use_errno=True)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
     libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-    threads = len(os.listdir("/proc/self/task"))  # noqa: PTH208 - names are enough
-    if threads > 1:
-        return f"Landlock would not hold for {threads - 1} threads that run already"
+    older = len(os.listdir("/proc/self/task")) - 1  # noqa: PTH208 - names are enough
     try:
-        if landlock.restrict(writable=(DEVICES,)):
-            return None
+        version = landlock.restrict(writable=(DEVICES,))
     except OSError as error:
-        return str(error)
-    return (
-        "the kernel has no Landlock (Linux 5.13 with CONFIG_SECURITY_LANDLOCK has): files are guarded by seccomp alone"
-    )
+        return Early(0, (str(error),))
+    if not version:
+        return Early(0, ("the kernel has no Landlock (Linux 5.13 has): files are guarded by seccomp alone",))
+    if older:
+        return Early(version, (f"Landlock does not hold for {older} threads that ran already, seccomp does",))
+    return Early(version)
 
 
-def lock_down(without_landlock: str | None = None, restrict: Callable[[], None] = restrict_calls) -> Sandbox:
+def lock_down(early: Early, restrict: Callable[[], None] = restrict_calls) -> Sandbox:
     """Once the devices are open: nothing can be opened for writing any more, and no socket, child or name be made.
 
-    without_landlock: what `before_devices` returned. restrict: loads the filter. Raises SandboxRefused where neither
-    seccomp nor Landlock holds.
+    early: what `before_devices` returned. restrict: loads the filter. Raises SandboxRefused where neither seccomp nor
+    Landlock holds.
     """
-    missing = [] if without_landlock is None else [without_landlock]
+    missing = list(early.missing)
     memory, complaint = _lock_memory()
     if complaint:
         missing.append(complaint)
-    version = 0
-    if without_landlock is None:
+    version = early.landlock
+    if version:
         try:
-            version = landlock.restrict()
+            landlock.restrict()
         except OSError as error:
             missing.append(str(error))
     # Pipes and devices have no size: this is about files alone.

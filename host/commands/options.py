@@ -30,10 +30,16 @@ def overrides(
     kernel: Path | None = None,
     state: Path | None = None,
     output_format: str | None = None,
+    path: str | None = None,
+    camera: str | None = None,
 ) -> dict[str, tuple[object, str]]:
-    """What the options change in the configuration: {"capture.scene": (value, "--scene")}. Raises ValueError."""
+    """What the options change in the configuration: {"capture.scene": (value, "--scene")}. Raises ValueError.
+
+    A board's port alone means path board; with --path loop it is the port of the board in the loop.
+    """
     given: dict[str, tuple[object, str]] = {
-        "capture.path": (board and "board", "--board"),
+        "capture.path": (path or (board and "board"), "--path" if path else "--board"),
+        "camera.device": (camera, "--camera"),
         "capture.port": (board, "--board"),
         "capture.scene": (scene, "--scene"),
         "capture.pace": (pace, "--pace"),

@@ -7,9 +7,11 @@ from pathlib import Path
 
 from rich.console import Console
 
+from host.board.errors import BoardProgramError
+from host.boundary.client import TwinFault, parse_twin_fault
 from host.commands.common import BLIND, DONE, FAILED, WRONG_INPUT, expected
 from host.commands.options import overrides
-from host.config import default_state_directory
+from host.config import Config, default_state_directory
 from host.config_file import ConfigError, LoadedConfig, load_config
 from host.daemon import Limits
 from host.outputs.json_lines import JsonLines
@@ -20,6 +22,7 @@ from host.sensor import Settings, run_configured
 from host.stop import StopRequest, stop_on_signals
 from host.storage import StorageError
 from host.twin.frame import SceneError
+from host.twin.picamera_hardware import FAULTS
 from host.twin.player import TwinError, TwinKernelError
 
 
@@ -36,18 +39,22 @@ def run_sensor(
     light: str | None,
     kernel: Path | None,
     state: Path | None,
+    path: str | None = None,
+    camera: str | None = None,
+    twin_fault: str | None = None,
 ) -> int:
     """Run until the scene ends, `frames` measurements are made, or a signal comes. Status 3: blind at the end."""
     with expected(ConfigError, ValueError, status=WRONG_INPUT, prefix=""):
         given = overrides(
             scene=scene, pace=pace, board=board, bundle=bundle, seed=seed, light=light, kernel=kernel,
-            state=state, output_format="json" if as_json else None,
+            state=state, output_format="json" if as_json else None, path=path, camera=camera,
         )  # fmt: skip
         loaded = load_config(config_file, given)
+        fault = _camera_fault(twin_fault, loaded.config)
     config, stop = loaded.config, StopRequest()
     # Errors are said after the stack has given the terminal back.
     with (
-        expected(StorageError, SceneError, TwinError, ValueError),
+        expected(StorageError, SceneError, TwinError, BoardProgramError, ValueError),
         expected(TwinKernelError, status=WRONG_INPUT),
         ExitStack() as stack,
     ):
@@ -58,8 +65,22 @@ def run_sensor(
             stack.callback(output.stop)
         # Somebody can mend a board that is there, or a sensor that runs for good; a demonstration just ends.
         stay = config.capture.path == "board" or config_file is not None
-        summary = run_configured(Settings(config, directory, Limits(frames, stay)), [output], stop)
+        settings = Settings(config, directory, Limits(frames, stay), fault)
+        summary = run_configured(settings, [output], stop)
     return _status(summary)
+
+
+def _camera_fault(text: str | None, config: Config) -> TwinFault | None:
+    """The fault that a rehearsal's camera is to have. Raises ValueError."""
+    if text is None:
+        return None
+    if config.capture.path not in ("camera", "loop") or config.camera.device != "twin":
+        raise ValueError("--twin-fault is for a simulated camera: add --path camera --camera twin")
+    fault = parse_twin_fault(text)
+    if fault.name not in FAULTS:
+        known = "\n".join(f"  {name}: {what}" for name, what in FAULTS.items())
+        raise ValueError(f"--twin-fault: the camera twin knows no fault {fault.name!r}, but\n{known}")
+    return fault
 
 
 def _state_directory(loaded: LoadedConfig, stack: ExitStack) -> Path:

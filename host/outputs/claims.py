@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from host.measurement import KernelUse, Step
+from host.measurement import KernelUse, RehearsedPath, Step
 
 BEFORE_DIGITAL: frozenset[Step] = frozenset({"optical", "analog"})
 
@@ -12,8 +12,13 @@ def provenance_line(steps: Mapping[str, Step]) -> str:
     return ", ".join(f"{step} {where}" for step, where in steps.items())
 
 
-def claim(steps: Mapping[str, Step]) -> str:
-    """One sentence on what never existed as digital data. Claims nothing for a step that was digital or simulated."""
+def claim(steps: Mapping[str, Step], rehearsed: RehearsedPath | None = None) -> str:
+    """One sentence on what never existed as digital data. Claims nothing for a step that was digital or simulated.
+
+    rehearsed: the path whose drivers ran on a twin (Provenance.rehearsed_path); saying so claims nothing more.
+    """
+    if rehearsed is not None and any(where == "simulated" for where in steps.values()):
+        return f"A rehearsal of path {rehearsed} with simulated parts: runs its drivers, protects nobody."
     if any(where == "simulated" for where in steps.values()):
         simulated = [step for step, where in steps.items() if where == "simulated"]
         return f"Simulated {_listed(simulated)}: shows how the sensor behaves, protects nobody."

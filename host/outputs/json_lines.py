@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, TextIO
 
-from host.measurement import Step
+from host.capture import Identity
+from host.measurement import steps_of
 from host.outputs.claims import claim
 from host.outputs.pipe import abandon
 from host.outputs.report import About, Event, Reading, Standing, Summary
@@ -73,6 +74,14 @@ class JsonLines:
             abandon(self._stream)
 
 
-def started_detail(about: About, steps: Mapping[str, Step]) -> dict[str, Any]:
+def started_detail(about: About, identity: Identity) -> dict[str, Any]:
     """What the `started` event says about the run, the claim included."""
-    return {**asdict(about), "steps": dict(steps), "claim": claim(steps)}
+    steps = steps_of(identity.capture_path)
+    return {
+        **asdict(about),
+        "capture_path": identity.capture_path,
+        "steps": steps,
+        "claim": claim(steps, identity.rehearsed_path),
+        "rehearsed_path": identity.rehearsed_path,
+        "sandbox": identity.sandbox,
+    }

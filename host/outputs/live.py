@@ -83,7 +83,7 @@ class LiveView:
         if self._about is not None and self._about.kernel is not None:
             self._console.print(f"optics: {kernel_line(self._about.kernel)}", highlight=False)
         if self._reading is not None:
-            self._console.print(claim(self._reading.measurement.provenance.steps), style="dim", highlight=False)
+            self._console.print(_claim(self._reading), style="dim", highlight=False)
 
     def view(self) -> RenderableType:
         """What the screen shows now, for the console's present size."""
@@ -142,9 +142,9 @@ class LiveView:
                 ("time", Text(clock_text(reading.time_s))),
                 ("exposure", Text(f"{provenance.exposure_us / 1000:.1f} ms, gain {provenance.gain:.2f}")),
                 ("speed", Text(f"{self._rate():.1f} frames/s, latency {latency}")),
-                ("board", Text(f"{provenance.board_serial} ({provenance.firmware})")),
+                (_measured_by(reading), Text(f"{provenance.board_serial} ({provenance.firmware})")),
                 ("steps", Text(provenance_line(provenance.steps))),
-                ("claim", Text(claim(provenance.steps))),
+                ("claim", Text(_claim(reading))),
             ]
         return rows
 
@@ -159,6 +159,16 @@ class LiveView:
         if now or self._clock() - self._drawn_s >= REFRESH_S:
             self._drawn_s = self._clock()
             self._live.update(self.view(), refresh=True)
+
+
+def _claim(reading: Reading) -> str:
+    provenance = reading.measurement.provenance
+    return claim(provenance.steps, provenance.rehearsed_path)
+
+
+def _measured_by(reading: Reading) -> str:
+    provenance = reading.measurement.provenance
+    return "camera" if "camera" in (provenance.capture_path, provenance.rehearsed_path) else "board"
 
 
 def _event_style(event: Event) -> str:

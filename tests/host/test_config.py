@@ -40,7 +40,7 @@ def test_unknown_key_that_belongs_to_another_section(write):
 
 def test_unknown_section_without_a_near_one_lists_the_known(write):
     (problem,) = problems(write("zzz: 1\n"))
-    assert problem.startswith("canopic.yaml:1: unknown key 'zzz' at the top level; known here: capture, bundle,")
+    assert problem.startswith("canopic.yaml:1: unknown key 'zzz' at the top level; known here: capture, camera, mask, gpio, bundle,")
 
 
 def test_all_problems_at_once_in_the_order_of_the_file(write):
@@ -72,7 +72,15 @@ def test_all_problems_at_once_in_the_order_of_the_file(write):
         ("capture: &a {}\nexposure: *a\n", "canopic.yaml:1: aliases (*name) are not allowed in 'exposure'"),
         ("? [a, b]\n: 1\n", "canopic.yaml:1: a key in the file is not a word"),
         ("capture: 5\n", "canopic.yaml:1: capture: 5 is not valid: expected keys below it"),
-        ("capture:\n  path: camera\n", "expected 'twin' or 'board'; the capture path 'camera' is not in this version"),
+        ("capture:\n  path: loop\n", "expected 'port' in 'capture' beside 'path: loop'"),
+        (
+            "capture:\n  path: camera\n  port: /dev/ttyACM0\n",
+            "expected no 'port' (--board) beside 'path: camera', whose thresholds are digital",
+        ),
+        (
+            "capture:\n  path: camera\n  kernel: mask.npz\n",
+            "expected no 'kernel' (--kernel) beside 'path: camera' with a real camera",
+        ),
         ("capture:\n  path: board\n", "expected 'port' beside 'path: board'"),
         (
             "capture:\n  path: board\n  port: x\n  kernel: m.npz\n",

@@ -16,7 +16,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from host.boundary.sandbox import SandboxRefused, before_devices, lock_down
+from host.boundary.sandbox import Early, SandboxRefused, before_devices, lock_down
 from host.boundary.seccomp import restrict_calls
 
 
@@ -62,12 +62,12 @@ def main() -> None:
     # Opened before, as devices are.
     kept_open = os.open("/dev/null", os.O_RDWR)
     writable_file = os.open(folder / "open", os.O_RDWR | os.O_CREAT)
-    without_landlock = before_devices() if "landlock" in layers else "left out"
+    held = before_devices() if "landlock" in layers else Early(0, ("left out",))
     opened = os.open("/dev/zero", os.O_RDWR)
     early = {"early_create": outcome(lambda: (folder / "early").write_text("x")), "early_device": "done"}
     library = "libseccomp.so.2" if "seccomp" in layers else "libnothing.so"
     try:
-        sandbox = lock_down(without_landlock, lambda: restrict_calls(library))
+        sandbox = lock_down(held, lambda: restrict_calls(library))
     except SandboxRefused as error:
         print(json.dumps({"refused": str(error)}))  # noqa: T201
         return

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from host.capture import Identity
 from host.measurement import STEPS, KernelUse, Measurement, Provenance
 from host.outputs.claims import claim, levels_line, provenance_line
 from host.outputs.json_lines import JsonLines, started_detail
@@ -76,8 +77,22 @@ def test_another_kernel_is_said_in_every_view():
     shown = Console(file=io.StringIO(), width=120, height=40)
     shown.print(view.view())
     assert "0123456789ab" in shown.file.getvalue()
-    assert started_detail(about, steps("twin"))["kernel"]["file"] == "mask.npz"
-    assert started_detail(ABOUT, steps("twin"))["kernel"] is None
+    identity = Identity("TWIN-0001", "0.1.0", 1, "00000000", "twin")
+    assert started_detail(about, identity)["kernel"]["file"] == "mask.npz"
+    assert started_detail(ABOUT, identity)["kernel"] is None
+
+
+def test_a_rehearsal_claims_nothing_and_says_which_path_it_rehearses():
+    for rehearsed in ("camera", "loop"):
+        identity = Identity("imx219", "twin", 1, "00000000", "twin", "imx219", rehearsed, {"seccomp": True})
+        said = started_detail(ABOUT, identity)
+        assert set(said["steps"].values()) == {"simulated"}
+        assert f"rehearsal of path {rehearsed}" in said["claim"]
+        assert "protects nobody" in said["claim"]
+        assert said["capture_path"] == "twin"
+        assert said["rehearsed_path"] == rehearsed
+    # Where nothing was simulated, there was no rehearsal, whatever is said of one.
+    assert "rehearsal" not in claim(steps("camera"), "camera")
 
 
 def test_levels():

@@ -1,0 +1,104 @@
+"""The devices of a capture path, opened inside the boundary process while it may still open any."""
+
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+from host.boundary.scene_world import SceneWorld
+from host.camera.about import CameraWanted
+from host.camera.device import open_picamera2
+from host.camera.driver import Camera
+from host.config import Camera as CameraSection
+from host.config import Gpio
+from host.gpio.pins import Pins
+from host.gpio.software import load_module
+from host.twin.gpio import TwinGpio
+from host.twin.picamera import twin_camera
+from host.twin.picamera_hardware import TwinHardware
+from host.twin.scene import open_scene, parse_scene
+from host.twin.sensor import SensorModel
+from optics.bundle import Bundle
+
+# A Pi's camera modes give 30 frames a second and more; a scene that runs faster is not sampled faster.
+MOST_FPS = 60.0
+
+
+@dataclass(frozen=True)
+class TwinStage:
+    """What only a rehearsal has: the scene in front of the simulated camera, and that camera for its faults."""
+
+    world: SceneWorld
+    live: bool
+    fps: float
+    frame_count: int | None
+    hardware: TwinHardware
+
+    def fail(self, fault: str | None) -> None:
+        """Let the simulated camera have a fault from now on, None: no longer."""
+        self.hardware.fault = fault
+
+
+@dataclass(frozen=True)
+class Opened:
+    """An opened camera; `stage` is None for a real one."""
+
+    camera: Camera
+    stage: TwinStage | None
+
+
+def wanted_of(section: CameraSection, rows_px: int, columns_px: int) -> CameraWanted:
+    """What a path needs of a camera: planes of at least rows_px x columns_px, and what the configuration insists on."""
+    size = section.raw_size_px
+    return CameraWanted(
+        rows_px,
+        columns_px,
+        number=section.number,
+        raw_size_px=None if size is None else (size[0], size[1]),
+        bits=section.bits,
+        hflip=section.hflip,
+        vflip=section.vflip,
+    )
+
+
+def open_camera(section: CameraSection, bundle: Bundle, scene: Mapping[str, Any], stack: ExitStack) -> Opened:
+    """The camera of the configuration, or its twin in front of a scene; `stack` closes both.
+
+    scene: {"scene", "light", "kernel", "seed", "pace", "first", "fault"} for the twin. Raises CameraError, SceneError
+    or KernelError.
+    """
+    wanted = wanted_of(section, bundle.rows_px, bundle.columns_px)
+    if section.device == "picamera2":
+        camera = Camera(open_picamera2, wanted, section.capture_timeout_s)
+        return Opened(stack.enter_context(camera), None)
+    light = tuple((at_s, factor) for at_s, factor in scene["light"])
+    opened = stack.enter_context(
+        open_scene(parse_scene(scene["scene"], light=light), bundle.rows_px, bundle.columns_px)
+    )
+    world = SceneWorld(opened, bundle, scene["kernel"], scene["first"])
+    hardware = twin_camera(
+        world,
+        SensorModel(),
+        scene["seed"],
+        fps=min(MOST_FPS, opened.fps),
+        pace=scene["pace"],
+        fault=scene["fault"],
+    )
+    twin = Camera(hardware, wanted, section.capture_timeout_s)
+    stage = TwinStage(world, opened.live, opened.fps, opened.frame_count, hardware)
+    return Opened(stack.enter_context(twin), stage)
+
+
+def open_pins(gpio: Gpio, used: tuple[str, ...], load: Callable[[], Any] = load_module) -> Pins | None:
+    """The pins of the configuration that are named in `used` ("trigger_pin", ...), opened; None where none is set.
+
+    Each process claims only the pins that it uses. Raises GpioError.
+    """
+    mine = gpio.model_copy(
+        update={name: None for name in Gpio.model_fields if name.endswith("_pin") and name not in used}
+    )
+    if gpio.device == "none" or all(getattr(mine, name) is None for name in used):
+        return None
+    pins = Pins(TwinGpio() if gpio.device == "twin" else load(), mine)
+    pins.open()
+    return pins

@@ -66,6 +66,15 @@ def run(
     state: Annotated[
         Path | None, typer.Option(help="Directory for events and the learned room (default: temporary).")
     ] = None,
+    path: Annotated[
+        str | None, typer.Option(help="Capture path: twin, board, camera or loop (default: the configuration's).")
+    ] = None,
+    camera: Annotated[
+        str | None, typer.Option(help="Paths camera and loop: picamera2, or twin to rehearse without one.")
+    ] = None,
+    twin_fault: Annotated[
+        str | None, typer.Option(metavar="NAME[@FRAME]", help="Camera twin: breaks in this way, from a frame on.")
+    ] = None,
 ) -> None:
     """Count people: start the sensor and show what it sees. Ctrl-C stops it."""
     from host.commands.run import run_sensor
@@ -73,7 +82,7 @@ def run(
     raise typer.Exit(
         run_sensor(
             config, frames, scene=scene, as_json=as_json, pace=pace, board=board, bundle=bundle, seed=seed, light=light,
-            kernel=kernel, state=state,
+            kernel=kernel, state=state, path=path, camera=camera, twin_fault=twin_fault,
         )
     )  # fmt: skip
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from host.capture import Identity
 from host.causes import Cause
+from host.mask.printed import printed_cause
 from host.measurement import CapturePath
 from host.sealing import broken_seal, seal_of
 from host.verification import FILE_NAME, Verification, VerificationError, read_verification
@@ -76,7 +77,12 @@ def mismatch(bundle: Bundle, facts: Facts) -> Cause | None:
     named = seal_of(bundle)
     if named is None:
         return None
-    return _other_world(named, facts) or _other_parts(named, facts) or _not_verified(named, bundle.id, facts)
+    return (
+        _other_world(named, facts)
+        or _other_parts(named, facts)
+        or printed_cause(facts.mask_id, bundle)
+        or _not_verified(named, bundle.id, facts)
+    )
 
 
 class SealInterlock:
@@ -93,15 +99,18 @@ class SealInterlock:
         self._wrong = bundle_mismatch(bundle)
         self._named = None if self._wrong is not None else seal_of(bundle)
         self._bundle_id = bundle.id if self._named is not None else ""
-        self._mask_id, self._directory, self._now_s = mask_id, directory, now_s
+        self._other_mask = printed_cause(mask_id, bundle)
+        self._directory, self._now_s = directory, now_s
         self._seen: tuple[int, int, int] | None = None
         self._record: Verification | Cause | None = None
 
     def __call__(self, identity: Identity | None) -> Cause | None:
         """Why the sensor has to be blind, None where nothing speaks against measuring."""
         named = self._named
+        if self._wrong is not None or self._other_mask is not None:
+            return self._wrong or self._other_mask
         if named is None:
-            return self._wrong
+            return None
         record = self._read()
         if isinstance(record, Cause):
             return record
@@ -116,9 +125,8 @@ class SealInterlock:
             identity.board_serial if with_board else None,
             identity.thresholds_digest if with_board else None,
             identity.camera,
-            self._mask_id,
-            record,
-            self._now_s(),
+            verification=record,
+            now_s=self._now_s(),
         )
         return _other_world(named, facts) or _other_parts(named, facts) or _not_verified(named, self._bundle_id, facts)
 
@@ -156,7 +164,7 @@ def _other_world(named: dict[str, Any], facts: Facts) -> Cause | None:
 
 
 def _other_parts(named: dict[str, Any], facts: Facts) -> Cause | None:
-    board, camera, mask = named["board"], named["camera"], named["mask"]
+    board, camera = named["board"], named["camera"]
     if board is None and facts.capture_path in ("board", "loop"):
         return _not_calibrated("board", facts)
     # A twin's path goes through a board, too, but has no camera: its sensor is simulated with the optics.
@@ -180,21 +188,6 @@ def _other_parts(named: dict[str, Any], facts: Facts) -> Cause | None:
             "wrong camera",
             f"camera {camera} is sealed, this is {facts.camera or 'none'}",
             "connect the sealed camera at its place; to change it, run `canopic calibrate psf` and seal again",
-        )
-    if mask is not None and facts.mask_id is not None:
-        sealed = str(mask.get("id") or "")
-        if not sealed.startswith(facts.mask_id.lower()):
-            return _blind(
-                "wrong mask",
-                f"mask {sealed[:12] or 'without an id'} is sealed, the configuration says that {facts.mask_id} is "
-                "mounted",
-                "mount the sealed mask, or correct mask.id in the configuration to what is written on it",
-            )
-    if mask is None and facts.mask_id is not None:
-        return _blind(
-            "wrong mask",
-            f"the configuration says that mask {facts.mask_id} is mounted, the bundle is sealed without a mask",
-            "seal again with --mask MASK.npz, or remove mask.id from the configuration",
         )
     return None
 

@@ -60,7 +60,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "no board": ({"board_serial": None}, "this is none"),
     "wrong thresholds": ({"thresholds_digest": "12345678"}, "reads back thresholds 12345678, sealed are 0badcafe"),
     "wrong camera": ({"camera": "imx708 elsewhere"}, "is sealed, this is imx708 elsewhere"),
-    "wrong mask": ({"mask_id": "ffffffff"}, "the configuration says that ffffffff is mounted"),
+    "wrong mask": ({"mask_id": "ffffffff"}, "mask ffffffff stands in front of the sensor"),
     "a twin": ({"simulated": True}, "sealed on real parts, and this is a twin"),
     "clock": ({"now_s": 1e9}, "before the bundle was sealed"),
     "due": ({"now_s": NOW_S + 40 * 86_400}, "last verified 41 days ago"),
@@ -276,4 +276,7 @@ def test_a_broken_bundle_stays_blind_and_an_unsealed_one_is_free(
         cause = broken(identity)
         assert cause is not None
         assert cause.kind == "seal broken"
-    assert SealInterlock(unsealed, "ffff", tmp_path)(found(capture_path="twin")) is None
+    assert SealInterlock(unsealed, None, tmp_path)(found(capture_path="twin")) is None
+    cause = SealInterlock(unsealed, "ffff", tmp_path)(None)
+    assert cause is not None
+    assert cause.kind == "mask_id"

@@ -11,6 +11,7 @@ from host.boundary.measuring import NotMeasurable
 from host.causes import Cause, Interlock
 from host.config import Config
 from host.daemon import Daemon, Limits, stand_blind
+from host.interlocks import StatusLight, interlocks_of, open_panel
 from host.measurement import KernelUse
 from host.outputs.report import About, Output, Summary
 from host.pipeline import Pipeline
@@ -92,6 +93,11 @@ def run_configured(
         except (BundleError, ModelError) as error:
             cause = Cause(type(error).__name__, str(error), True, "correct the bundle, then start again")
             return stand_blind(cause, storage, outputs, stop, settings.limits.stay_blind)
+        panel = open_panel(config, stack)
+        if isinstance(panel, Cause):
+            return stand_blind(panel, storage, outputs, stop, settings.limits.stay_blind)
+        if panel is not None:
+            outputs = [*outputs, StatusLight(panel)]
         for output in outputs:
             output.progress(_slow_step(config))
         try:
@@ -123,7 +129,7 @@ def run_configured(
             outputs=outputs,
             stop=stop,
             limits=settings.limits,
-            interlocks=settings.interlocks,
+            interlocks=[*interlocks_of(config, bundle, settings.directory, panel), *settings.interlocks],
         )
         return daemon.run()
 

@@ -1,6 +1,6 @@
 """The devices of a capture path, opened inside the boundary process while it may still open any."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -10,10 +10,6 @@ from host.camera.about import CameraWanted
 from host.camera.device import open_picamera2
 from host.camera.driver import Camera
 from host.config import Camera as CameraSection
-from host.config import Gpio
-from host.gpio.pins import Pins
-from host.gpio.software import load_module
-from host.twin.gpio import TwinGpio
 from host.twin.picamera import twin_camera
 from host.twin.picamera_hardware import TwinHardware
 from host.twin.scene import open_scene, parse_scene
@@ -87,18 +83,3 @@ def open_camera(section: CameraSection, bundle: Bundle, scene: Mapping[str, Any]
     twin = Camera(hardware, wanted, section.capture_timeout_s)
     stage = TwinStage(world, opened.live, opened.fps, opened.frame_count, hardware)
     return Opened(stack.enter_context(twin), stage)
-
-
-def open_pins(gpio: Gpio, used: tuple[str, ...], load: Callable[[], Any] = load_module) -> Pins | None:
-    """The pins of the configuration that are named in `used` ("trigger_pin", ...), opened; None where none is set.
-
-    Each process claims only the pins that it uses. Raises GpioError.
-    """
-    mine = gpio.model_copy(
-        update={name: None for name in Gpio.model_fields if name.endswith("_pin") and name not in used}
-    )
-    if gpio.device == "none" or all(getattr(mine, name) is None for name in used):
-        return None
-    pins = Pins(TwinGpio() if gpio.device == "twin" else load(), mine)
-    pins.open()
-    return pins

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-from host.boundary.devices import open_pins, wanted_of
+from host.boundary.devices import wanted_of
 from host.boundary.rig import PointLight, Rig
 from host.calibrate.procedure import Setup
 from host.camera.about import CameraWanted
@@ -11,6 +11,7 @@ from host.camera.device import open_picamera2
 from host.camera.driver import Camera
 from host.config import Camera as CameraSection
 from host.config import Gpio, Mask
+from host.interlocks import open_pins
 from host.mask.display import open_display
 from host.mask.slm import Slm
 from host.twin.bench import Bench

@@ -18,7 +18,7 @@ from host.board.client import BoardClient
 from host.board.errors import BoardError
 from host.board.protocol import Hardware
 from host.boundary.calibrating import calibrate
-from host.boundary.devices import Opened, open_camera, open_pins
+from host.boundary.devices import Opened, open_camera
 from host.boundary.measuring import Measuring, NotMeasurable, check_measurable, digital, levels_of
 from host.boundary.sandbox import Early, Sandbox, SandboxRefused, lock_down
 from host.boundary.wire import (
@@ -38,6 +38,7 @@ from host.causes import cause_of
 from host.config import Camera as CameraSection
 from host.config import Gpio
 from host.gpio.errors import GpioError
+from host.interlocks import open_pins
 from host.mask.errors import SlmError
 from host.twin.frame import SceneError
 from host.twin.kernel import KernelError

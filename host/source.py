@@ -2,14 +2,18 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from host.boundary.client import BoundaryCapture, TwinFault
 from host.capture import Capture, CaptureSource
 from host.config import Config
 from host.measurement import KernelUse, RehearsedPath
+from host.sealing import seal_of
+from host.twin.bench import make_bench
 from host.twin.board_process import BoardProcess
 from host.twin.kernel import KernelError, kernel_use, load_kernel
 from host.twin.player import Twin, TwinError, TwinKernelError
+from optics.archive import BundleError
 from optics.bundle import Bundle
 
 
@@ -107,12 +111,27 @@ def open_source(config: Config, bundle: Bundle, bundle_path: Path, twin_fault: T
         return _open_boundary(config, bundle, bundle_path, twin_fault)
     if capture.path == "board" and capture.port is not None:
         return Source(Capture(capture.port, bundle), f"board on {capture.port}", capture.port)
-    twin = Twin(capture.scene, bundle_path, pace=capture.pace, seed=capture.seed, light=light, kernel=capture.kernel)
+    twin = Twin(
+        capture.scene, bundle_path, pace=capture.pace, seed=capture.seed, light=light, kernel=capture.kernel,
+        board=sealed_twin_board(bundle, capture.seed),
+    )  # fmt: skip
     twin.start()
     if twin.pty is None:
         raise TwinError("the twin has no serial port")
     description = f"twin, scene {Path(capture.scene).name}, {capture.pace}"
     return Source(Capture(str(twin.pty), bundle), description, str(twin.pty), twin)
+
+
+def sealed_twin_board(bundle: Bundle, seed: int) -> dict[str, Any]:
+    """How the simulated board of a rehearsal is made where its bundle was sealed on a twin: as `canopic calibrate
+    --path twin` made the one of this seed, hidden parameters and serial. {} for any other bundle."""
+    try:
+        named = seal_of(bundle)
+    except BundleError:
+        return {}  # the seal's interlock says what is wrong with it
+    if named is None or not named["simulated"] or named["board"] is None:
+        return {}
+    return dict(make_bench("board", seed).board)
 
 
 def _open_boundary(config: Config, bundle: Bundle, bundle_path: Path, twin_fault: TwinFault | None) -> Source:
@@ -128,7 +147,8 @@ def _open_boundary(config: Config, bundle: Bundle, bundle_path: Path, twin_fault
     board, port = None, capture.port
     if path == "loop" and port is None:
         # Only a rehearsal gets here without a port. Offsets and noise as the twin's (host.twin.spec.TwinSpec).
-        board = BoardProcess(seed=capture.seed, offset_volts=0.001, noise_volts=0.0005)
+        plain = {"seed": capture.seed, "offset_volts": 0.001, "noise_volts": 0.0005}
+        board = BoardProcess(**(sealed_twin_board(bundle, capture.seed) or plain))
         port = str(board.pty)
     scene = {
         "scene": capture.scene,

@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 from dataclasses import asdict
+from typing import Any
 
 import cv2
 import numpy as np
@@ -41,6 +42,12 @@ def run(spec: TwinSpec, commands: Commands, status: Status) -> None:
     made_rng, noise_rng = (np.random.default_rng(seed) for seed in np.random.SeedSequence(spec.seed).spawn(2))
     taps = None if kernel is None else kernel.taps
     camera = make_camera(encoding, bundle.rows_px, bundle.columns_px, spec.sensor, made_rng, taps)
+    made: dict[str, Any] = {
+        "serial": spec.serial,
+        "seed": spec.seed,
+        "offset_volts": spec.offset_volts,
+        "noise_volts": spec.noise_volts,
+    }
     wake, waker = os.pipe()
     for end in (wake, waker):
         os.set_blocking(end, False)
@@ -54,13 +61,7 @@ def run(spec: TwinSpec, commands: Commands, status: Status) -> None:
 
     with (
         open_scene(spec.parsed_scene(), bundle.rows_px, bundle.columns_px) as scene,
-        BoardProcess(
-            pty=spec.pty,
-            serial=spec.serial,
-            seed=spec.seed,
-            offset_volts=spec.offset_volts,
-            noise_volts=spec.noise_volts,
-        ) as board,
+        BoardProcess(pty=spec.pty, **{**made, **spec.board}) as board,
     ):
         replaces = scene.live or spec.pace == "realtime"
         clock = SceneClock(replaces and not scene.live, 1 / scene.fps)

@@ -1,8 +1,9 @@
 """What a twin is told to be: one value that crosses from the caller's process into the twin's, as JSON."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from host.twin.scene import SceneSpec, parse_scene
 from host.twin.sensor import SensorModel
@@ -18,6 +19,7 @@ class TwinSpec:
     kernels take the place of the bundle's (see `host.twin.kernel`). pace: "realtime" drops what is not measured in
     time, "fast" waits. offset_volts, noise_volts: standard deviations of the comparators' offsets (fixed) and noise
     (each look); the defaults are typical of a quad comparator after trimming (before, offsets are some millivolts).
+    board: arguments of BoardProcess that take the place of those above, for a board made otherwise (its serial too).
     pty: where the serial port's symlink goes, None for a private place. Raises SceneError or ValueError for what cannot
     be.
     """
@@ -35,6 +37,7 @@ class TwinSpec:
     offset_volts: float = 0.001
     noise_volts: float = 0.0005
     serial: str = "TWIN-0001"
+    board: Mapping[str, Any] = field(default_factory=dict)
     pty: str | None = None
 
     def __post_init__(self) -> None:

@@ -5,6 +5,7 @@ looked at, as a share of all such light in the region. The window is cut around 
 and nothing is resampled: every value is one sensor pixel's, and what is left of the shift is reported beside it.
 """
 
+import contextlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -54,11 +55,12 @@ class PointSpread:
 
     psf, sigma: float64 (3, side, side), each colour's sum is its share of the region's light; sigma is the standard
     uncertainty of every pixel, noise_sigma what temporal noise alone contributes. share: (3,) those sums. gains,
-    gains_sigma: (3,), light of each colour against green. snr: (3,), rms of the PSF over rms of its noise.
+    gains_sigma: (3,), factors that make each colour's light of the source that of green. snr: (3,), rms of the PSF over rms of its noise.
     centre: (row, column) of the region's pixel that is the window's middle. centred_by: "registration" or "centroid".
     centre_px, centre_sigma_px: where the PSF's centre lies in the region, to parts of a pixel. designed_correlation:
-    float64 (3,), Pearson with the design in the same window, nothing removed. registration: None where the centroid was
-    taken and nothing could be registered. clipped: how many of the window's pixels were saturated in every exposure.
+    float64 (3,), Pearson with the design in the same window, nothing removed. registration: None where nothing could be
+    registered; registered_at: the region's pixel that its window's pixel n // 2 is. clipped: how many of the window's
+    pixels were saturated in every exposure.
     """
 
     psf: Floats
@@ -74,6 +76,7 @@ class PointSpread:
     centre_sigma_px: tuple[float, float]
     designed_correlation: Floats
     registration: Registration | None
+    registered_at: tuple[int, int]
     clipped: int
 
     @property
@@ -118,7 +121,7 @@ def point_spread(light: Light, designed: Floats, window_share: float = WINDOW_SH
     total = light.planes.sum(axis=(1, 2))
     if not (total > 0).all():
         raise MetricError(f"a colour has no light above its background: {total} DN per microsecond")
-    centre_px, centre_sigma, fitted = _centre(light, designed)
+    centre_px, centre_sigma, fitted, origin = _centre(light, designed)
     rows, columns = light.planes.shape[1:]
     centre = tuple(
         int(np.clip(math.floor(at + 0.5), 0, n - 1)) for at, n in zip(centre_px, (rows, columns), strict=True)
@@ -145,6 +148,7 @@ def point_spread(light: Light, designed: Floats, window_share: float = WINDOW_SH
         centre_sigma,
         _correlation(psf, placed(designed, (side, side))),
         fitted,
+        origin,
         int(light.clipped[cut].sum()),
     )
 
@@ -165,15 +169,17 @@ def registered(light: Light, designed: Floats) -> tuple[Registration, tuple[int,
     return fitted, (low[0] + (high[0] - low[0]) // 2, low[1] + (high[1] - low[1]) // 2)
 
 
-def _centre(light: Light, designed: Floats) -> tuple[tuple[float, float], tuple[float, float], Registration | None]:
-    """(row, column) of the PSF's centre, its uncertainty, and the fit that it comes from, if one could be made."""
-    try:
+def _centre(
+    light: Light, designed: Floats
+) -> tuple[tuple[float, float], tuple[float, float], Registration | None, tuple[int, int]]:
+    """(row, column) of the PSF's centre, its uncertainty, the fit, if one could be made, and where its window lies."""
+    fitted: Registration | None = None
+    origin = (0, 0)
+    with contextlib.suppress(MetricError, np.linalg.LinAlgError):
         fitted, origin = registered(light, designed)
-    except (MetricError, np.linalg.LinAlgError):
-        fitted = None
     if fitted is not None and fitted.correlation.mean() >= LEAST_LIKENESS:
         at = (origin[0] + fitted.shift_px[0], origin[1] + fitted.shift_px[1])
-        return at, fitted.shift_sigma_px, fitted
+        return at, fitted.shift_sigma_px, fitted, origin
     total = light.planes.sum()
     known = np.where(np.isfinite(light.sigma), light.sigma, 0.0)
     at = _centroid(light.planes)
@@ -182,7 +188,7 @@ def _centre(light: Light, designed: Floats) -> tuple[tuple[float, float], tuple[
         away = np.arange(light.planes.shape[1 + axis]) - where
         lever = away[:, np.newaxis] if axis == 0 else away[np.newaxis]
         spread.append(float(np.sqrt(((known * lever) ** 2).sum()) / total))
-    return at, (spread[0], spread[1]), fitted
+    return at, (spread[0], spread[1]), fitted, origin
 
 
 def _centroid(planes: Floats) -> tuple[float, float]:
@@ -224,12 +230,12 @@ def _share_sigma(light: Light, sigma: Floats, total: Floats) -> Floats:
 
 
 def _gains(light: Light, total: Floats) -> tuple[Floats, Floats]:
-    """Light of each colour against green, and its standard uncertainty (independent colours)."""
+    """Factors that make every colour's light that of green, and their standard uncertainties (independent colours)."""
     count = light.planes[0].size
     finite = np.where(np.isfinite(light.sigma), light.sigma, 0.0)
     variance = (finite**2).sum(axis=(1, 2)) + (count * light.background_sigma) ** 2
     relative = np.sqrt(variance) / total
-    gains = total / total[1]
+    gains = total[1] / total
     spread = gains * np.sqrt(relative**2 + relative[1] ** 2)
     spread[1] = 0.0
     return gains, spread

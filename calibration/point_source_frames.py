@@ -30,7 +30,7 @@ class Reduced:
     difference_dn: float64 (4, rows, columns), mean with the source less mean without. saturated: bool, same shape,
     sites above calibration.hdr.NEAR_FULL in a used frame. frames_on, frames_off: how many were used. dark_variance_dn2,
     dn_per_electron: see calibration.hdr.BracketPart. shifts_px: float64 (frames on, 2), where the source stood in each
-    frame against the mean, (rows, columns), refused frames included; shift_sigma_px: what noise alone does to them.
+    frame against the reference, (rows, columns), refused frames included; shift_sigma_px: what noise does to them.
     on_means_dn, off_means_dn: float64 (frames,), mean of each frame. flashes, bumps: how many frames were refused for
     their brightness, and for the source's position. halves_dn: float64 (2, 4, rows, columns), difference of the first
     and of the second half of the frames.
@@ -60,8 +60,13 @@ class Reduced:
         return " and ".join(parts)
 
 
-def reduce_frames(on: NDArray[np.uint16], off: NDArray[np.uint16], white_dn: float) -> Reduced:
+def reduce_frames(
+    on: NDArray[np.uint16], off: NDArray[np.uint16], white_dn: float, reference_dn: Floats | None = None
+) -> Reduced:
     """Frames with the source (n, 4, rows, columns) and without (m, 4, rows, columns) to their difference.
+
+    reference_dn: difference of another exposure of the same set-up, which the source's place is told against; None:
+    these frames' own mean.
 
     Refused are frames whose mean is far from the others' (somebody's torch, a door), and frames with the source
     elsewhere (a bumped table). At least half of each kind is kept. Raises ValueError for fewer than 4 of either, or
@@ -79,7 +84,9 @@ def reduce_frames(on: NDArray[np.uint16], off: NDArray[np.uint16], white_dn: flo
     slope = noise_slope(
         difference, lit.var(axis=0, ddof=1, dtype=np.float64), dark_variance, lit.max(axis=0) / white_dn
     )
-    shifts, shift_sigma = frame_shifts(on, off_mean, difference, dark_variance, slope)
+    linear = lit.max(axis=0) < NEAR_FULL * white_dn
+    template = difference if reference_dn is None else reference_dn
+    shifts, shift_sigma = frame_shifts(on, off_mean, template, dark_variance, slope, linear)
     steady = _kept(shifts, np.maximum(ODD_SHIFT_PX, ODD_SIGMAS * shift_sigma))
     used = bright_on & steady if (bright_on & steady).sum() >= len(on) // 2 else bright_on
     lit = on[used]
@@ -122,28 +129,41 @@ def noise_slope(light_dn: Floats, variance_dn2: Floats, dark_variance_dn2: float
 
 
 def frame_shifts(
-    frames: NDArray[np.uint16], off_mean_dn: Floats, template_dn: Floats, dark_variance_dn2: float, slope: float
+    frames: NDArray[np.uint16],
+    off_mean_dn: Floats,
+    template_dn: Floats,
+    dark_variance_dn2: float,
+    slope: float,
+    linear: NDArray[np.bool_],
 ) -> tuple[Floats, Floats]:
-    """Where the source stands in each frame against the mean picture: (shifts float64 (frames, 2), sigma float64 (2,)).
+    """Where the source stands in each frame against a mean picture: (shifts float64 (frames, 2), sigma float64 (2,)).
 
     (rows, columns) in pixels of a plane, to first order: brightness, and the picture's derivatives along rows and
-    columns, fitted to each frame by least squares weighted with the noise. Zeros and infinite sigma where there is no
-    light to tell.
+    columns, fitted to each frame by least squares weighted with the noise. linear: bool, sites that are not saturated.
+    The picture may be of another exposure. Zeros and infinite sigma where there is no light to tell.
     """
     smooth = scipy.ndimage.gaussian_filter(template_dn, (0, 1, 1))
+    nothing = np.zeros((len(frames), 2)), np.full(2, np.inf)
+    if not smooth.max() > 0:
+        return nothing
+    # Where there is hardly any light, the noise's own derivatives would count.
+    bright = (smooth > 0.1 * smooth.max()) & linear
     along = np.gradient(smooth, axis=(1, 2))
-    weight = 1 / (dark_variance_dn2 + slope * np.maximum(smooth, 0) + 1 / 12)
-    # Where there is hardly any light, the smoothed noise's own derivatives would count.
-    bright = smooth > 0.1 * smooth.max()
     columns = np.stack([smooth[bright], -along[0][bright], -along[1][bright]], axis=1)
-    normal = columns.T @ (weight[bright][:, np.newaxis] * columns)
-    if not smooth.max() > 0 or np.linalg.cond(normal) > 1e12:
-        return np.zeros((len(frames), 2)), np.full(2, np.inf)
+    residual = np.stack([frame[bright] - off_mean_dn[bright] for frame in frames])
+    power = float((columns[:, 0] ** 2).sum())
+    brightness = float((residual.mean(axis=0) * columns[:, 0]).sum()) / power if power > 0 else 0.0
+    if brightness <= 0:
+        return nothing
+    columns *= brightness
+    weight = 1 / (dark_variance_dn2 + slope * np.maximum(columns[:, 0], 0) + 1 / 12)
+    normal = columns.T @ (weight[:, np.newaxis] * columns)
+    if len(columns) < 12 or np.linalg.cond(normal) > 1e12:
+        return nothing
     inverse = np.linalg.inv(normal)
-    solve = inverse @ (weight[bright][:, np.newaxis] * columns).T
-    found = np.stack([solve @ (frame[bright] - off_mean_dn[bright]) for frame in frames])
+    found = residual @ (inverse @ (weight[:, np.newaxis] * columns).T).T
     shifts = found[:, 1:] / np.where(np.abs(found[:, :1]) > 0.1, found[:, :1], 1.0)
-    return np.asarray(shifts - np.median(shifts, axis=0)), np.asarray(np.sqrt(np.diag(inverse)[1:]))
+    return np.asarray(shifts), np.asarray(np.sqrt(np.diag(inverse)[1:]))
 
 
 def _kept(values: Floats, harmless: float | Floats) -> NDArray[np.bool_]:

@@ -2,9 +2,9 @@
 
 The mask that was made is not the one that was designed: it is turned a little in its mount, stands a little too near or
 too far (scale), its axis misses the pixel's middle (shift), its light is unevenly spread (a smooth error of a few
-percent) and a faint halo surrounds it, and the colours pass differently. Off the axis the PSF is blurred with the square
-of the angle and dimmed by the fourth power of its cosine; a source at a finite distance d magnifies it by 1 + z / d, z
-being the distance of the sensor. All of it comes from the seed.
+percent) and a faint halo surrounds it, and the colours pass differently. Off the axis the PSF is blurred with the
+square of the angle and dimmed by the fourth power of its cosine; a source at a finite distance d magnifies it by
+1 + z / d, z being the distance of the sensor. All of it comes from the seed.
 """
 
 import math
@@ -42,7 +42,7 @@ Kind = Literal["bundle", "spots"]
 SENSOR_MM, PLANE_PIXEL_UM = 5.0, 12.0
 # A mask's plate: turned round, its relief is so much further from the sensor (0.5 mm of glass, as light sees it).
 PLATE_MM = 0.5 / 1.46
-FARTHEST_TURN_DEG, MOST_SCALE_ERROR, MOST_SHIFT_PX = 3.0, 0.025, 0.4
+FARTHEST_TURN_DEG, MOST_SCALE_ERROR, MOST_SHIFT_PX = 3.0, 0.02, 0.4
 AXIS_DISTANCE_MM = 1000.0
 
 
@@ -202,14 +202,14 @@ def make(seed: int, fault: str | None = None, options: Mapping[str, Any] | None 
     _break(world, fault, side, rng)
     for name, value in chosen.get("fields", {}).items():
         setattr(world, name, value)
-    camera = {"bits": 12, "black_level_dn": 256, "model": "imx477"}
+    camera = {"bits": 12, "black_dn": 256, "model": "imx477"}
     light = world.gains * world.brightness
     truth: dict[str, Any] = {
         "shift_px": [float(each) for each in shift],
         "position_px": [float(at + each) for at, each in zip(world.chief_ray_px((0.0, 0.0)), shift, strict=True)],
         "rotation_deg": math.degrees(turn) if rotation_shows(designed) else None,
         "scale": scale * ratio if fault != "mask_missing" else None,
-        "gains": [float(each) for each in light / light[1]],
+        "gains": [float(each) for each in light[1] / light],
         "prnu_percent": sensor.prnu_percent,
         "wrong_setup": fault,
     }
@@ -237,7 +237,8 @@ def _break(world: PointWorld, fault: str | None, side: int, rng: np.random.Gener
     elif fault == "too_bright":
         world.brightness *= 3e4
     elif fault == "too_dim":
-        world.brightness *= 2e-5 * rng.uniform(0.5, 2)
+        # Half a percent to a percent of full scale in the longest exposure of 200 ms.
+        world.brightness = float(rng.uniform(0.005, 0.012) / 20 / world.mask_psf[1].max())
     elif fault == "moving":
         world.sway_px, world.sway_hz = float(rng.uniform(0.8, 3)), float(rng.uniform(0.1, 3))
     elif fault == "two_sources":
@@ -250,9 +251,9 @@ def _break(world: PointWorld, fault: str | None, side: int, rng: np.random.Gener
     elif fault == "ambient_changed":
         world.jump_after_switches, world.jump = int(rng.integers(5, 9)), float(rng.uniform(3, 8))
     elif fault == "source_out_of_field":
-        direction = rng.integers(0, 4)
+        edge = int(rng.integers(0, 4))
         beyond = world.rows_px / 2 + side * rng.uniform(-0.15, 0.05)
-        axis, sign = int(direction) % 2, 1 if direction < 2 else -1
+        axis, sign = edge % 2, 1 if edge < 2 else -1
         world.offset_px = (sign * beyond, 0.0) if axis == 0 else (0.0, sign * beyond)
 
 
@@ -271,7 +272,7 @@ def _mounted(
     at = np.stack([cosine * rows - sine * columns, cosine * columns + sine * rows])
     middle = np.array([n // 2 for n in designed.shape[1:]], dtype=np.float64)[:, np.newaxis, np.newaxis]
     planes = [scipy.ndimage.map_coordinates(np.pad(each, 6), at + middle + 6, order=5) for each in designed]
-    return np.maximum(np.stack(planes), 0) / scale**2
+    return np.asarray(np.maximum(np.stack(planes), 0) / scale**2)
 
 
 def _resized(psf: NDArray[np.float64], size: float) -> NDArray[np.float64]:

@@ -1,0 +1,209 @@
+"""Recognises a wrong set-up of a point source from what it does to the frames, and names it.
+
+Each test looks at one consequence that nothing else has: an even level that jumps is the room's light, a picture that
+walks is a moving source, a second copy of the design is a second source, an even disc is a stop without a mask.
+"""
+
+import math
+
+import numpy as np
+import scipy.fft
+import scipy.ndimage
+from numpy.typing import NDArray
+
+from calibration.point_source import Light, PointSpread
+from calibration.registration import best_orientation, orientation_shows
+from optics.metrics import MetricError, per_colour_correlation
+
+Floats = NDArray[np.float64]
+
+# How an acquisition ended.
+STATUS = {"measured": 0, "no light": 1, "saturated": 2, "skipped": 3}
+# Ambient light: scatter around a straight line, or a jump, by more than this share of its own level ...
+AMBIENT_SHARE, AMBIENT_SIGMAS = 0.03, 6.0
+# ... and by more than this share of the source's mean light in the region, which is all that it can spoil.
+AMBIENT_OF_SOURCE = 1e-3
+# A jump is what two levels describe to this share of the variance.
+JUMP_SHARE = 0.85
+# A source that keeps its place within this (rms, pixels) stands still; noise is allowed for besides.
+STILL_PX, STILL_SIGMAS = 0.2, 3.0
+# Frames refused before it is the set-up that is wrong.
+MOST_REFUSED = 0.25
+# A second source: at least so bright against the first, and both together explain the picture this well.
+SECOND_SHARE, SECOND_CORRELATION, SECOND_GAIN = 0.15, 0.9, 0.02
+# An open stop: an even disc correlates this well, and better than the design by this much.
+DISC_CORRELATION, DISC_GAIN = 0.9, 0.1
+# Another way round has to correlate better than the designed one by this much.
+ORIENTATION_GAIN = 0.05
+# A PSF that is this much larger than designed: more than a mount is wrong by, less than a plate's thickness does.
+LARGEST_SCALE = 1.0335
+# Nearer to the sensor's edge than this share of the designed PSF's side, part of the PSF is not on the sensor.
+EDGE_SHARE = 0.35
+
+
+def cover_is_on(ambient_rates: Floats, scales_us: Floats, dark_rates: Floats, dark_scales_us: Floats) -> bool:
+    """Whether frames with the cover off, and without the source, are as dark as those with the cover on.
+
+    ambient_rates: (frames,) DN above black per microsecond; scales_us: exposure times gain of each. dark_rates: (2,),
+    of the dark frames, their second exposure the longest. The longest exposures tell: the difference in DN there
+    against a tenth of a digital number, below which no room is dark.
+    """
+    longest = scales_us >= 0.5 * scales_us.max()
+    level = float(np.median(ambient_rates[longest] * scales_us[longest]))
+    rate = float(dark_rates[int(np.argmax(dark_scales_us))])
+    return level - rate * float(np.median(scales_us[longest])) < 0.1 + 3 * float(
+        np.std(ambient_rates[longest] * scales_us[longest])
+    )
+
+
+def ambient_fault(rates: Floats, scales_us: Floats, source_rate: float) -> str | None:
+    """ "ambient_changed", "ambient_flicker" or None, from frames without the source in the order they were taken.
+
+    rates, scales_us: (frames,), DN above black per microsecond at gain 1, and exposure times gain. source_rate: mean
+    rate of the source in the region.
+    """
+    if len(rates) < 8:
+        return None
+    order = np.arange(len(rates), dtype=np.float64)
+    # Digital numbers of half a level of rounding are the least that a frame's mean can be wrong by.
+    floor = 0.02 / scales_us
+    level = max(float(np.median(rates)), 0.0)
+    least = max(AMBIENT_SHARE * level, AMBIENT_OF_SOURCE * source_rate, AMBIENT_SIGMAS * float(np.median(floor)))
+    # Long exposures tell the level best; short ones are noisy where the light is faint.
+    weight = 1 / (floor + 0.01 * level)
+    line = np.polynomial.Polynomial.fit(order, rates, 1, w=weight)
+    away = rates - line(order)
+    scatter = float(np.sqrt(np.average(away**2, weights=weight**2)))
+    if scatter <= least:
+        return None
+    mean = np.average(rates, weights=weight**2)
+    whole = float((weight**2 * (rates - mean) ** 2).sum())
+    left = min(
+        sum(
+            float((w**2 * (part - np.average(part, weights=w**2)) ** 2).sum())
+            for part, w in ((rates[:at], weight[:at]), (rates[at:], weight[at:]))
+        )
+        for at in range(2, len(rates) - 1)
+    )
+    return "ambient_changed" if left < (1 - JUMP_SHARE) * whole else "ambient_flicker"
+
+
+def wander_px(shifts_px: Floats, sigma_px: Floats) -> tuple[float, float]:
+    """How far the source wanders, robustly: (rms of its place about its mean, what noise alone would give), pixels.
+
+    shifts_px: (exposures, frames, 2); sigma_px: (exposures, 2), infinite where an exposure cannot tell.
+    """
+    known = np.isfinite(sigma_px).all(axis=1)
+    if not known.any():
+        return 0.0, math.inf
+    # Single odd frames (bumps) are refused, and told elsewhere: the middle nine tenths count.
+    places = shifts_px[known].reshape(-1, 2)
+    away = np.hypot(*(places - np.median(places, axis=0)).T)
+    kept = np.sort(away)[: max(1, math.ceil(0.9 * len(away)))]
+    return float(np.sqrt((kept**2).mean())), float(np.sqrt((sigma_px[known] ** 2).sum(axis=1).mean()))
+
+
+def moves(shifts_px: Floats, sigma_px: Floats) -> bool:
+    """Whether the source does not keep its place."""
+    wander, noise = wander_px(shifts_px, sigma_px)
+    return math.isfinite(noise) and wander > max(STILL_PX, STILL_SIGMAS * noise)
+
+
+def near_edge(places_px: list[tuple[float, float]], plane_px: tuple[int, int], design_px: int) -> bool:
+    """Whether any of the places (row, column) is so near to the sensor's edge that part of the PSF is not on it."""
+    away = [min(at, n - 1 - at) for place in places_px for at, n in zip(place, plane_px, strict=True)]
+    return min(away) < EDGE_SHARE * design_px
+
+
+def second_source(light: Light, spread: PointSpread) -> tuple[float, float] | None:
+    """A second copy of the PSF: (its brightness against the first, distance in pixels), or None.
+
+    What the fitted design leaves over is correlated with the design; two copies together have to explain the picture.
+    """
+    fitted = spread.registration
+    if fitted is None:
+        return None
+    shape = light.planes.shape[1:]
+    model, at = fitted.model, spread.registered_at
+    first = np.zeros_like(light.planes)
+    _add(first, model, at)
+    left = light.planes - first
+    transform = tuple(scipy.fft.next_fast_len(n + m) for n, m in zip(shape, model.shape[1:], strict=True))
+    power = (model**2).sum()
+    cross = scipy.fft.irfft2(
+        (scipy.fft.rfft2(left, transform) * np.conj(scipy.fft.rfft2(model, transform))).sum(axis=0), transform
+    )
+    rows, columns = (np.arange(n) - n * (np.arange(n) > n // 2) for n in transform)
+    # Lag of the model's corner, from where it lies now.
+    down, right = rows - (at[0] - model.shape[1] // 2), columns - (at[1] - model.shape[2] // 2)
+    distance = np.hypot(down[:, np.newaxis], right[np.newaxis])
+    far = distance > 0.15 * min(model.shape[1:])
+    row, column = np.unravel_index(int(np.argmax(np.where(far, cross, -np.inf))), cross.shape)
+    share = float(cross[row, column] / power)
+    if share < SECOND_SHARE:
+        return None
+    both = first.copy()
+    _add(both, share * model, (at[0] + int(down[row]), at[1] + int(right[column])))
+    try:
+        one, two = (float(per_colour_correlation(light.planes, each).mean()) for each in (first, both))
+    except MetricError:
+        return None
+    if two < SECOND_CORRELATION or two < one + SECOND_GAIN:
+        return None
+    return share, float(distance[row, column])
+
+
+def open_stop(light: Light, spread: PointSpread) -> float | None:
+    """Diameter in pixels of an even disc that the light is, where no mask spreads it; else None."""
+    even = scipy.ndimage.gaussian_filter(light.planes.sum(axis=0), 1.5)
+    plateau = float(np.percentile(even, 99))
+    inside = even > plateau / 2
+    if not plateau > 0 or not inside.any():
+        return None
+    rows, columns = np.nonzero(inside)
+    radius = math.sqrt(inside.sum() / math.pi)
+    y, x = (np.arange(n) for n in even.shape)
+    disc = np.clip(radius + 0.5 - np.hypot((y - rows.mean())[:, np.newaxis], x - columns.mean()), 0, 1)
+    try:
+        likeness = float(per_colour_correlation(light.planes, disc).mean())
+    except MetricError:
+        return None
+    design = 0.0 if spread.registration is None else float(spread.registration.correlation.mean())
+    return 2 * radius if likeness > DISC_CORRELATION and likeness > design + DISC_GAIN else None
+
+
+def mask_orientation(light: Light, spread: PointSpread, designed: Floats) -> tuple[str | None, str]:
+    """("mask_flipped" | "mask_turned" | None, what was seen). Where the design looks alike both ways round, a plate
+    that was turned over still tells by its size: its relief is further from the sensor by its thickness."""
+    side = min(max(designed.shape[1:]) + 16, *(n - 1 + n % 2 for n in light.planes.shape[1:]))
+    scores = best_orientation(_window(light.planes, spread.centre, side), designed)
+    plain = scores["as designed"]
+    mirrored, turned = scores["mirrored"], scores["turned by 180 degrees"]
+    shows = orientation_shows(designed, "mirrored")
+    if shows and mirrored > max(plain, turned) + ORIENTATION_GAIN:
+        return "mask_flipped", f"mirrored it correlates with the design by {mirrored:.2f}, as designed by {plain:.2f}"
+    if turned > max(plain, mirrored) + ORIENTATION_GAIN:
+        return "mask_turned", f"turned by 180 degrees it correlates by {turned:.2f}, as designed by {plain:.2f}"
+    scale = None if spread.registration is None else spread.registration.scale
+    if not shows and scale is not None and scale > LARGEST_SCALE and plain > SECOND_CORRELATION:
+        return "mask_flipped", f"its PSF is {(scale - 1) * 100:.1f} % larger than designed"
+    return None, ""
+
+
+def _window(planes: Floats, centre: tuple[int, int], side: int) -> Floats:
+    """A window around a pixel, axis on its pixel n // 2, continued with zero."""
+    room = side
+    wide = np.pad(planes, [(0, 0), (room, room), (room, room)])
+    top, left = (at + room - side // 2 for at in centre)
+    return wide[:, top : top + side, left : left + side]
+
+
+def _add(planes: Floats, model: Floats, at: tuple[int, int]) -> None:
+    """Add a window to planes with its pixel n // 2 at a place; what leaves them is lost."""
+    top, left = (place - n // 2 for place, n in zip(at, model.shape[1:], strict=True))
+    low = max(top, 0), max(left, 0)
+    high = min(top + model.shape[1], planes.shape[1]), min(left + model.shape[2], planes.shape[2])
+    if low[0] < high[0] and low[1] < high[1]:
+        planes[:, low[0] : high[0], low[1] : high[1]] += model[
+            :, low[0] - top : high[0] - top, low[1] - left : high[1] - left
+        ]

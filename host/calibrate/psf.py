@@ -1,0 +1,461 @@
+"""`calibrate psf`: a mask's PSF from a point source, on the axis, off it and at several distances."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calibration.hdr import BracketPart
+from calibration.outcome import Limit, Outcome, finite, judged, wrong_setup
+from calibration.point_source import Light, PointSpread, point_spread, source_light
+from calibration.point_source_setup import (
+    MOST_REFUSED,
+    STATUS,
+    ambient_fault,
+    cover_is_on,
+    mask_orientation,
+    moves,
+    near_edge,
+    open_stop,
+    second_source,
+    wander_px,
+)
+from calibration.registration import rotation_shows
+from host.calibrate.procedure import Procedure, Setup, Step, StepData
+from host.figures.calibration_psf import draw
+from optics.bundle import Bundle
+from optics.metrics import MetricError, aligned_correlation
+
+Floats = NDArray[np.float64]
+
+# What is asked for, and why: at an SNR of 50 noise lowers a correlation by 1 / (2 * 50^2), far less than masks do.
+WANTED_SNR, LEAST_SNR = 100.0, 50.0
+MOST_FRAMES = 64
+# Below this correlation a model trained for the design sees another encoding (docs/decisions/0024).
+LEAST_CORRELATION = 0.9
+# Light that the window has to hold: what is outside is missing from every code that is computed with it.
+LEAST_WINDOW_SHARE = 0.97
+# As optics.field: up to where one PSF stands for all positions and distances.
+HELD_CORRELATION = 0.9
+# Spread of a sensor's response where it was not measured, percent: typical of small sensors.
+USUAL_PRNU_PERCENT = 1.0
+FIELD_DEG = 2.0
+FIELD = {
+    "right": (FIELD_DEG, 0.0),
+    "left": (-FIELD_DEG, 0.0),
+    "down": (0.0, FIELD_DEG),
+    "up": (0.0, -FIELD_DEG),
+}
+DISTANCES_MM = {"near": 300.0, "far": 3000.0}
+
+
+def make_procedure(bundle: Bundle, quick: bool = False) -> Procedure:
+    """The steps for a bundle's mask. quick: dark frames and the axis only; nothing is said about field and depth then.
+
+    Raises ValueError where the bundle says of no mask that could be measured: its first kernel has negative taps.
+    """
+    designed = designed_psf(bundle)
+    prnu_percent, prnu_from = known_prnu(bundle)
+    side = max(designed.shape[1:])
+    settings = {
+        "region_px": 2 * side + 1,
+        "design_px": side,
+        "snr": WANTED_SNR,
+        "most_frames": MOST_FRAMES,
+    }
+    steps = [
+        Step(
+            "dark",
+            "dark frames",
+            Setup(cover_on=True),
+            "Put the lens cover on, and darken the room.",
+            settings,
+        ),
+        Step(
+            "axis",
+            "point source on the axis",
+            Setup(),
+            "Take the cover off and put the point source straight ahead, a metre away or more, where it is to stay.",
+            settings,
+        ),
+    ]
+    if not quick:
+        steps += [
+            Step(
+                f"field_{name}",
+                f"point source {FIELD_DEG:g} degrees {name}",
+                Setup(source_deg=angles),
+                f"Move the point source {FIELD_DEG:g} degrees {name} in the picture.",
+                settings,
+            )
+            for name, angles in FIELD.items()
+        ]
+        steps += [
+            Step(
+                f"depth_{name}",
+                f"point source at {distance_mm / 1000:g} m",
+                Setup(distance_mm=distance_mm),
+                f"Put the point source straight ahead at {distance_mm / 1000:g} m.",
+                settings,
+            )
+            for name, distance_mm in DISTANCES_MM.items()
+        ]
+
+    def conclude_all(data: Mapping[str, StepData]) -> Outcome:
+        return conclude(data, designed, prnu_percent, prnu_from)
+
+    return Procedure(
+        "psf",
+        steps,
+        "host.boundary.acquire_psf:acquire",
+        conclude_all,
+        draw,
+        {"bundle": bundle.id, "quick": quick, "prnu_percent": prnu_percent},
+    )
+
+
+def designed_psf(bundle: Bundle) -> Floats:
+    """The PSF that the bundle's mask should have, float64 (3, rows, columns): the mask's own where the bundle holds it
+    (array "psf" of its mask), else the first kernel for every colour. Raises ValueError where that has negative taps."""
+    if bundle.mask is not None and "psf" in bundle.mask.arrays:
+        psf = np.asarray(bundle.mask.arrays["psf"], dtype=np.float64)
+        if psf.ndim == 3 and len(psf) == 3 and np.isfinite(psf).all() and psf.min() >= 0:
+            return psf
+    kernel = bundle.encoding.kernels[0].astype(np.float64)
+    if kernel.min() < 0:
+        raise ValueError(
+            "the bundle's first kernel has negative taps, which no mask's PSF has: calibrate a bundle whose mask is "
+            "described (`mask`, array psf), or one with realisable kernels"
+        )
+    return np.repeat(kernel[np.newaxis], 3, axis=0)
+
+
+def known_prnu(bundle: Bundle) -> tuple[float, str]:
+    """Spread of the sensor's response in percent, and where it comes from: "calibration" or "assumed"."""
+    sealed = bundle.calibration.document if bundle.calibration is not None else {}
+    sensor = sealed.get("sensor")
+    if isinstance(sensor, dict):
+        value = sensor.get("prnu_percent", (sensor.get("result") or {}).get("prnu_percent"))
+        if isinstance(value, int | float) and 0 <= value < 100:
+            return float(value), "calibration"
+    return USUAL_PRNU_PERCENT, "assumed"
+
+
+def conclude(data: Mapping[str, StepData], designed: Floats, prnu_percent: float, prnu_from: str) -> Outcome:
+    """From all steps' data to the outcome: a wrong set-up is named, else the PSF is measured and judged."""
+    dark = data["dark"]
+    for name, step in data.items():
+        if name == "dark":
+            continue
+        wrong = _before_measuring(name, step, dark)
+        if wrong is not None:
+            return wrong
+        if name == "axis":
+            axis = step
+            try:
+                light = light_of(step, dark, prnu_percent)
+                spread = point_spread(light, designed)
+            except MetricError as error:
+                return wrong_setup("psf", "source_off", f"{error}. Check that the source shines and stays on")
+            wrong = _after_measuring(step, light, spread, designed)
+            if wrong is not None:
+                return wrong
+    field, depth = _others(data, dark, designed, spread, prnu_percent)
+    return _outcome(axis, dark, designed, light, spread, field, depth, prnu_percent, prnu_from)
+
+
+def light_of(step: StepData, dark: StepData, prnu_percent: float) -> Light:
+    """The source's light from a step that was measured."""
+    parts = [
+        BracketPart(
+            np.asarray(step["difference_dn"][index], dtype=np.float64),
+            np.asarray(step["saturated"][index], dtype=bool),
+            int(step["frames_on"][index]),
+            int(step["frames_off"][index]),
+            float(step["dark_variance_dn2"][index]),
+            float(step["dn_per_electron"][index]),
+            float(step["exposure_us"][index]),
+            float(step["gains"][index]),
+        )
+        for index in range(len(step["exposure_us"]))
+    ]
+    return source_light(parts, text(dark["bayer"]), prnu_percent)
+
+
+def text(array: NDArray[Any]) -> str:
+    """Text from its UTF-8 bytes."""
+    return bytes(np.asarray(array, dtype=np.uint8)).decode(errors="replace")
+
+
+def _before_measuring(name: str, step: StepData, dark: StepData) -> Outcome | None:
+    """What is wrong with a step's set-up before its light is looked at."""
+    where = "" if name == "axis" else f" (step {name})"
+    status = int(step["status"])
+    if status == STATUS["skipped"]:
+        return wrong_setup("psf", "source_off", f"step {name} was not acquired")  # an earlier step is at fault
+    rates, scales = np.asarray(step["ambient_dn_per_us"]), np.asarray(step["ambient_scale_us"])
+    source_rate = 0.0
+    if status == STATUS["measured"]:
+        scale = step["exposure_us"][0] * step["gains"][0]
+        source_rate = max(float(np.mean(step["difference_dn"][0])) / float(scale), 0.0)
+    ambient = ambient_fault(rates, scales, source_rate)
+    if ambient == "ambient_changed":
+        return wrong_setup(
+            "psf",
+            ambient,
+            f"the room's light changed during the measurement{where}. Leave its lamps as they are, or off",
+        )
+    if ambient == "ambient_flicker":
+        return wrong_setup(
+            "psf", ambient, f"the room's light flickers from frame to frame{where}. Switch its lamps off"
+        )
+    if status == STATUS["no light"]:
+        dark_scales = np.asarray(dark["exposure_us"]) * float(dark["gain"])
+        dark_rates = (np.asarray(dark["level_dn"]) - float(np.mean(dark["black_dn"]))) / dark_scales
+        if cover_is_on(rates, scales, dark_rates, dark_scales):
+            return wrong_setup(
+                "psf",
+                "cover_on",
+                f"without the cover the sensor sees as little as with it{where}, the room's light included. "
+                "Take the lens cover off",
+            )
+        return wrong_setup(
+            "psf",
+            "source_off",
+            f"switching the source changes nothing on the sensor{where}, at exposures up to "
+            f"{float(step['exposure_us'][0]) / 1000:.0f} ms. Check the LED, its cable and pin, and that it points at the mask",
+        )
+    if status == STATUS["saturated"]:
+        return wrong_setup(
+            "psf",
+            "too_bright",
+            f"the source saturates the sensor at its shortest exposure, {float(step['exposure_us'][0]):.0f} us{where}. "
+            "Dim it with a series resistor or a neutral filter, or move it further away",
+        )
+    places = [(float(at[0]), float(at[1])) for at in (step["peak_px"], step["centroid_px"])]
+    plane = int(step["plane_px"][0]), int(step["plane_px"][1])
+    design_px = int(step["design_px"])
+    if near_edge(places, plane, design_px):
+        at = places[0]
+        return wrong_setup(
+            "psf",
+            "source_out_of_field",
+            f"the source's light lies at row {at[0]:.0f}, column {at[1]:.0f} of {plane[0]} x {plane[1]} pixels{where}: "
+            "part of the PSF misses the sensor. Move the source towards the axis",
+        )
+    return _unsteady(step, where)
+
+
+def _unsteady(step: StepData, where: str) -> Outcome | None:
+    shifts, sigma = np.asarray(step["shifts_px"]), np.asarray(step["shift_sigma_px"])
+    bumped = float(np.sum(step["bumps"])) / float(np.sum(step["frames_taken"]))
+    if moves(shifts, sigma) or bumped > MOST_REFUSED:
+        wander, _ = wander_px(shifts, sigma)
+        return wrong_setup(
+            "psf",
+            "moving",
+            f"the source wanders by {wander:.2f} pixels (rms) from frame to frame{where}. Fix source and camera to the "
+            "same table, and keep hands and fans away",
+        )
+    return None
+
+
+def _after_measuring(step: StepData, light: Light, spread: PointSpread, designed: Floats) -> Outcome | None:
+    """What the measured PSF itself says about the set-up."""
+    snr = float(spread.snr.min())
+    seen = {"snr": finite(snr)}
+    if snr < LEAST_SNR:
+        exposure_ms = float(np.max(step["exposure_us"])) / 1000
+        return wrong_setup(
+            "psf",
+            "too_dim",
+            f"{int(np.max(step['frames_on']))} frames of up to {exposure_ms:.0f} ms give a signal-to-noise ratio of "
+            f"{snr:.1f}, {LEAST_SNR:.0f} is asked for. Use a brighter source, bring it nearer, or darken the room",
+            seen,
+        )
+    second = second_source(light, spread)
+    if second is not None:
+        return wrong_setup(
+            "psf",
+            "two_sources",
+            f"a second point of light, {second[0] * 100:.0f} % as bright, lies {second[1]:.0f} pixels from the first. "
+            "Cover reflecting surfaces, and switch other LEDs off",
+            seen,
+        )
+    stop_px = open_stop(light, spread)
+    if stop_px is not None:
+        return wrong_setup(
+            "psf",
+            "mask_missing",
+            f"the light is an even disc of {stop_px:.0f} pixels, as an open stop gives. Mount the mask",
+            seen,
+        )
+    name, what = mask_orientation(light, spread, designed)
+    if name == "mask_flipped":
+        advice = "Turn the mask over, its structured side towards the sensor"
+        if "larger" in what:
+            advice += "; if it is that way round, it stands too far from the sensor by that share of the distance"
+        return wrong_setup("psf", name, f"{what}. {advice}", seen)
+    if name == "mask_turned":
+        return wrong_setup("psf", name, f"{what}. Turn the mask by half a turn in its plane", seen)
+    return None
+
+
+def _others(
+    data: Mapping[str, StepData], dark: StepData, designed: Floats, axis: PointSpread, prnu_percent: float
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Correlation of the PSF with the one on the axis, for each position and each distance."""
+    field, depth = [], []
+    for name, step in data.items():
+        if not name.startswith(("field_", "depth_")):
+            continue
+        light = light_of(step, dark, prnu_percent)
+        seen = point_spread(light, designed)
+        entry = {
+            "correlation_with_axis": likeness_to(axis, light, seen),
+            "light": float(light.planes[1].sum()),
+            "snr": float(seen.snr.min()),
+        }
+        if name.startswith("field_"):
+            field.append({"source_deg": list(FIELD[name.removeprefix("field_")]), **entry})
+        else:
+            depth.append({"distance_mm": DISTANCES_MM[name.removeprefix("depth_")], **entry})
+    return field, depth
+
+
+def likeness_to(axis: PointSpread, light: Light, seen: PointSpread) -> float:
+    """Correlation of a PSF elsewhere with the one on the axis, in that one's window, after the best shift."""
+    half = axis.side // 2
+    wide = np.pad(light.planes, [(0, 0), (half, half), (half, half)])
+    cut = wide[:, seen.centre[0] : seen.centre[0] + axis.side, seen.centre[1] : seen.centre[1] + axis.side]
+    return aligned_correlation(axis.psf, cut, reach_px=2)[0]
+
+
+def _outcome(
+    step: StepData,
+    dark: StepData,
+    designed: Floats,
+    light: Light,
+    spread: PointSpread,
+    field: Sequence[dict[str, Any]],
+    depth: Sequence[dict[str, Any]],
+    prnu_percent: float,
+    prnu_from: str,
+) -> Outcome:
+    fitted = spread.registration
+    pixel_um = float(dark["pixel_um"])
+    aligned = np.zeros(3) if fitted is None else fitted.correlation
+    origin = step["origin_px"]
+    shift = [at - middle for at, middle in zip(spread.centre_px, spread.centre, strict=True)]
+    rotation = _rotation(spread, designed)
+    refused = {"flash": int(np.sum(step["flashes"])), "bump": int(np.sum(step["bumps"]))}
+    wander, _ = wander_px(np.asarray(step["shifts_px"]), np.asarray(step["shift_sigma_px"]))
+    result: dict[str, Any] = {
+        "camera": text(dark["camera"]),
+        "plane_pixel_um": None if math.isnan(pixel_um) else 2 * pixel_um,
+        "gains": _list(spread.gains),
+        "gains_sigma": _list(spread.gains_sigma),
+        "snr": float(spread.snr.min()),
+        "snr_by_colour": _list(spread.snr),
+        "snr_meaning": "rms of the PSF over rms of its temporal noise, in the window",
+        "correlation": {"designed": _list(spread.designed_correlation), "aligned": _list(aligned)},
+        "shift_px": [float(each) for each in shift],
+        "shift_px_sigma": list(spread.centre_sigma_px),
+        "position_px": [float(at + first) for at, first in zip(spread.centre_px, origin, strict=True)],
+        "position_px_sigma": list(spread.centre_sigma_px),
+        "centred_by": spread.centred_by,
+        **rotation,
+        "scale": None if fitted is None else fitted.scale,
+        "scale_sigma": None if fitted is None else fitted.scale_sigma,
+        "discrepancy": None if fitted is None else fitted.discrepancy,
+        "window_px": spread.side,
+        "window_share": _list(spread.share),
+        "clipped_px": spread.clipped,
+        "background_share": _list(light.background * light.planes[0].size / light.planes.sum(axis=(1, 2))),
+        "exposure_us": _list(step["exposure_us"]),
+        "frames_on": [int(each) for each in step["frames_on"]],
+        "frames_refused": refused,
+        "wander_px": wander,
+        "dn_per_electron": _list(step["dn_per_electron"]),
+        "prnu_percent": prnu_percent,
+        "prnu_from": prnu_from,
+        "field": list(field),
+        "depth": list(depth),
+    }
+    worst_aligned = float(aligned.min())
+    limits = [
+        Limit("snr", result["snr"], LEAST_SNR, "least", "", "the signal-to-noise ratio of the worst colour"),
+        Limit("clipped_px", spread.clipped, 0, "most", "pixels", "what saturated in every exposure"),
+        Limit(
+            "correlation_aligned",
+            worst_aligned,
+            LEAST_CORRELATION,
+            "least",
+            "",
+            "the correlation with the designed PSF, shift, rotation and scale removed,",
+        ),
+        Limit(
+            "window_share",
+            float(spread.share.min()),
+            LEAST_WINDOW_SHARE,
+            "least",
+            "",
+            "the share of the source's light that the window holds",
+        ),
+    ]
+    for name, entries, what in (
+        ("shift_invariance", field, f"{FIELD_DEG:g} degrees off the axis"),
+        ("depth_invariance", depth, "at other distances"),
+    ):
+        if entries:
+            least = min(entry["correlation_with_axis"] for entry in entries)
+            meaning = f"the least correlation with the PSF on the axis, {what},"
+            limits.append(Limit(name, least, HELD_CORRELATION, "least", "", meaning))
+    arrays: dict[str, NDArray[Any]] = {
+        "psf": _not_negative(spread.psf).astype(np.float32),
+        "psf_sigma": spread.sigma.astype(np.float32),
+        "psf_noise_sigma": spread.noise_sigma.astype(np.float32),
+        "designed": designed.astype(np.float32),
+    }
+    told = (
+        f" Refused: {refused['flash']} frames for a flash, {refused['bump']} for a bump."
+        if any(refused.values())
+        else ""
+    )
+    summary = (
+        f"The PSF was measured with a signal-to-noise ratio of {result['snr']:.0f} in {spread.side} x {spread.side} pixels; "
+        f"it correlates with the designed one by {worst_aligned:.3f} once shift, rotation and scale are removed.{told}"
+    )
+    advice = (
+        "check that the mask is the one of this bundle, at its distance and clean; shift, rotation and scale in the "
+        "result say how it is mounted"
+    )
+    return judged("psf", result, limits, arrays, summary=summary, advice=advice)
+
+
+def _rotation(spread: PointSpread, designed: Floats) -> dict[str, Any]:
+    fitted = spread.registration
+    if fitted is None or fitted.rotation_rad is None or fitted.rotation_sigma_rad is None:
+        why = (
+            "the designed PSF looks alike in every rotation: none can be seen"
+            if not rotation_shows(designed)
+            else "the measured PSF could not be fitted with the designed one"
+        )
+        return {"rotation_deg": None, "rotation_deg_sigma": None, "rotation_note": why}
+    return {
+        "rotation_deg": math.degrees(fitted.rotation_rad),
+        "rotation_deg_sigma": math.degrees(fitted.rotation_sigma_rad),
+        "rotation_note": "from x towards y: clockwise in a picture with row 0 on top",
+    }
+
+
+def _not_negative(psf: Floats) -> Floats:
+    """Noise below zero is no light: cut off, and each colour's sum restored."""
+    cut = np.maximum(psf, 0)
+    return cut * np.minimum(psf.sum(axis=(1, 2)) / cut.sum(axis=(1, 2)), 1)[:, np.newaxis, np.newaxis]
+
+
+def _list(values: Any) -> list[float]:
+    return [float(each) for each in np.asarray(values).ravel()]

@@ -300,13 +300,14 @@ class Camera:
         """Unpack the frame straight from the camera's buffer, and wipe that."""
         # MappedArray stands beside the class of the request, in picamera2.request.
         mapped_array = importlib.import_module(type(request).__module__).MappedArray
+        rows, columns = self._mosaic.shape
         with mapped_array(request, "raw", reshape=False, write=True) as mapped:
             try:
-                unpack(
-                    mapped.array, self._form, (self._mosaic.shape[1], self._mosaic.shape[0]), self._stride, self._mosaic
-                )
+                unpack(mapped.array, self._form, (columns, rows), self._stride, self._mosaic)
             finally:
                 mapped.array.fill(0)
+        with mapped_array(request, "main", reshape=False, write=True) as mapped:
+            mapped.array.fill(0)
 
     def _limit(self, deadline: Deadline | None) -> Deadline:
         """One deadline for the capture: frames may stay away for the time-out, besides the exposures that it takes."""

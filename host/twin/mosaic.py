@@ -92,13 +92,15 @@ def pack(
     lines = out[: rows * stride].reshape(rows, stride)
     if packing == "CSI2P":
         per, low = (4, 2) if bits == 10 else (2, 4)
-        groups = columns // per
+        groups = -(-columns // per)
+        whole = np.zeros((rows, groups * per), np.uint16)
+        whole[:, :columns] = mosaic
+        samples = whole.reshape(rows, groups, per)
         target = lines[:, : groups * (per + 1)].reshape(rows, groups, per + 1)
-        sites = mosaic.reshape(rows, groups, per)
-        target[:, :, :per] = sites >> low
-        rest = np.zeros((rows, groups), np.uint8)
-        for index in range(per):
-            rest |= ((sites[:, :, index] & (2**low - 1)) << (low * index)).astype(np.uint8)
+        target[:, :, :per] = samples >> low
+        rest = samples[:, :, 0] & (2**low - 1)
+        for index in range(1, per):
+            rest |= (samples[:, :, index] & (2**low - 1)) << (low * index)
         target[:, :, per] = rest
     elif bits == 8:
         lines[:, :columns] = mosaic

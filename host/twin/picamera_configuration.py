@@ -108,7 +108,8 @@ def adjust(config: dict[str, Any], hardware: TwinHardware) -> None:
     packing = packing if depth in (10, 12) and packing == "CSI2P" else None
     used = mode["size"][0] if depth == 8 else 2 * mode["size"][0]
     if packing:
-        used = mode["size"][0] * depth // 8
+        per = 4 if depth == 10 else 2
+        used = -(-mode["size"][0] // per) * (per + 1)
     raw["format"] = f"S{order.bayer_order}{depth}{'_CSI2P' if packing else ''}"
     if hardware.fault == "wrong_format":
         raw["format"], used = f"{order.bayer_order}_PISP_COMP1", mode["size"][0]

@@ -19,6 +19,8 @@ from host.twin.sensor import REFERENCE_EXPOSURE_US
 from optics.bundle import Bundle
 from optics.encoding import COLOURS, convolve_psf, pool_planes
 
+# Paths whose planes come from a mosaic, and whose colours are scaled by the sealed gains (host/boundary/measuring.py).
+WITH_GAINS: tuple[CapturePath, ...] = ("camera", "loop")
 # Halvings of the interval that a cell's value is searched in: 2.4 standard deviations / 2**9 is below any threshold's
 # own uncertainty.
 HALVINGS = 9
@@ -31,12 +33,14 @@ EVER_SIGMAS = 5.3
 @dataclass(frozen=True, slots=True)
 class PixelNoise:
     """What a pixel's value spreads by: full_scale_e electrons at full scale at gain 1, read_noise_e electrons,
-    prnu_percent. readings: how many sites of the mosaic each colour's value is a mean of (1 for a plane per colour)."""
+    prnu_percent. readings: how many sites of the mosaic each colour's value is a mean of (1 for a plane per colour).
+    gains: what each colour was multiplied by after it was read."""
 
     full_scale_e: float
     read_noise_e: float
     prnu_percent: float
     readings: tuple[int, int, int] = (1, 1, 1)
+    gains: tuple[float, float, float] = (1.0, 1.0, 1.0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,9 +93,10 @@ def sealed_model(
         # The sealed full scale is that of the sealed exposure; light is linear in exposure times gain.
         model = replace(model, light=exposure_us * gain / (sealed_at[0] * sealed_at[1]) / full_scale)
     if "psf" in parts and (measured := sealed_psf(bundle)) is not None and bundle.encoding.filters == 1:
-        gains = sealed_gains(bundle) or (1.0, 1.0, 1.0)
-        factors = gains if path in ("camera", "loop") else (1.0, 1.0, 1.0)
-        taps = measured[0] * np.array(factors, np.float32)[:, np.newaxis, np.newaxis]
+        taps = measured[0]
+        if path not in WITH_GAINS:
+            # The colours as the sensor sees them: nothing evens them out.
+            taps = taps / np.array(sealed_gains(bundle) or (1.0, 1.0, 1.0), np.float32)[:, np.newaxis, np.newaxis]
         model = replace(model, kernels=taps[np.newaxis])
     if "board" in parts and path != "camera" and (levels := sealed_levels(bundle)) is not None:
         model = replace(model, levels=levels)
@@ -116,8 +121,9 @@ def sealed_noise(bundle: Bundle, path: CapturePath) -> PixelNoise | None:
         return None
     dn_per_e, bits, black_dn, read_noise_e, prnu_percent = found
     full_scale_e = (2**bits - 1 - black_dn) / dn_per_e
-    mosaic = path in ("camera", "loop")
-    return PixelNoise(full_scale_e, read_noise_e, prnu_percent, (1, 2, 1) if mosaic else (1, 1, 1))
+    if path not in WITH_GAINS:
+        return PixelNoise(full_scale_e, read_noise_e, prnu_percent)
+    return PixelNoise(full_scale_e, read_noise_e, prnu_percent, (1, 2, 1), sealed_gains(bundle) or (1.0, 1.0, 1.0))
 
 
 def predicted_codes(model: CodeModel, scene: NDArray[np.float32], threads: int = 2) -> NDArray[np.uint8]:
@@ -150,8 +156,10 @@ def expected_cells(planes: NDArray[np.float32], model: CodeModel) -> NDArray[np.
     cells = planes[:, : rows * pool, : columns * pool].reshape(channels, rows, pool, columns, pool)
     means = cells.transpose(1, 3, 0, 2, 4).reshape(rows * columns * channels, pool * pool).astype(np.float64)
     shot = model.gain / noise.full_scale_e
-    readings = np.tile(np.array(noise.readings, np.float64), rows * columns * (channels // COLOURS))[:, np.newaxis]
-    variance = np.maximum(means, 0) * shot + (noise.read_noise_e * shot) ** 2 + (noise.prnu_percent / 100 * means) ** 2
+    times = rows * columns * (channels // COLOURS)
+    readings, gains = (np.tile(np.array(each), times)[:, np.newaxis] for each in (noise.readings, noise.gains))
+    variance = np.maximum(means, 0) * shot * gains + (noise.read_noise_e * shot * gains) ** 2
+    variance += (noise.prnu_percent / 100 * means) ** 2
     sigma = np.sqrt(np.maximum(variance / readings, np.finfo(np.float32).tiny))
     low = means.max(axis=1)
     high = low + (MOST_SIGMAS if pool * pool <= 64 else EVER_SIGMAS) * sigma.max(axis=1)

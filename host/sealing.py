@@ -165,7 +165,7 @@ def sealed_trims(bundle: Bundle) -> NDArray[np.int16] | None:
 
 
 def sealed_gains(bundle: Bundle) -> tuple[float, float, float] | None:
-    """Factors for red, green and blue that give each colour its designed light; None: not calibrated."""
+    """Factors for red, green and blue that give each colour of white light as much as green; None: not calibrated."""
     found = _result(bundle, "psf").get("gains")
     return None if found is None else (float(found[0]), float(found[1]), float(found[2]))
 

@@ -85,6 +85,13 @@ def test_colours_that_two_sites_measure_are_quieter() -> None:
     assert found[1] == pytest.approx(found[0] / np.sqrt(2), rel=0.01)
 
 
+def test_colours_that_were_scaled_have_scaled_noise() -> None:
+    planes = np.full((3, 8, 8), 0.4, np.float32)
+    planes[2] *= 2
+    found = expected_cells(planes, plain_model(PixelNoise(10_000.0, 3.0, 0.0, gains=(1.0, 1.0, 2.0))))[0, 0]
+    assert found[2] == pytest.approx(2 * found[0])
+
+
 def test_uneven_cells_agree_with_many_simulated_exposures() -> None:
     rng = np.random.default_rng(2)
     planes = rng.uniform(0, 0.5, (3, 16, 16)).astype(np.float32) ** 2
@@ -109,7 +116,9 @@ def test_each_calibration_takes_the_place_of_its_part_of_the_design(bundle: Bund
     assert levels is not None
     assert np.allclose(full.levels * REFERENCE_VOLTS, np.linspace(0.1, 2, 15))
     assert full.kernels.shape == (1, 3, 9, 9)
-    assert np.allclose(full.kernels.sum(axis=(0, 2, 3)), [0.9, 0.8 * 1.125, 0.7 * 1.25])
+    # The boundary evens the colours out; a board sees them as they are.
+    assert np.allclose(full.kernels.sum(axis=(0, 2, 3)), [0.9, 0.8, 0.7])
+    assert np.allclose(sealed_model(made, "board").kernels.sum(axis=(0, 2, 3)), [0.9, 0.8 / 1.125, 0.7 / 1.25])
     assert full.light == pytest.approx(1 / 0.625)
     assert sealed_model(made, "loop", (4_000.0, 2.0)).light == pytest.approx(0.5 / 0.625)
     assert np.array_equal(sealed_model(made, "camera").levels, nominal_levels(bundle))

@@ -28,7 +28,9 @@ static void send_frame(struct bytes *bytes) {
     static uint16_t sequence = 0;
     const uint8_t type = take(bytes);
     size_t size = take(bytes);
+    size |= (size_t)take(bytes) << 8; // Convert is longer than 255
     size = size < bytes->left ? size : bytes->left;
+    size = size < PROTOCOL_MAX_PAYLOAD ? size : PROTOCOL_MAX_PAYLOAD;
     fake_frame(type, sequence++, bytes->at, size);
     bytes->at += size;
     bytes->left -= size;
@@ -37,8 +39,9 @@ static void send_frame(struct bytes *bytes) {
 // What no input may ever bring about.
 static void require_safe(void) {
     const bool armed = fake.core.state == STATE_ARMED;
-    if ((!armed && !fake.safe) || armed != fake.core.stream.armed || fake.core.state > STATE_FAULTED ||
-        (fake.core.state == STATE_FAULTED) != (fake.core.fault != FAULT_NONE)) {
+    // Between commands the test cell is dark: nothing that was driven there stays.
+    if ((!armed && !fake.safe) || fake.core.thresholds.expected[TEST_CHANNEL] != 0 || armed != fake.core.stream.armed ||
+        fake.core.state > STATE_FAULTED || (fake.core.state == STATE_FAULTED) != (fake.core.fault != FAULT_NONE)) {
         abort();
     }
 }

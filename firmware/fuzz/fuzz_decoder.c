@@ -41,6 +41,8 @@ static void every_message(const uint8_t *payload, size_t size) {
                                         "SetChunk",
                                         "Sweep",
                                         "SweepReply",
+                                        "Convert",
+                                        "ConvertReply",
                                         "Credit",
                                         "Resend",
                                         "Error",

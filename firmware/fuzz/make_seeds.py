@@ -18,7 +18,7 @@ def main(vectors: Path, decoder: Path, core: Path) -> None:
         (decoder / f"vector{number}").write_bytes(b"\xff" + bytes.fromhex(words[-1]))
         if words[0] == "frame" and int(words[1], 16) < 0x40:
             payload = b"" if words[3] == "-" else bytes.fromhex(words[3])
-            message = bytes.fromhex(words[1]) + bytes([len(payload)]) + payload
+            message = bytes.fromhex(words[1]) + len(payload).to_bytes(2, "little") + payload
             for armed in (b"\x00", b"\x01"):
                 (core / f"vector{number}-{armed.hex()}").write_bytes(
                     armed + b"\x03\x01\x04" + b"\x00" + message + b"\x02\xff"

@@ -38,15 +38,21 @@ uint8_t bench_sweep_wrong_field(const struct msg_sweep *sweep, uint32_t limit_us
     return longest_us(sweep) > limit_us ? 3 : BENCH_FIELDS_FINE;
 }
 
+// Brings the test cell to a level. False: the DAC did not take it.
+static bool drive(struct thresholds *thresholds, uint16_t level) {
+    return thresholds->expected[TEST_CHANNEL] == level ||
+           thresholds_write(thresholds, TEST_CHANNEL, level).status == DAC_OK;
+}
+
 // Brings the test cell to a level and reads the comparators there. False: the DAC did not take it.
 static bool visit(struct thresholds *thresholds, uint16_t level, uint16_t *reading) {
-    const struct hal *hal = thresholds->hal;
-    if (thresholds->expected[TEST_CHANNEL] != level &&
-        thresholds_write(thresholds, TEST_CHANNEL, level).status != DAC_OK) {
-        return false;
-    }
-    *reading = hal->comparators(hal->context);
-    return true;
+    const bool driven = drive(thresholds, level);
+    *reading = driven ? thresholds->hal->comparators(thresholds->hal->context) : 0u;
+    return driven;
+}
+
+static enum dac_status dark(struct thresholds *thresholds, bool driven) {
+    return driven && drive(thresholds, 0) ? DAC_OK : DAC_FAILED;
 }
 
 enum dac_status bench_sweep(struct thresholds *thresholds, const struct msg_sweep *sweep,
@@ -66,6 +72,25 @@ enum dac_status bench_sweep(struct thresholds *thresholds, const struct msg_swee
             counts[i] = (uint8_t)(counts[i] + (driven && bit_is_set(reading, sweep->comparator) ? 1u : 0u));
         }
     }
-    driven = driven && thresholds_write(thresholds, TEST_CHANNEL, 0).status == DAC_OK;
-    return driven ? DAC_OK : DAC_FAILED;
+    return dark(thresholds, driven);
+}
+
+enum dac_status bench_convert(struct thresholds *thresholds, const struct msg_convert *convert,
+                              uint8_t packed[PROTOCOL_CONVERT_LEVELS_MAX / 2u], uint8_t *stuck) {
+    const struct hal *hal = thresholds->hal;
+    struct consistency consistency; // its own: the counts of a measurement in progress are not touched
+    bool driven = true;
+    consistency_init(&consistency, thresholds->wanted, convert->count);
+    *stuck = CONSISTENCY_NO_SUSPECT;
+    hal->cell_select(hal->context, HAL_TEST_CELL);
+    for (uint8_t i = 0; i < convert->count && driven && *stuck == CONSISTENCY_NO_SUSPECT; i++) {
+        hal->watchdog_kick(hal->context);
+        driven = drive(thresholds, convert->levels[i]);
+        if (driven) {
+            uint8_t code = 0;
+            *stuck = consistency_read(&consistency, hal, &code);
+            packed[i / 2u] |= (uint8_t)(i % 2u == 0 ? code : code << 4);
+        }
+    }
+    return dark(thresholds, driven);
 }

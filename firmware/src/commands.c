@@ -18,7 +18,8 @@ struct answer {
 };
 
 _Static_assert(MSG_STATUS_REPLY_SIZE <= REPLY_MAX && MSG_HELLO_REPLY_SIZE <= REPLY_MAX &&
-                   MSG_READ_THRESHOLDS_REPLY_SIZE <= REPLY_MAX && MSG_SWEEP_REPLY_SIZE <= REPLY_MAX,
+                   MSG_READ_THRESHOLDS_REPLY_SIZE <= REPLY_MAX && MSG_SWEEP_REPLY_SIZE <= REPLY_MAX &&
+                   MSG_CONVERT_REPLY_SIZE <= REPLY_MAX,
                "a reply must fit");
 
 static void refuse(struct answer *answer, enum error_code code, uint32_t detail) {
@@ -109,9 +110,9 @@ static void stage(struct core *core, const uint8_t *request, struct answer *answ
             return;
         }
     }
-    const uint8_t descends = thresholds_stage(&core->thresholds, stage.encoding_id, stage.dac_codes);
-    if (descends != PROTOCOL_COMPARATORS) {
-        refuse(answer, ERROR_BAD_VALUE, descends);
+    const uint8_t wrong = thresholds_stage(&core->thresholds, &stage);
+    if (wrong != THRESHOLDS_FINE) {
+        refuse(answer, ERROR_BAD_VALUE, wrong);
         return;
     }
     core->state = STATE_STAGED;
@@ -146,12 +147,18 @@ static void commit(struct core *core, const uint8_t *request, struct answer *ans
 
 static void read_thresholds(const struct core *core, struct answer *answer) {
     struct msg_read_thresholds_reply reply;
-    const struct dac_outcome outcome = thresholds_read(&core->thresholds, reply.dac_codes);
+    const struct thresholds *thresholds = &core->thresholds;
+    const struct dac_outcome outcome = thresholds_read(thresholds, reply.readback);
     if (outcome.status != DAC_OK) {
         refuse_dac(answer, outcome);
         return;
     }
-    reply.crc32 = thresholds_crc(reply.dac_codes);
+    uint16_t wanted[PROTOCOL_COMPARATORS];
+    for (size_t i = 0; i < PROTOCOL_COMPARATORS; i++) {
+        reply.trims[i] = thresholds->written_trims[i];
+        wanted[i] = (uint16_t)(reply.readback[i] - (uint16_t)reply.trims[i]);
+    }
+    reply.crc32 = thresholds_crc(wanted, reply.trims);
     msg_read_thresholds_reply_pack(&reply, answer->payload);
     answer->size = MSG_READ_THRESHOLDS_REPLY_SIZE;
 }
@@ -192,7 +199,7 @@ static void arm(struct core *core, const uint8_t *request, struct answer *answer
                                       .channels = arm.channels,
                                       .chunk_bytes = arm.chunk_bytes,
                                       .thresholds_crc = core->thresholds.crc};
-    stream_arm(&core->stream, &geometry, core->thresholds.staged);
+    stream_arm(&core->stream, &geometry, core->thresholds.wanted);
     safety_arm(core);
 }
 
@@ -247,6 +254,30 @@ static void sweep(struct core *core, const uint8_t *request, struct answer *answ
     }
     msg_sweep_reply_pack(&reply, answer->payload);
     answer->size = MSG_SWEEP_REPLY_SIZE;
+}
+
+static void convert(struct core *core, const uint8_t *request, struct answer *answer) {
+    struct msg_convert convert;
+    struct msg_convert_reply reply = {.codes = {0}};
+    msg_convert_unpack(&convert, request);
+    if (convert.count < 1u || convert.count > PROTOCOL_CONVERT_LEVELS_MAX) {
+        refuse(answer, ERROR_BAD_VALUE, 0);
+        return;
+    }
+    uint8_t stuck = CONSISTENCY_NO_SUSPECT;
+    const struct dac_outcome outcome = {.status = bench_convert(&core->thresholds, &convert, reply.codes, &stuck),
+                                        .channel = TEST_CHANNEL};
+    if (!safety_require(core, outcome)) {
+        refuse_dac(answer, outcome);
+        return;
+    }
+    if (stuck != CONSISTENCY_NO_SUSPECT) {
+        safety_latch(core, FAULT_COMPARATOR_STUCK, stuck);
+        refuse(answer, ERROR_WRONG_STATE, (uint32_t)core->state);
+        return;
+    }
+    msg_convert_reply_pack(&reply, answer->payload);
+    answer->size = MSG_CONVERT_REPLY_SIZE;
 }
 
 static void credit(struct core *core, const uint8_t *request) {
@@ -306,6 +337,9 @@ static void execute(struct core *core, uint8_t type, const uint8_t *request, str
         break;
     case MESSAGE_SWEEP:
         sweep(core, request, answer);
+        break;
+    case MESSAGE_CONVERT:
+        convert(core, request, answer);
         break;
     case MESSAGE_CREDIT:
         credit(core, request);

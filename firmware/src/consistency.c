@@ -9,15 +9,15 @@
 #define LIMIT_SHARE 64u
 #define LIMIT_MINIMUM 8u
 
-void consistency_init(struct consistency *consistency, const uint16_t *codes, uint32_t cells) {
+void consistency_init(struct consistency *consistency, const uint16_t *wanted, uint32_t cells) {
     memset(consistency, 0, sizeof *consistency);
     for (size_t i = 0; i < PROTOCOL_COMPARATORS; i++) {
         for (size_t j = 0; j < PROTOCOL_COMPARATORS; j++) {
             const uint16_t bit = (uint16_t)(1u << j);
-            if ((uint32_t)codes[j] + FAR < codes[i]) {
+            if ((uint32_t)wanted[j] + FAR < wanted[i]) {
                 consistency->far_below[i] |= bit;
             }
-            if (codes[j] > (uint32_t)codes[i] + FAR) {
+            if (wanted[j] > (uint32_t)wanted[i] + FAR) {
                 consistency->far_above[i] |= bit;
             }
         }
@@ -57,4 +57,10 @@ uint8_t consistency_check(struct consistency *consistency, uint16_t reading) {
         return CONSISTENCY_NO_SUSPECT;
     }
     return i;
+}
+
+uint8_t consistency_read(struct consistency *consistency, const struct hal *hal, uint8_t *code) {
+    const uint16_t reading = hal->comparators(hal->context) & 0x7FFFu;
+    *code = count_bits(reading);
+    return consistency_check(consistency, reading);
 }

@@ -13,6 +13,7 @@
 
 #include <stdint.h>
 
+#include "hal.h"
 #include "protocol.h"
 
 #define CONSISTENCY_NO_SUSPECT PROTOCOL_COMPARATORS
@@ -24,11 +25,15 @@ struct consistency {
     uint32_t limit;                           // [cells]
 };
 
-// For these thresholds and measurements of this many cells.
-void consistency_init(struct consistency *consistency, const uint16_t *codes, uint32_t cells);
+// For thresholds that are wanted at these codes (trims only cancel offsets) and measurements of this many cells.
+void consistency_init(struct consistency *consistency, const uint16_t *wanted, uint32_t cells);
 
 // Before each measurement.
 void consistency_begin(struct consistency *consistency);
+
+// Reads the comparators, connected to one cell, and gives its code. Returns the comparator that is now known to be
+// stuck, or CONSISTENCY_NO_SUSPECT.
+uint8_t consistency_read(struct consistency *consistency, const struct hal *hal, uint8_t *code);
 
 // Looks at the reading of one cell. Returns the comparator that is now known to be stuck, or CONSISTENCY_NO_SUSPECT.
 uint8_t consistency_check(struct consistency *consistency, uint16_t reading);

@@ -16,24 +16,23 @@ static enum probe_result probe_level(struct thresholds *thresholds, uint8_t comp
     return read == high ? PROBE_FOLLOWS : PROBE_STUCK;
 }
 
-static enum probe_result probe_once(struct thresholds *thresholds, uint8_t comparator) {
-    const uint16_t threshold = thresholds->expected[comparator];
+static enum probe_result probe_once(struct thresholds *thresholds, uint8_t comparator, uint16_t wanted) {
     enum probe_result result = PROBE_FOLLOWS;
-    if (threshold >= PROTOCOL_COMPARATOR_TOLERANCE) {
-        const uint16_t below = (uint16_t)(threshold - PROTOCOL_COMPARATOR_TOLERANCE);
+    if (wanted >= PROTOCOL_COMPARATOR_TOLERANCE) {
+        const uint16_t below = (uint16_t)(wanted - PROTOCOL_COMPARATOR_TOLERANCE);
         result = probe_level(thresholds, comparator, below, false);
     }
-    if (result == PROBE_FOLLOWS && threshold <= PROTOCOL_DAC_FULL_SCALE - PROTOCOL_COMPARATOR_TOLERANCE) {
-        const uint16_t above = (uint16_t)(threshold + PROTOCOL_COMPARATOR_TOLERANCE);
+    if (result == PROBE_FOLLOWS && wanted <= PROTOCOL_DAC_FULL_SCALE - PROTOCOL_COMPARATOR_TOLERANCE) {
+        const uint16_t above = (uint16_t)(wanted + PROTOCOL_COMPARATOR_TOLERANCE);
         result = probe_level(thresholds, comparator, above, true);
     }
     return result;
 }
 
-enum probe_result probe_comparator(struct thresholds *thresholds, uint8_t comparator) {
+enum probe_result probe_comparator(struct thresholds *thresholds, uint8_t comparator, uint16_t wanted) {
     enum probe_result result = PROBE_STUCK;
     for (int attempt = 0; attempt < 3 && result == PROBE_STUCK; attempt++) {
-        result = probe_once(thresholds, comparator);
+        result = probe_once(thresholds, comparator, wanted);
     }
     if (thresholds_write(thresholds, TEST_CHANNEL, 0).status != DAC_OK) {
         result = PROBE_DAC_FAILED;
@@ -47,7 +46,7 @@ uint16_t probe_all(struct thresholds *thresholds) {
         (void)thresholds_write(thresholds, i, HALF_SCALE);
     }
     for (uint8_t i = 0; i < PROTOCOL_COMPARATORS; i++) {
-        const bool follows = probe_comparator(thresholds, i) == PROBE_FOLLOWS;
+        const bool follows = probe_comparator(thresholds, i, HALF_SCALE) == PROBE_FOLLOWS;
         good = (uint16_t)(good | ((follows ? 1u : 0u) << i));
     }
     return good;

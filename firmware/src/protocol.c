@@ -99,12 +99,18 @@ void msg_stage_thresholds_pack(const struct msg_stage_thresholds *message, uint8
     for (size_t i = 0; i < 15; i++) {
         put_u16(out + 16 + 2 * i, message->dac_codes[i]);
     }
+    for (size_t i = 0; i < 15; i++) {
+        put_i16(out + 46 + 2 * i, message->trims[i]);
+    }
 }
 
 void msg_stage_thresholds_unpack(struct msg_stage_thresholds *message, const uint8_t *in) {
     memcpy(message->encoding_id, in + 0, 16);
     for (size_t i = 0; i < 15; i++) {
         message->dac_codes[i] = get_u16(in + 16 + 2 * i);
+    }
+    for (size_t i = 0; i < 15; i++) {
+        message->trims[i] = get_i16(in + 46 + 2 * i);
     }
 }
 
@@ -134,16 +140,22 @@ void msg_commit_reply_unpack(struct msg_commit_reply *message, const uint8_t *in
 
 void msg_read_thresholds_reply_pack(const struct msg_read_thresholds_reply *message, uint8_t *out) {
     for (size_t i = 0; i < 15; i++) {
-        put_u16(out + 0 + 2 * i, message->dac_codes[i]);
+        put_u16(out + 0 + 2 * i, message->readback[i]);
     }
-    put_u32(out + 30, message->crc32);
+    for (size_t i = 0; i < 15; i++) {
+        put_i16(out + 30 + 2 * i, message->trims[i]);
+    }
+    put_u32(out + 60, message->crc32);
 }
 
 void msg_read_thresholds_reply_unpack(struct msg_read_thresholds_reply *message, const uint8_t *in) {
     for (size_t i = 0; i < 15; i++) {
-        message->dac_codes[i] = get_u16(in + 0 + 2 * i);
+        message->readback[i] = get_u16(in + 0 + 2 * i);
     }
-    message->crc32 = get_u32(in + 30);
+    for (size_t i = 0; i < 15; i++) {
+        message->trims[i] = get_i16(in + 30 + 2 * i);
+    }
+    message->crc32 = get_u32(in + 60);
 }
 
 void msg_arm_pack(const struct msg_arm *message, uint8_t *out) {
@@ -218,6 +230,28 @@ void msg_sweep_reply_pack(const struct msg_sweep_reply *message, uint8_t *out) {
 
 void msg_sweep_reply_unpack(struct msg_sweep_reply *message, const uint8_t *in) {
     memcpy(message->counts, in + 0, 64);
+}
+
+void msg_convert_pack(const struct msg_convert *message, uint8_t *out) {
+    out[0] = message->count;
+    for (size_t i = 0; i < 240; i++) {
+        put_u16(out + 1 + 2 * i, message->levels[i]);
+    }
+}
+
+void msg_convert_unpack(struct msg_convert *message, const uint8_t *in) {
+    message->count = in[0];
+    for (size_t i = 0; i < 240; i++) {
+        message->levels[i] = get_u16(in + 1 + 2 * i);
+    }
+}
+
+void msg_convert_reply_pack(const struct msg_convert_reply *message, uint8_t *out) {
+    memcpy(out + 0, message->codes, 120);
+}
+
+void msg_convert_reply_unpack(struct msg_convert_reply *message, const uint8_t *in) {
+    memcpy(message->codes, in + 0, 120);
 }
 
 void msg_credit_pack(const struct msg_credit *message, uint8_t *out) {
@@ -317,6 +351,7 @@ static const struct command_rule RULES[] = {
     {MESSAGE_SELF_TEST, 1u << STATE_SAFE | 1u << STATE_STAGED | 1u << STATE_COMMITTED | 1u << STATE_FAULTED, false, true, true, MSG_SELF_TEST_SIZE},
     {MESSAGE_SET_CHUNK, 1u << STATE_ARMED, false, true, true, MSG_SET_CHUNK_SIZE},
     {MESSAGE_SWEEP, 1u << STATE_COMMITTED | 1u << STATE_ARMED, false, true, true, MSG_SWEEP_SIZE},
+    {MESSAGE_CONVERT, 1u << STATE_ARMED, false, true, true, MSG_CONVERT_SIZE},
     {MESSAGE_CREDIT, 1u << STATE_ARMED, false, false, false, MSG_CREDIT_SIZE},
     {MESSAGE_RESEND, 1u << STATE_ARMED, false, false, false, MSG_RESEND_SIZE},
 };

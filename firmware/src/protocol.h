@@ -37,8 +37,10 @@
 #define PROTOCOL_CHECK_INTERVAL_MS 5u
 // [DAC codes] A DAC channel that reads back further off than this while armed latches readback_drift (0.6 mV).
 #define PROTOCOL_READBACK_TOLERANCE 16u
-// [DAC codes] A comparator must switch within this distance of its threshold (75 mV: offset and noise together).
+// [DAC codes] A comparator must switch this close to its wanted code (75 mV: untrimmed offset and noise together).
 #define PROTOCOL_COMPARATOR_TOLERANCE 1966u
+// [DAC codes] Largest trim of a threshold, either way (50 mV): a comparator that needs more is defective.
+#define PROTOCOL_TRIM_MAX 1311u
 // [us] A DAC channel has settled this long after a write.
 #define PROTOCOL_DAC_WRITE_MICROSECONDS 50u
 // [us] The comparators have settled, and are read, this long after their input has.
@@ -47,6 +49,8 @@
 #define PROTOCOL_SWEEP_LEVELS_MAX 64u
 // [us] Longest SWEEP while armed: frames and checks wait for it.
 #define PROTOCOL_SWEEP_ARMED_MICROSECONDS 30000u
+// Most levels of one CONVERT.
+#define PROTOCOL_CONVERT_LEVELS_MAX 240u
 // [mV] A supply below this latches brown_out.
 #define PROTOCOL_SUPPLY_MINIMUM_MILLIVOLTS 3000u
 // [mV] brown_out can be cleared, and the board armed, from this supply on.
@@ -55,7 +59,7 @@
 #define PROTOCOL_NO_CHANNEL 255u
 #define PROTOCOL_VERSION 2u
 // First 8 bytes of the SHA-256 of the definition.
-#define PROTOCOL_SCHEMA_DIGEST {0x5C, 0x9D, 0xE6, 0x2A, 0x20, 0x98, 0x16, 0xD1}
+#define PROTOCOL_SCHEMA_DIGEST {0xA5, 0x50, 0x3D, 0xBF, 0xC3, 0x3F, 0x85, 0x3A}
 
 // What the board is doing; exactly one at a time.
 enum state {
@@ -96,7 +100,7 @@ enum error_code {
     ERROR_SCHEMA_MISMATCH = 3, // HELLO named another schema digest: only HELLO, STATUS and RESET are served.
     ERROR_HELLO_REQUIRED = 4, // No HELLO since the board started: only HELLO, STATUS and RESET are served.
     ERROR_WRONG_STATE = 5, // The command is not on the allow-list of the present state; detail is the state.
-    ERROR_BAD_VALUE = 6, // A field is out of range; detail is its index in the message (thresholds: index of the first that descends).
+    ERROR_BAD_VALUE = 6, // A field is out of range; detail is its index in the message (thresholds: the first that descends; 15 + i: trim i).
     ERROR_CRC_MISMATCH = 7, // The CRC-32 is not that of the staged (COMMIT) or committed (ARM) thresholds.
     ERROR_DAC_MISMATCH = 8, // A DAC channel did not read back what was written; detail is the channel.
     ERROR_DAC_WRITE_FAILED = 9, // The DAC refused a write or a readback; detail is the channel.
@@ -123,6 +127,7 @@ enum message_type {
     MESSAGE_SELF_TEST = 0x15, // Tests every DAC channel and every comparator; ends with the safe table, so committed becomes staged.
     MESSAGE_SET_CHUNK = 0x16, // Chunk size of the measurements produced from now on; those in the slots keep theirs.
     MESSAGE_SWEEP = 0x17, // Drives the test cell through levels and counts in how many readings of each a comparator is high. Ends dark.
+    MESSAGE_CONVERT = 0x18, // Drives the test cell to each level and reads the comparators as they are read for a cell. Ends dark.
     MESSAGE_CREDIT = 0x20, // Cumulative and idempotent: send it as often as you like, a lost one costs nothing.
     MESSAGE_RESEND = 0x21, // Asks for chunks of a measurement again; bits beyond its chunks, and sequences not held, are ignored.
     MESSAGE_MEASUREMENT = 0x40, // A chunk of a measurement: 0 is its MeasurementHeader, i holds packed codes from (i - 1) * chunk_bytes on.
@@ -196,17 +201,18 @@ void msg_clear_fault_pack(const struct msg_clear_fault *message, uint8_t *out);
 void msg_clear_fault_unpack(struct msg_clear_fault *message, const uint8_t *in);
 
 #define MSG_CLEAR_FAULT_REPLY_SIZE 0u
-#define MSG_STAGE_THRESHOLDS_SIZE 46u
+#define MSG_STAGE_THRESHOLDS_SIZE 76u
 struct msg_stage_thresholds {
     uint8_t encoding_id[16]; // First 16 bytes of the encoding id.
-    uint16_t dac_codes[15]; // Ascending, duplicates allowed.
+    uint16_t dac_codes[15]; // Where the comparators are wanted to switch: ascending, duplicates allowed.
+    int16_t trims[15]; // [DAC codes] Added when written, to cancel offsets; at most TRIM_MAX either way, sums within the DAC's range.
 };
 void msg_stage_thresholds_pack(const struct msg_stage_thresholds *message, uint8_t *out);
 void msg_stage_thresholds_unpack(struct msg_stage_thresholds *message, const uint8_t *in);
 
 #define MSG_STAGE_THRESHOLDS_REPLY_SIZE 4u
 struct msg_stage_thresholds_reply {
-    uint32_t crc32; // CRC-32 of the 30 bytes of dac_codes as received.
+    uint32_t crc32; // CRC-32 of the 60 bytes of dac_codes and trims as received.
 };
 void msg_stage_thresholds_reply_pack(const struct msg_stage_thresholds_reply *message, uint8_t *out);
 void msg_stage_thresholds_reply_unpack(struct msg_stage_thresholds_reply *message, const uint8_t *in);
@@ -220,16 +226,17 @@ void msg_commit_unpack(struct msg_commit *message, const uint8_t *in);
 
 #define MSG_COMMIT_REPLY_SIZE 4u
 struct msg_commit_reply {
-    uint32_t crc32; // CRC-32 of the 15 codes read back.
+    uint32_t crc32; // The same: every channel read back as its dac_code plus trim.
 };
 void msg_commit_reply_pack(const struct msg_commit_reply *message, uint8_t *out);
 void msg_commit_reply_unpack(struct msg_commit_reply *message, const uint8_t *in);
 
 #define MSG_READ_THRESHOLDS_SIZE 0u
-#define MSG_READ_THRESHOLDS_REPLY_SIZE 34u
+#define MSG_READ_THRESHOLDS_REPLY_SIZE 64u
 struct msg_read_thresholds_reply {
-    uint16_t dac_codes[15];
-    uint32_t crc32;
+    uint16_t readback[15]; // [DAC codes] What the channels hold now: wanted code plus trim.
+    int16_t trims[15]; // [DAC codes] Those in what was written last; 0 in the safe table.
+    uint32_t crc32; // CRC-32 of the 60 bytes of readback less trims, and trims.
 };
 void msg_read_thresholds_reply_pack(const struct msg_read_thresholds_reply *message, uint8_t *out);
 void msg_read_thresholds_reply_unpack(struct msg_read_thresholds_reply *message, const uint8_t *in);
@@ -292,6 +299,21 @@ struct msg_sweep_reply {
 };
 void msg_sweep_reply_pack(const struct msg_sweep_reply *message, uint8_t *out);
 void msg_sweep_reply_unpack(struct msg_sweep_reply *message, const uint8_t *in);
+
+#define MSG_CONVERT_SIZE 481u
+struct msg_convert {
+    uint8_t count; // Levels, 1..CONVERT_LEVELS_MAX.
+    uint16_t levels[240]; // [DAC codes] Those beyond count are ignored.
+};
+void msg_convert_pack(const struct msg_convert *message, uint8_t *out);
+void msg_convert_unpack(struct msg_convert *message, const uint8_t *in);
+
+#define MSG_CONVERT_REPLY_SIZE 120u
+struct msg_convert_reply {
+    uint8_t codes[120]; // Packed as in a measurement, the first in the low half; 0 beyond the last.
+};
+void msg_convert_reply_pack(const struct msg_convert_reply *message, uint8_t *out);
+void msg_convert_reply_unpack(struct msg_convert_reply *message, const uint8_t *in);
 
 #define MSG_CREDIT_SIZE 8u
 struct msg_credit {

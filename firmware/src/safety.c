@@ -86,7 +86,8 @@ static void check_thresholds(struct core *core) {
     if (!safety_require(core, thresholds_check(&core->thresholds, channel, PROTOCOL_READBACK_TOLERANCE))) {
         return;
     }
-    const enum probe_result result = probe_comparator(&core->thresholds, comparator);
+    const enum probe_result result =
+        probe_comparator(&core->thresholds, comparator, core->thresholds.wanted[comparator]);
     if (result == PROBE_DAC_FAILED) {
         safety_latch(core, FAULT_DAC_WRITE_FAILED, TEST_CHANNEL);
     } else if (result == PROBE_STUCK) {

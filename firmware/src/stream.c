@@ -25,13 +25,13 @@ void stream_init(struct stream *stream, const struct hal *hal) {
     stream->hal = hal;
 }
 
-void stream_arm(struct stream *stream, const struct geometry *geometry, const uint16_t *codes) {
+void stream_arm(struct stream *stream, const struct geometry *geometry, const uint16_t *wanted) {
     const struct hal *hal = stream->hal;
     stream_init(stream, hal);
     stream->armed = true;
     stream->geometry = *geometry;
     stream->cells = (uint32_t)geometry->rows * geometry->columns * geometry->channels;
-    consistency_init(&stream->consistency, codes, stream->cells);
+    consistency_init(&stream->consistency, wanted, stream->cells);
 }
 
 void stream_disarm(struct stream *stream) {
@@ -150,12 +150,11 @@ bool stream_measure(struct stream *stream, uint8_t *stuck) {
     }
     for (uint32_t cell = stream->cell; cell < end; cell++) {
         hal->cell_select(hal->context, cell);
-        const uint16_t reading = hal->comparators(hal->context) & 0x7FFFu;
-        *stuck = consistency_check(&stream->consistency, reading);
+        uint8_t code = 0;
+        *stuck = consistency_read(&stream->consistency, hal, &code);
         if (*stuck != CONSISTENCY_NO_SUSPECT) {
             return true;
         }
-        const uint8_t code = count_bits(reading);
         slot->packed[cell / 2u] |= (uint8_t)(cell % 2u == 0 ? code : code << 4);
     }
     stream->cell = end;

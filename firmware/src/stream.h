@@ -57,8 +57,8 @@ uint32_t stream_chunks(uint32_t cells, uint8_t chunk_bytes);
 
 void stream_init(struct stream *stream, const struct hal *hal);
 
-// Starts at sequence 0 with no credit. `codes` are the 15 committed thresholds.
-void stream_arm(struct stream *stream, const struct geometry *geometry, const uint16_t *codes);
+// Starts at sequence 0 with no credit. `wanted` are the codes of the 15 committed thresholds, without trims.
+void stream_arm(struct stream *stream, const struct geometry *geometry, const uint16_t *wanted);
 
 // Forgets every measurement, finished or not.
 void stream_disarm(struct stream *stream);

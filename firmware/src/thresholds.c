@@ -10,10 +10,11 @@ static struct dac_outcome outcome(enum dac_status status, uint8_t channel) {
     return (struct dac_outcome){.status = status, .channel = channel};
 }
 
-uint32_t thresholds_crc(const uint16_t codes[PROTOCOL_COMPARATORS]) {
-    uint8_t bytes[2 * PROTOCOL_COMPARATORS];
+uint32_t thresholds_crc(const uint16_t wanted[PROTOCOL_COMPARATORS], const int16_t trims[PROTOCOL_COMPARATORS]) {
+    uint8_t bytes[4 * PROTOCOL_COMPARATORS];
     for (size_t i = 0; i < PROTOCOL_COMPARATORS; i++) {
-        put_u16(bytes + 2 * i, codes[i]);
+        put_u16(bytes + 2 * i, wanted[i]);
+        put_i16(bytes + 2 * (PROTOCOL_COMPARATORS + i), trims[i]);
     }
     return crc32(CRC32_START, bytes, sizeof bytes);
 }
@@ -23,16 +24,29 @@ void thresholds_init(struct thresholds *thresholds, const struct hal *hal) {
     thresholds->hal = hal;
 }
 
-uint8_t thresholds_stage(struct thresholds *thresholds, const uint8_t *encoding_id, const uint16_t *codes) {
+static int32_t trimmed(uint16_t wanted, int16_t trim) {
+    return (int32_t)wanted + (int32_t)trim;
+}
+
+uint8_t thresholds_stage(struct thresholds *thresholds, const struct msg_stage_thresholds *stage) {
+    const int32_t largest = (int32_t)PROTOCOL_TRIM_MAX;
     for (uint8_t i = 1; i < PROTOCOL_COMPARATORS; i++) {
-        if (codes[i] < codes[i - 1]) {
+        if (stage->dac_codes[i] < stage->dac_codes[i - 1]) {
             return i;
         }
     }
-    memcpy(thresholds->staged, codes, sizeof thresholds->staged);
-    memcpy(thresholds->encoding_id, encoding_id, ENCODING_ID_BYTES);
-    thresholds->crc = thresholds_crc(codes);
-    return PROTOCOL_COMPARATORS;
+    for (uint8_t i = 0; i < PROTOCOL_COMPARATORS; i++) {
+        const int32_t sum = trimmed(stage->dac_codes[i], stage->trims[i]);
+        if (stage->trims[i] < -largest || stage->trims[i] > largest || sum < 0 ||
+            sum > (int32_t)PROTOCOL_DAC_FULL_SCALE) {
+            return (uint8_t)(PROTOCOL_COMPARATORS + i);
+        }
+    }
+    memcpy(thresholds->wanted, stage->dac_codes, sizeof thresholds->wanted);
+    memcpy(thresholds->trims, stage->trims, sizeof thresholds->trims);
+    memcpy(thresholds->encoding_id, stage->encoding_id, ENCODING_ID_BYTES);
+    thresholds->crc = thresholds_crc(thresholds->wanted, thresholds->trims);
+    return THRESHOLDS_FINE;
 }
 
 struct dac_outcome thresholds_write(struct thresholds *thresholds, uint8_t channel, uint16_t code) {
@@ -48,8 +62,10 @@ static struct dac_outcome first(struct dac_outcome so_far, struct dac_outcome ne
 
 struct dac_outcome thresholds_commit(struct thresholds *thresholds) {
     struct dac_outcome result = outcome(DAC_OK, 0);
+    memcpy(thresholds->written_trims, thresholds->trims, sizeof thresholds->written_trims);
     for (uint8_t i = 0; i < PROTOCOL_COMPARATORS; i++) {
-        result = first(result, thresholds_write(thresholds, i, thresholds->staged[i]));
+        const uint16_t code = (uint16_t)trimmed(thresholds->wanted[i], thresholds->trims[i]);
+        result = first(result, thresholds_write(thresholds, i, code));
     }
     result = first(result, thresholds_write(thresholds, TEST_CHANNEL, 0));
     return first(result, thresholds_check_all(thresholds));
@@ -57,6 +73,7 @@ struct dac_outcome thresholds_commit(struct thresholds *thresholds) {
 
 struct dac_outcome thresholds_write_safe(struct thresholds *thresholds) {
     struct dac_outcome result = outcome(DAC_OK, 0);
+    memset(thresholds->written_trims, 0, sizeof thresholds->written_trims);
     for (uint8_t i = 0; i < PROTOCOL_COMPARATORS; i++) {
         result = first(result, thresholds_write(thresholds, i, PROTOCOL_DAC_FULL_SCALE));
     }
@@ -92,9 +109,9 @@ struct dac_outcome thresholds_check_all(const struct thresholds *thresholds) {
     return outcome(DAC_OK, 0);
 }
 
-struct dac_outcome thresholds_read(const struct thresholds *thresholds, uint16_t codes[PROTOCOL_COMPARATORS]) {
+struct dac_outcome thresholds_read(const struct thresholds *thresholds, uint16_t readback[PROTOCOL_COMPARATORS]) {
     for (uint8_t i = 0; i < PROTOCOL_COMPARATORS; i++) {
-        if (!thresholds->hal->dac_readback(thresholds->hal->context, i, &codes[i])) {
+        if (!thresholds->hal->dac_readback(thresholds->hal->context, i, &readback[i])) {
             return outcome(DAC_FAILED, i);
         }
     }

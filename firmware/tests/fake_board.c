@@ -17,6 +17,8 @@ const uint8_t FAKE_ENCODING[16] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14
 const uint16_t FAKE_THRESHOLDS[PROTOCOL_COMPARATORS] = {4000,  8000,  12000, 16000, 20000, 24000, 28000, 32000,
                                                         36000, 40000, 44000, 48000, 52000, 56000, 60000};
 
+const int16_t NO_TRIMS[PROTOCOL_COMPARATORS] = {0};
+
 static size_t uart_read(void *context, uint8_t *buffer, size_t capacity) {
     (void)context;
     size_t size = fake.rx_size - fake.rx_at;
@@ -289,20 +291,29 @@ void fake_hello(void) {
 }
 
 void fake_stage(const uint16_t *thresholds) {
+    fake_stage_trimmed(thresholds, NO_TRIMS);
+}
+
+void fake_stage_trimmed(const uint16_t *thresholds, const int16_t *trims) {
     struct msg_stage_thresholds stage;
     uint8_t payload[MSG_STAGE_THRESHOLDS_SIZE];
     memcpy(stage.encoding_id, FAKE_ENCODING, sizeof stage.encoding_id);
     memcpy(stage.dac_codes, thresholds, sizeof stage.dac_codes);
+    memcpy(stage.trims, trims, sizeof stage.trims);
     msg_stage_thresholds_pack(&stage, payload);
     const struct sent_frame reply = fake_ok(MESSAGE_STAGE_THRESHOLDS, payload, sizeof payload);
-    assert_int_equal(get_u32(reply.payload), crc32(CRC32_START, payload + 16, 30));
+    assert_int_equal(get_u32(reply.payload), crc32(CRC32_START, payload + 16, 60));
 }
 
 void fake_commit(void) {
     uint8_t payload[MSG_COMMIT_SIZE];
     put_u32(payload, fake.core.thresholds.crc);
     const struct sent_frame reply = fake_ok(MESSAGE_COMMIT, payload, sizeof payload);
-    assert_int_equal(get_u32(reply.payload), thresholds_crc(fake.dac));
+    const struct thresholds *thresholds = &fake.core.thresholds;
+    assert_int_equal(get_u32(reply.payload), thresholds_crc(thresholds->wanted, thresholds->trims));
+    for (uint8_t i = 0; i < PROTOCOL_COMPARATORS; i++) {
+        assert_int_equal(fake.dac[i], thresholds->wanted[i] + thresholds->trims[i]);
+    }
 }
 
 uint8_t *fake_arm_payload(uint16_t rows, uint16_t columns, uint8_t channels, uint8_t chunk_bytes) {

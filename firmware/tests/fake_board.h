@@ -73,6 +73,7 @@ extern struct fake_board fake;
 // The encoding and thresholds that the tests use.
 extern const uint8_t FAKE_ENCODING[16];
 extern const uint16_t FAKE_THRESHOLDS[PROTOCOL_COMPARATORS];
+extern const int16_t NO_TRIMS[PROTOCOL_COMPARATORS];
 
 // A healthy board that has just started. Has the signature of a cmocka set-up function.
 int fake_setup(void **state);
@@ -103,6 +104,7 @@ uint16_t fake_refused(uint8_t type, const uint8_t *payload, size_t size, enum er
 // Commands that need a payload.
 void fake_hello(void);
 void fake_stage(const uint16_t *thresholds);
+void fake_stage_trimmed(const uint16_t *thresholds, const int16_t *trims);
 void fake_commit(void);
 uint8_t *fake_arm_payload(uint16_t rows, uint16_t columns, uint8_t channels, uint8_t chunk_bytes);
 void fake_credit(uint32_t acknowledged, uint32_t limit);

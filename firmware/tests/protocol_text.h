@@ -110,6 +110,7 @@ static inline int protocol_text(const char *name, const uint8_t *in, size_t size
         msg_stage_thresholds_unpack(&message, in);
         text_hex(&text, "encoding_id", message.encoding_id, 16);
         text_u16s(&text, "dac_codes", message.dac_codes, 15);
+        text_i16s(&text, "trims", message.trims, 15);
         msg_stage_thresholds_pack(&message, repacked);
         *out = text;
         return (int)MSG_STAGE_THRESHOLDS_SIZE;
@@ -145,7 +146,8 @@ static inline int protocol_text(const char *name, const uint8_t *in, size_t size
     if (strcmp(name, "ReadThresholdsReply") == 0 && size >= MSG_READ_THRESHOLDS_REPLY_SIZE) {
         struct msg_read_thresholds_reply message;
         msg_read_thresholds_reply_unpack(&message, in);
-        text_u16s(&text, "dac_codes", message.dac_codes, 15);
+        text_u16s(&text, "readback", message.readback, 15);
+        text_i16s(&text, "trims", message.trims, 15);
         text_number(&text, "crc32", message.crc32);
         msg_read_thresholds_reply_pack(&message, repacked);
         *out = text;
@@ -227,6 +229,23 @@ static inline int protocol_text(const char *name, const uint8_t *in, size_t size
         msg_sweep_reply_pack(&message, repacked);
         *out = text;
         return (int)MSG_SWEEP_REPLY_SIZE;
+    }
+    if (strcmp(name, "Convert") == 0 && size >= MSG_CONVERT_SIZE) {
+        struct msg_convert message;
+        msg_convert_unpack(&message, in);
+        text_number(&text, "count", message.count);
+        text_u16s(&text, "levels", message.levels, 240);
+        msg_convert_pack(&message, repacked);
+        *out = text;
+        return (int)MSG_CONVERT_SIZE;
+    }
+    if (strcmp(name, "ConvertReply") == 0 && size >= MSG_CONVERT_REPLY_SIZE) {
+        struct msg_convert_reply message;
+        msg_convert_reply_unpack(&message, in);
+        text_hex(&text, "codes", message.codes, 120);
+        msg_convert_reply_pack(&message, repacked);
+        *out = text;
+        return (int)MSG_CONVERT_REPLY_SIZE;
     }
     if (strcmp(name, "Credit") == 0 && size >= MSG_CREDIT_SIZE) {
         struct msg_credit message;

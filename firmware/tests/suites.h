@@ -17,6 +17,7 @@ int commands_suite(void);
 int safety_suite(void);
 int stream_suite(void);
 int bench_suite(void);
+int trims_suite(void);
 int analog_suite(void);
 
 #endif

@@ -1,4 +1,4 @@
-// The test cell driven on command: sweeps, what they refuse, and that they disturb nothing.
+// The test cell driven on command: sweeps and conversions, what they refuse, and that they disturb nothing.
 #include "bytes.h"
 #include "fake_board.h"
 #include "safety.h"
@@ -238,6 +238,109 @@ static void a_repeated_sweep_is_not_carried_out_again(void **state) {
     assert_int_equal(frame.payload[30], 3);
 }
 
+static const uint8_t *convert_payload(const struct msg_convert *convert) {
+    static uint8_t payload[MSG_CONVERT_SIZE];
+    msg_convert_pack(convert, payload);
+    return payload;
+}
+
+static const uint8_t *converted(const struct msg_convert *convert) {
+    static struct msg_convert_reply reply;
+    const struct sent_frame frame = fake_ok(MESSAGE_CONVERT, convert_payload(convert), MSG_CONVERT_SIZE);
+    msg_convert_reply_unpack(&reply, frame.payload);
+    return reply.codes;
+}
+
+// Levels of every size; the first of them at, below and above thresholds.
+static struct msg_convert some_levels(uint8_t count) {
+    struct msg_convert convert = {.count = count};
+    for (uint32_t i = 0; i < PROTOCOL_CONVERT_LEVELS_MAX; i++) {
+        convert.levels[i] = (uint16_t)(i * 2654435761u >> 16);
+    }
+    const uint16_t first[6] = {0, 65535, FAKE_THRESHOLDS[6], FAKE_THRESHOLDS[6] - 1, FAKE_THRESHOLDS[14], 3999};
+    memcpy(convert.levels, first, sizeof first);
+    return convert;
+}
+
+static void levels_get_the_codes_of_cells(void **state) {
+    (void)state;
+    static const uint8_t COUNTS[] = {1, 2, 3, 239, 240};
+    fake_bring_to(STATE_ARMED, 1, 240, 1);
+    for (uint8_t i = 0; i < PROTOCOL_COMPARATORS; i++) {
+        fake.offset[i] = 40 * i - 300; // codes depend on them, for cells and levels alike
+    }
+    for (size_t i = 0; i < sizeof COUNTS; i++) {
+        const struct msg_convert convert = some_levels(COUNTS[i]);
+        memset(fake.cells, 0, sizeof fake.cells);
+        memcpy(fake.cells, convert.levels, COUNTS[i] * sizeof convert.levels[0]);
+        fake_offer((uint32_t)i, 1, 240, 1);
+        fake_credit((uint32_t)i, (uint32_t)i + 1u);
+        const uint8_t *packed = fake.core.stream.slots[i % CANOPIC_SLOTS].packed;
+        const unsigned kicks = fake.kicks;
+        const uint8_t *codes = converted(&convert);
+        assert_true(fake.kicks >= kicks + COUNTS[i]);
+        assert_memory_equal(codes, packed, (COUNTS[i] + 1u) / 2u);
+        for (size_t byte = (COUNTS[i] + 1u) / 2u; byte < PROTOCOL_CONVERT_LEVELS_MAX / 2u; byte++) {
+            assert_int_equal(codes[byte], 0);
+        }
+        assert_int_equal(fake.dac[TEST_CHANNEL], 0);
+        fake_pass_ms(100);
+        assert_int_equal(fake.core.state, STATE_ARMED);
+    }
+    struct msg_convert wrong = {.count = 0};
+    assert_int_equal(fake_refused(MESSAGE_CONVERT, convert_payload(&wrong), MSG_CONVERT_SIZE, ERROR_BAD_VALUE), 0);
+    wrong.count = 241;
+    assert_int_equal(fake_refused(MESSAGE_CONVERT, convert_payload(&wrong), MSG_CONVERT_SIZE, ERROR_BAD_VALUE), 0);
+}
+
+static void a_conversion_that_meets_a_defect_blinds(void **state) {
+    (void)state;
+    const struct msg_convert convert = some_levels(240);
+    fake_bring_to(STATE_ARMED, 4, 4, 3);
+    fake.stuck_low = 1u << 3;
+    (void)fake_refused(MESSAGE_CONVERT, convert_payload(&convert), MSG_CONVERT_SIZE, ERROR_WRONG_STATE);
+    assert_int_equal(fake.core.fault, FAULT_COMPARATOR_STUCK);
+    assert_int_equal(fake.core.fault_channel, 3);
+    assert_true(fake.safe);
+    fake.stuck_low = 0;
+    fake_clear(FAULT_COMPARATOR_STUCK);
+    fake_stage(FAKE_THRESHOLDS);
+    fake_commit();
+    (void)fake_ok(MESSAGE_ARM, fake_arm_payload(4, 4, 3, 32), MSG_ARM_SIZE);
+    fake.dac_dies_in = 100;
+    assert_int_equal(fake_refused(MESSAGE_CONVERT, convert_payload(&convert), MSG_CONVERT_SIZE, ERROR_DAC_WRITE_FAILED),
+                     TEST_CHANNEL);
+    assert_int_equal(fake.core.fault, FAULT_DAC_WRITE_FAILED);
+    fake.dac_write_fails = 0;
+    fake_clear(FAULT_DAC_WRITE_FAILED);
+    fake_stage(FAKE_THRESHOLDS);
+    fake_commit();
+    (void)fake_ok(MESSAGE_ARM, fake_arm_payload(4, 4, 3, 32), MSG_ARM_SIZE);
+    assert_int_equal(converted(&convert)[0], 0xF0); // 0 and 65535
+}
+
+static void a_conversion_leaves_the_suspicions_of_a_measurement_alone(void **state) {
+    (void)state;
+    const struct msg_convert convert = some_levels(240);
+    fake_bring_to(STATE_ARMED, 60, 80, 3);
+    fake_offer(0, 60, 80, 3);
+    uint8_t credit[MSG_CREDIT_SIZE] = {0};
+    put_u32(credit + 4, 1);
+    fake_frame(MESSAGE_CREDIT, 0, credit, sizeof credit);
+    (void)core_poll(&fake.core);
+    assert_true(fake.frame_held);
+    fake.core.stream.consistency.suspected[5] = 7;
+    fake_frame(MESSAGE_CONVERT, 77, convert_payload(&convert), MSG_CONVERT_SIZE);
+    (void)core_poll(&fake.core);
+    (void)core_poll(&fake.core);
+    (void)core_poll(&fake.core);
+    assert_int_equal(fake.core.cache.sequence, 77);
+    assert_int_equal(fake.core.stream.consistency.suspected[5], 7);
+    assert_true(fake.frame_held);
+    fake_run();
+    assert_int_equal(fake.measured, 1);
+}
+
 int bench_suite(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(a_sweep_finds_the_threshold, fake_setup),
@@ -248,6 +351,9 @@ int bench_suite(void) {
         cmocka_unit_test_setup(a_dac_that_fails_in_the_middle_is_latched, fake_setup),
         cmocka_unit_test_setup(a_sweep_disturbs_neither_frames_nor_checks, fake_setup),
         cmocka_unit_test_setup(a_repeated_sweep_is_not_carried_out_again, fake_setup),
+        cmocka_unit_test_setup(levels_get_the_codes_of_cells, fake_setup),
+        cmocka_unit_test_setup(a_conversion_that_meets_a_defect_blinds, fake_setup),
+        cmocka_unit_test_setup(a_conversion_leaves_the_suspicions_of_a_measurement_alone, fake_setup),
     };
     return cmocka_run_group_tests_name("bench", tests, NULL, NULL);
 }

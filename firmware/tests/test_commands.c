@@ -14,8 +14,8 @@ static void thresholds_are_staged_committed_and_read(void **state) {
     fake.dac[3] = 12345;
     const struct sent_frame frame = fake_ok(MESSAGE_READ_THRESHOLDS, NULL, 0);
     msg_read_thresholds_reply_unpack(&reply, frame.payload);
-    assert_int_equal(reply.dac_codes[3], 12345); // as it is now
-    assert_int_equal(reply.crc32, thresholds_crc(fake.dac));
+    assert_int_equal(reply.readback[3], 12345); // as it is now
+    assert_int_equal(reply.crc32, thresholds_crc(fake.dac, NO_TRIMS));
     fake.dac_read_fails = 1u << 5;
     assert_int_equal(fake_refused(MESSAGE_READ_THRESHOLDS, NULL, 0, ERROR_DAC_WRITE_FAILED), 5);
 }

@@ -24,6 +24,7 @@ static const struct {
     {MESSAGE_SELF_TEST, "yyy.y"},
     {MESSAGE_SET_CHUNK, "...y."},
     {MESSAGE_SWEEP, "..yy."},
+    {MESSAGE_CONVERT, "...y."},
 };
 
 // A payload of the right size for any command; its content may be refused, but not for the state.

@@ -80,7 +80,7 @@ static void codes_count_thresholds(void **state) {
     assert_int_equal(header->columns, 47);
     assert_int_equal(header->channels, 1);
     assert_int_equal(header->chunk_bytes, 32);
-    assert_int_equal(header->thresholds_crc, thresholds_crc(FAKE_THRESHOLDS));
+    assert_int_equal(header->thresholds_crc, thresholds_crc(FAKE_THRESHOLDS, NO_TRIMS));
     assert_int_equal(header->cells_crc32, crc32(CRC32_START, collected.packed, 24));
 }
 

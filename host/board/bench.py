@@ -1,10 +1,14 @@
 """What is asked of the board's test cell, cut into commands that each take the board only a short while."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
 from host.board import protocol
-from host.board.protocol import Approach, Sweep
+from host.board.assembly import Geometry, unpack_codes
+from host.board.protocol import Approach, Convert, ConvertReply, Sweep
 
 ApproachName = Literal["none", "below", "above"]
 
@@ -64,3 +68,26 @@ def sweep_commands(
 def sweep_seconds(count: int, reads: int) -> float:
     """Seconds that a sweep takes the board at most, without what the link takes."""
     return count * reads * 2 * _VISIT_US / 1e6
+
+
+def convert_commands(levels: ArrayLike) -> list[Convert]:
+    """Commands that together convert `levels`, whole DAC codes (n,), in order. Raises ValueError for other levels."""
+    wanted = np.asarray(levels)
+    if wanted.ndim != 1 or (wanted.size and wanted.dtype.kind not in "iu"):
+        raise ValueError(f"expected a row of whole DAC codes, not shape {wanted.shape} of {wanted.dtype}")
+    if wanted.size and not 0 <= wanted.min() <= wanted.max() <= protocol.DAC_FULL_SCALE:
+        raise ValueError(f"levels are DAC codes 0..{protocol.DAC_FULL_SCALE}, not {wanted.min()}..{wanted.max()}")
+    most = protocol.CONVERT_LEVELS_MAX
+    pieces = [wanted[first : first + most].tolist() for first in range(0, wanted.size, most)]
+    return [Convert(len(piece), (*piece, *[0] * (most - len(piece)))) for piece in pieces]
+
+
+def codes_of(command: Convert, reply: ConvertReply) -> NDArray[np.uint8]:
+    """Codes uint8 (count,) that a command was answered with."""
+    packed = reply.codes[: (command.count + 1) // 2]
+    return unpack_codes(packed, Geometry(1, command.count, 1)).ravel()
+
+
+def convert_seconds(commands: Sequence[Convert]) -> float:
+    """Seconds that conversions take the board at most, without what the link takes."""
+    return sum(command.count for command in commands) * _VISIT_US / 1e6

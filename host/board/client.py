@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from host.board import protocol
 from host.board.assembly import BoardMeasurement, Geometry
-from host.board.bench import ApproachName, sweep_commands, sweep_seconds
+from host.board.bench import ApproachName, codes_of, convert_commands, convert_seconds, sweep_commands, sweep_seconds
 from host.board.conversation import Conversation
 from host.board.deadline import Deadline
 from host.board.errors import (
@@ -33,7 +33,7 @@ from host.board.plan import Plan
 from host.board.protocol import ErrorCode, HelloReply, Message, State, StatusReply
 from host.board.reports import BoardEvent, SelfTest
 from host.board.stream import StreamReader, latched_fault
-from host.board.thresholds import dac_codes_to_bytes, thresholds_crc32, thresholds_digest, wire_id
+from host.board.thresholds import BoardThresholds, checked_trims, dac_codes_to_bytes, thresholds_digest, wire_id
 from host.board.transport import DEFAULT_BAUD
 
 OPERATION_S = 5.0
@@ -109,25 +109,29 @@ class BoardClient:
         """Tell the board that the host lives, and get its state. `read_measurement` does this by itself."""
         return State(self._command(protocol.Heartbeat(), protocol.HeartbeatReply, deadline).state)
 
-    def provision(self, encoding_id: str, dac_codes: ArrayLike, deadline: Deadline | None = None) -> str:
+    def provision(
+        self, encoding_id: str, dac_codes: ArrayLike, trims: ArrayLike | None = None, deadline: Deadline | None = None
+    ) -> str:
         """Bring thresholds, uint16 (15,) DAC codes, onto the board and verify each as read back; returns their digest.
 
-        `encoding_id` is the encoding's hexadecimal id; its first 16 bytes go to the board. An armed board is disarmed
+        `encoding_id` is the encoding's hexadecimal id; its first 16 bytes go to the board. `trims`, int16 (15,), cancel
+        the comparators' offsets: the board writes code + trim, and the digest covers both. An armed board is disarmed
         first, and a fault that needs no person is cleared. Raises ThresholdMismatch, BoardFault, ValueError.
         """
         deadline = deadline or Deadline(OPERATION_S, "provisioning thresholds")
         wanted = tuple(memoryview(dac_codes_to_bytes(dac_codes)).cast("H"))
-        plan = Plan(encoding_id, wanted, exposure=self._plan.exposure if self._plan else None)
+        added = tuple(checked_trims(wanted, trims).tolist())
+        plan = Plan(encoding_id, wanted, added, exposure=self._plan.exposure if self._plan else None)
         self._provision(plan, deadline)
         self._plan = plan
-        digest = thresholds_digest(dac_codes)
+        digest = thresholds_digest(wanted, added)
         self._tell("provisioned", f"thresholds {digest} verified on every channel")
         return digest
 
-    def read_thresholds(self, deadline: Deadline | None = None) -> NDArray[np.uint16]:
-        """The DAC codes, uint16 (15,), that the board reads back from its channels now; changes nothing."""
+    def read_thresholds(self, deadline: Deadline | None = None) -> BoardThresholds:
+        """What the board reads back from its threshold channels now, and the trims in it; changes nothing."""
         reply = self._command(protocol.ReadThresholds(), protocol.ReadThresholdsReply, deadline)
-        return np.array(reply.dac_codes, dtype=np.uint16)
+        return BoardThresholds(np.array(reply.readback, np.uint16), np.array(reply.trims, np.int16), reply.crc32)
 
     def arm(
         self,
@@ -189,10 +193,7 @@ class BoardClient:
     def selftest(self, deadline: Deadline | None = None) -> SelfTest:
         """Let the board test its DAC channels and comparators. Not while armed; provision again afterwards."""
         self._committed = False
-        reply = self._command(protocol.SelfTest(), protocol.SelfTestReply, deadline)
-        dac = tuple(bool(reply.dac_ok >> channel & 1) for channel in range(protocol.DAC_CHANNELS))
-        comparators = tuple(bool(reply.comparators_ok >> channel & 1) for channel in range(protocol.COMPARATORS))
-        return SelfTest(dac, comparators, reply.supply_millivolts / 1000)
+        return SelfTest.from_reply(self._command(protocol.SelfTest(), protocol.SelfTestReply, deadline))
 
     def sweep(
         self,
@@ -218,6 +219,18 @@ class BoardClient:
             reply = self._command(command, protocol.SweepReply, deadline)
             counts[first : first + command.count] += np.frombuffer(reply.counts, np.uint8, command.count)
         return counts
+
+    def convert(self, levels: ArrayLike, deadline: Deadline | None = None) -> NDArray[np.uint8]:
+        """Codes uint8 (n,), 0..15, that the board's comparators give for its test cell at `levels`, DAC codes (n,).
+
+        Each level is driven and read as a cell of a frame is, with the same watch over the comparators. Needs an armed
+        board; measurements go on meanwhile. Raises ValueError (a level is no DAC code), BoardFault, BoardRefused (wrong
+        state).
+        """
+        commands = convert_commands(levels)
+        deadline = deadline or Deadline(OPERATION_S + 4 * convert_seconds(commands), "converting levels")
+        codes = [codes_of(command, self._command(command, protocol.ConvertReply, deadline)) for command in commands]
+        return np.concatenate([np.empty(0, np.uint8), *codes])
 
     def clear_fault(self, deadline: Deadline | None = None) -> None:
         """Clear the latched fault, if there is one. Raises BoardFault while its cause is still there."""
@@ -308,19 +321,13 @@ class BoardClient:
 
     def _provision(self, plan: Plan, deadline: Deadline) -> None:
         encoding_id = wire_id(plan.encoding_id)
-        crc32 = thresholds_crc32(plan.dac_codes)
         self._settle(deadline)
-        stage = protocol.StageThresholds(encoding_id, plan.dac_codes)
+        stage = protocol.StageThresholds(encoding_id, plan.dac_codes, plan.trims)
         staged = self._command(stage, protocol.StageThresholdsReply, deadline)
-        if staged.crc32 != crc32:
-            raise ThresholdMismatch(f"the board received CRC-32 {staged.crc32:08x}, {crc32:08x} was sent")
-        committed = self._command(protocol.Commit(crc32), protocol.CommitReply, deadline)
-        found = self._command(protocol.ReadThresholds(), protocol.ReadThresholdsReply, deadline)
-        for channel, (want, have) in enumerate(zip(plan.dac_codes, found.dac_codes, strict=True)):
-            if want != have:
-                raise ThresholdMismatch(f"DAC code {have} was read back, {want} was written", channel)
-        if committed.crc32 != crc32:
-            raise ThresholdMismatch(f"the board committed CRC-32 {committed.crc32:08x}, {crc32:08x} was staged")
+        plan.require_crc("received", staged.crc32)
+        committed = self._command(protocol.Commit(plan.thresholds_crc), protocol.CommitReply, deadline)
+        plan.require_readback(self._command(protocol.ReadThresholds(), protocol.ReadThresholdsReply, deadline))
+        plan.require_crc("committed", committed.crc32)
         self._committed = True
 
     def _settle(self, deadline: Deadline) -> None:

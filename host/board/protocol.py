@@ -102,8 +102,10 @@ FAULT_REPEAT_MS = 500
 CHECK_INTERVAL_MS = 5
 # [DAC codes] A DAC channel that reads back further off than this while armed latches readback_drift (0.6 mV).
 READBACK_TOLERANCE = 16
-# [DAC codes] A comparator must switch within this distance of its threshold (75 mV: offset and noise together).
+# [DAC codes] A comparator must switch this close to its wanted code (75 mV: untrimmed offset and noise together).
 COMPARATOR_TOLERANCE = 1966
+# [DAC codes] Largest trim of a threshold, either way (50 mV): a comparator that needs more is defective.
+TRIM_MAX = 1311
 # [us] A DAC channel has settled this long after a write.
 DAC_WRITE_MICROSECONDS = 50
 # [us] The comparators have settled, and are read, this long after their input has.
@@ -112,6 +114,8 @@ COMPARATORS_MICROSECONDS = 2
 SWEEP_LEVELS_MAX = 64
 # [us] Longest SWEEP while armed: frames and checks wait for it.
 SWEEP_ARMED_MICROSECONDS = 30000
+# Most levels of one CONVERT.
+CONVERT_LEVELS_MAX = 240
 # [mV] A supply below this latches brown_out.
 SUPPLY_MINIMUM_MILLIVOLTS = 3000
 # [mV] brown_out can be cleared, and the board armed, from this supply on.
@@ -120,7 +124,7 @@ SUPPLY_RECOVERED_MILLIVOLTS = 3100
 NO_CHANNEL = 255
 # `version` of the definition, and first 8 bytes of the SHA-256 of its content.
 PROTOCOL_VERSION = 2
-SCHEMA_DIGEST = bytes.fromhex("5c9de62a209816d1")
+SCHEMA_DIGEST = bytes.fromhex("a5503dbfc33f853a")
 
 
 class State(IntEnum):
@@ -188,7 +192,7 @@ class ErrorCode(IntEnum):
     HELLO_REQUIRED = 4
     # The command is not on the allow-list of the present state; detail is the state.
     WRONG_STATE = 5
-    # A field is out of range; detail is its index in the message (thresholds: index of the first that descends).
+    # A field is out of range; detail is its index in the message (thresholds: the first that descends; 15 + i: trim i).
     BAD_VALUE = 6
     # The CRC-32 is not that of the staged (COMMIT) or committed (ARM) thresholds.
     CRC_MISMATCH = 7
@@ -528,11 +532,13 @@ class StageThresholds(Message):
     """Hands over thresholds; from committed, the safe table is written first."""
 
     TYPE: ClassVar[int | None] = 0x10
-    SIZE: ClassVar[int] = 46
-    _VALUES: ClassVar[struct.Struct] = struct.Struct("<16s15H")
+    SIZE: ClassVar[int] = 76
+    _VALUES: ClassVar[struct.Struct] = struct.Struct("<16s15H15h")
 
     encoding_id: bytes  # First 16 bytes of the encoding id.
-    dac_codes: tuple[int, ...]  # Ascending, duplicates allowed.
+    dac_codes: tuple[int, ...]  # Where the comparators are wanted to switch: ascending, duplicates allowed.
+    # [DAC codes] Added when written, to cancel offsets; at most TRIM_MAX either way, sums within the DAC's range.
+    trims: tuple[int, ...]
 
     def pack(self) -> bytes:
         """The payload. Raises ProtocolError."""
@@ -541,13 +547,18 @@ class StageThresholds(Message):
             "StageThresholds",
             _sized(self.encoding_id, 16, "StageThresholds.encoding_id"),
             *_numbers(self.dac_codes, 15, "StageThresholds.dac_codes"),
+            *_numbers(self.trims, 15, "StageThresholds.trims"),
         )
 
     @classmethod
     def unpack(cls, payload: bytes) -> Self:
         """The message in a payload. Raises ProtocolError."""
         values = _fixed(cls._VALUES, payload, "StageThresholds", rest=False)
-        return cls(bytes(values[0]), tuple(int(value) for value in values[1:16]))
+        return cls(
+            bytes(values[0]),
+            tuple(int(value) for value in values[1:16]),
+            tuple(int(value) for value in values[16:31]),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -558,7 +569,7 @@ class StageThresholdsReply(Message):
     SIZE: ClassVar[int] = 4
     _VALUES: ClassVar[struct.Struct] = struct.Struct("<I")
 
-    crc32: int  # CRC-32 of the 30 bytes of dac_codes as received.
+    crc32: int  # CRC-32 of the 60 bytes of dac_codes and trims as received.
 
     def pack(self) -> bytes:
         """The payload. Raises ProtocolError."""
@@ -600,7 +611,7 @@ class CommitReply(Message):
     SIZE: ClassVar[int] = 4
     _VALUES: ClassVar[struct.Struct] = struct.Struct("<I")
 
-    crc32: int  # CRC-32 of the 15 codes read back.
+    crc32: int  # The same: every channel read back as its dac_code plus trim.
 
     def pack(self) -> bytes:
         """The payload. Raises ProtocolError."""
@@ -636,18 +647,20 @@ class ReadThresholdsReply(Message):
     """Reply to ReadThresholds."""
 
     TYPE: ClassVar[int | None] = 0x92
-    SIZE: ClassVar[int] = 34
-    _VALUES: ClassVar[struct.Struct] = struct.Struct("<15HI")
+    SIZE: ClassVar[int] = 64
+    _VALUES: ClassVar[struct.Struct] = struct.Struct("<15H15hI")
 
-    dac_codes: tuple[int, ...]
-    crc32: int
+    readback: tuple[int, ...]  # [DAC codes] What the channels hold now: wanted code plus trim.
+    trims: tuple[int, ...]  # [DAC codes] Those in what was written last; 0 in the safe table.
+    crc32: int  # CRC-32 of the 60 bytes of readback less trims, and trims.
 
     def pack(self) -> bytes:
         """The payload. Raises ProtocolError."""
         return _packed(
             self._VALUES,
             "ReadThresholdsReply",
-            *_numbers(self.dac_codes, 15, "ReadThresholdsReply.dac_codes"),
+            *_numbers(self.readback, 15, "ReadThresholdsReply.readback"),
+            *_numbers(self.trims, 15, "ReadThresholdsReply.trims"),
             self.crc32,
         )
 
@@ -655,7 +668,11 @@ class ReadThresholdsReply(Message):
     def unpack(cls, payload: bytes) -> Self:
         """The message in a payload. Raises ProtocolError."""
         values = _fixed(cls._VALUES, payload, "ReadThresholdsReply", rest=False)
-        return cls(tuple(int(value) for value in values[0:15]), int(values[15]))
+        return cls(
+            tuple(int(value) for value in values[0:15]),
+            tuple(int(value) for value in values[15:30]),
+            int(values[30]),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -888,6 +905,49 @@ class SweepReply(Message):
 
 
 @dataclass(frozen=True, slots=True)
+class Convert(Message):
+    """Drives the test cell to each level and reads the comparators as they are read for a cell. Ends dark."""
+
+    TYPE: ClassVar[int | None] = 0x18
+    SIZE: ClassVar[int] = 481
+    _VALUES: ClassVar[struct.Struct] = struct.Struct("<B240H")
+
+    count: int  # Levels, 1..CONVERT_LEVELS_MAX.
+    levels: tuple[int, ...]  # [DAC codes] Those beyond count are ignored.
+
+    def pack(self) -> bytes:
+        """The payload. Raises ProtocolError."""
+        return _packed(self._VALUES, "Convert", self.count, *_numbers(self.levels, 240, "Convert.levels"))
+
+    @classmethod
+    def unpack(cls, payload: bytes) -> Self:
+        """The message in a payload. Raises ProtocolError."""
+        values = _fixed(cls._VALUES, payload, "Convert", rest=False)
+        return cls(int(values[0]), tuple(int(value) for value in values[1:241]))
+
+
+@dataclass(frozen=True, slots=True)
+class ConvertReply(Message):
+    """Reply to Convert."""
+
+    TYPE: ClassVar[int | None] = 0x98
+    SIZE: ClassVar[int] = 120
+    _VALUES: ClassVar[struct.Struct] = struct.Struct("<120s")
+
+    codes: bytes  # Packed as in a measurement, the first in the low half; 0 beyond the last.
+
+    def pack(self) -> bytes:
+        """The payload. Raises ProtocolError."""
+        return _packed(self._VALUES, "ConvertReply", _sized(self.codes, 120, "ConvertReply.codes"))
+
+    @classmethod
+    def unpack(cls, payload: bytes) -> Self:
+        """The message in a payload. Raises ProtocolError."""
+        values = _fixed(cls._VALUES, payload, "ConvertReply", rest=False)
+        return cls(bytes(values[0]))
+
+
+@dataclass(frozen=True, slots=True)
 class Credit(Message):
     """Cumulative and idempotent: send it as often as you like, a lost one costs nothing."""
 
@@ -1073,6 +1133,7 @@ FROM_BOARD: dict[int, type[Message]] = {
     0x95: SelfTestReply,
     0x96: SetChunkReply,
     0x97: SweepReply,
+    0x98: ConvertReply,
     0x40: Measurement,
     0x41: FaultNotice,
     0xFF: ErrorReply,
@@ -1094,6 +1155,7 @@ FROM_HOST: dict[int, type[Message]] = {
     0x15: SelfTest,
     0x16: SetChunk,
     0x17: Sweep,
+    0x18: Convert,
     0x20: Credit,
     0x21: Resend,
 }
@@ -1114,6 +1176,7 @@ SERVED_IN: dict[int, frozenset[State]] = {
     0x15: frozenset({State.SAFE, State.STAGED, State.COMMITTED, State.FAULTED}),
     0x16: frozenset({State.ARMED}),
     0x17: frozenset({State.COMMITTED, State.ARMED}),
+    0x18: frozenset({State.ARMED}),
     0x20: frozenset({State.ARMED}),
     0x21: frozenset({State.ARMED}),
 }

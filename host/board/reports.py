@@ -24,6 +24,13 @@ class SelfTest:
     comparators_ok: tuple[bool, ...]
     supply_volts: float
 
+    @classmethod
+    def from_reply(cls, reply: protocol.SelfTestReply) -> "SelfTest":
+        """What a board answered."""
+        dac = tuple(bool(reply.dac_ok >> channel & 1) for channel in range(protocol.DAC_CHANNELS))
+        comparators = tuple(bool(reply.comparators_ok >> channel & 1) for channel in range(protocol.COMPARATORS))
+        return cls(dac, comparators, reply.supply_millivolts / 1000)
+
     @property
     def passed(self) -> bool:
         """Whether everything works and the supply is high enough to arm."""

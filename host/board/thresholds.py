@@ -1,6 +1,7 @@
-"""Thresholds as the board holds them: 16-bit DAC codes, their digest, and the id of the encoding they belong to."""
+"""Thresholds as the board holds them: wanted DAC codes, trims, their digest, and the encoding that they belong to."""
 
 import zlib
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -8,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 COMPARATORS = 15
 DAC_FULL_SCALE = 65535
 REFERENCE_VOLTS = 2.5
+TRIM_MAX = 1311  # DAC codes either way, 50 mV
 _ENCODING_ID_BYTES = 16
 
 
@@ -55,7 +57,7 @@ def effective_levels(dac_codes: ArrayLike) -> int:
 
 
 def dac_codes_to_bytes(dac_codes: ArrayLike) -> bytes:
-    """The 30 bytes that go over the wire and into the digest: 15 unsigned 16-bit numbers, little endian.
+    """The 30 bytes of codes that go over the wire and into the digest: 15 unsigned 16-bit numbers, little endian.
 
     Raises ValueError where `dac_codes` is not 15 whole numbers in 0..65535.
     """
@@ -67,14 +69,66 @@ def dac_codes_to_bytes(dac_codes: ArrayLike) -> bytes:
     return codes.astype("<u2").tobytes()
 
 
-def thresholds_crc32(dac_codes: ArrayLike) -> int:
-    """CRC-32 (ISO-HDLC, as in zlib) over the 30 bytes of 15 DAC codes: what board and host compare."""
-    return zlib.crc32(dac_codes_to_bytes(dac_codes))
+def checked_trims(dac_codes: ArrayLike, trims: ArrayLike | None) -> NDArray[np.int16]:
+    """Trims int16 (15,) in DAC codes, for wanted codes (15,); None stands for zeros.
+
+    Raises ValueError where they are not 15 whole numbers of at most TRIM_MAX either way, or where a sum is no DAC code.
+    """
+    if trims is None:
+        return np.zeros(COMPARATORS, np.int16)
+    found = np.asarray(trims)
+    if found.shape != (COMPARATORS,) or found.dtype.kind not in "iu":
+        raise ValueError(f"expected {COMPARATORS} whole trims, not shape {found.shape} of {found.dtype}")
+    found = found.astype(np.int64)
+    large = np.flatnonzero(np.abs(found) > TRIM_MAX)
+    if large.size:
+        raise ValueError(
+            f"trim {large[0]} is {found[large[0]]}; the board takes up to {TRIM_MAX} DAC codes either way"
+            f" ({TRIM_MAX / DAC_FULL_SCALE * REFERENCE_VOLTS * 1000:.0f} mV): a comparator that needs more is defective"
+        )
+    sums = np.asarray(dac_codes, np.int64) + found
+    outside = np.flatnonzero((sums < 0) | (sums > DAC_FULL_SCALE))
+    if outside.size:
+        raise ValueError(
+            f"threshold {outside[0]} with its trim {found[outside[0]]} is DAC code {sums[outside[0]]}, beyond the DAC's"
+            f" range 0..{DAC_FULL_SCALE}: a smaller trim, or a threshold further from the end, is needed"
+        )
+    return found.astype(np.int16)
 
 
-def thresholds_digest(dac_codes: ArrayLike) -> str:
-    """The CRC-32 of 15 DAC codes as 8 hexadecimal digits: the digest in every measurement's provenance."""
-    return f"{thresholds_crc32(dac_codes):08x}"
+def thresholds_crc32(dac_codes: ArrayLike, trims: ArrayLike | None = None) -> int:
+    """CRC-32 (ISO-HDLC, as in zlib) over the 60 bytes of 15 wanted DAC codes and 15 trims: what board and host compare.
+
+    No trims are zeros. Raises ValueError as dac_codes_to_bytes and checked_trims do.
+    """
+    return zlib.crc32(dac_codes_to_bytes(dac_codes) + checked_trims(dac_codes, trims).astype("<i2").tobytes())
+
+
+def thresholds_digest(dac_codes: ArrayLike, trims: ArrayLike | None = None) -> str:
+    """That CRC-32 as 8 hexadecimal digits: the digest in every measurement's provenance."""
+    return f"{thresholds_crc32(dac_codes, trims):08x}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BoardThresholds:
+    """What a board reads back: `readback` uint16 (15,) DAC codes, with `trims` int16 (15,) in them.
+
+    `crc32` is the board's own digest of both.
+    """
+
+    readback: NDArray[np.uint16]
+    trims: NDArray[np.int16]
+    crc32: int
+
+    @property
+    def dac_codes(self) -> NDArray[np.uint16]:
+        """Wanted codes, uint16 (15,): what was read back, less the trims."""
+        return (self.readback - self.trims.astype(np.uint16)).astype(np.uint16)
+
+    @property
+    def digest(self) -> str:
+        """The digest as 8 hexadecimal digits."""
+        return f"{self.crc32:08x}"
 
 
 def wire_id(encoding_id: str) -> bytes:

@@ -11,7 +11,13 @@ from host.board.client import BoardClient
 from host.board.deadline import Deadline
 from host.board.errors import BoardError, PortBusy
 from host.board.protocol import NO_CHANNEL, Fault, State
-from host.board.thresholds import dac_codes_to_volts, effective_levels, thresholds_digest, thresholds_to_dac_codes
+from host.board.thresholds import (
+    DAC_FULL_SCALE,
+    dac_codes_to_volts,
+    effective_levels,
+    thresholds_digest,
+    thresholds_to_dac_codes,
+)
 from host.commands.common import DONE, FAILED, WRONG_INPUT, expected, out, print_json
 from host.outputs.claims import levels_line
 from host.twin.board_process import BoardProcess
@@ -81,24 +87,31 @@ def thresholds(port: str | None, bundle_name: str, as_json: bool) -> int:
         if port is None:
             client.provision(bundle.encoding.id, wanted)
         found = client.read_thresholds()
-    same = bool((found == wanted).all())
+    same = bool((found.dac_codes == wanted).all())
     if as_json:
         print_json({
-            "board": {"dac_codes": found.tolist(), "digest": thresholds_digest(found)},
+            "board": {
+                "dac_codes": found.dac_codes.tolist(),
+                "trims": found.trims.tolist(),
+                "readback": found.readback.tolist(),
+                "digest": found.digest,
+            },
             "bundle": {"dac_codes": wanted.tolist(), "digest": thresholds_digest(wanted)},
             "same": same,
-            "effective_levels": effective_levels(found),
+            "effective_levels": effective_levels(found.dac_codes),
         })  # fmt: skip
         return DONE if same else FAILED
-    table = Table("comparator", "board", "volts", "bundle", "", box=None, pad_edge=False)
-    for channel, (have, want) in enumerate(zip(found.tolist(), wanted.tolist(), strict=True)):
+    table = Table("comparator", "board", "volts", "trim", "bundle", "", box=None, pad_edge=False)
+    rows = zip(found.dac_codes.tolist(), found.trims.tolist(), wanted.tolist(), strict=True)
+    for channel, (have, trim, want) in enumerate(rows):
         volts = f"{float(dac_codes_to_volts(have)):.4f}"
-        table.add_row(str(channel), str(have), volts, str(want), "" if have == want else "DIFFERENT")
+        differs = "" if have == want else "DIFFERENT"
+        table.add_row(str(channel), str(have), volts, f"{trim:+d}" if trim else "0", str(want), differs)
     console = out()
     console.print(table)
-    safe = bool((found == found.max()).all()) and int(found.max()) == 65535
-    state = "the safe table: nothing is committed" if safe else levels_line(effective_levels(found))
-    console.print(f"board {thresholds_digest(found)} ({state}), bundle {thresholds_digest(wanted)}")
+    safe = bool((found.readback == DAC_FULL_SCALE).all())
+    state = "the safe table: nothing is committed" if safe else levels_line(effective_levels(found.dac_codes))
+    console.print(f"board {found.digest} ({state}), bundle {thresholds_digest(wanted)}")
     return DONE if same else FAILED
 
 

@@ -96,8 +96,8 @@ class Board:
     def arm(self, rows: int, columns: int, channels: int) -> None:
         self.ask(protocol.Hello(protocol.SCHEMA_DIGEST), protocol.HelloReply)
         codes = tuple(int(code) for code in DAC_CODES)
-        crc = self.ask(protocol.StageThresholds(ENCODING_ID, codes), protocol.StageThresholdsReply).crc32
-        assert crc == zlib.crc32(DAC_CODES.astype("<u2").tobytes())
+        crc = self.ask(protocol.StageThresholds(ENCODING_ID, codes, (0,) * 15), protocol.StageThresholdsReply).crc32
+        assert crc == zlib.crc32(DAC_CODES.astype("<u2").tobytes() + bytes(30))
         assert self.ask(protocol.Commit(crc), protocol.CommitReply).crc32 == crc
         self.ask(protocol.Arm(ENCODING_ID, crc, rows, columns, channels, 240), protocol.ArmReply)
 

@@ -90,7 +90,8 @@ def test_c_and_python_agree_on_the_digest() -> None:
     [
         (protocol.Hello(b"short"), "Hello.schema_digest: 5 bytes, expected 8"),
         (protocol.Credit(-1, 0), "Credit"),
-        (protocol.StageThresholds(bytes(16), (1, 2)), "2 numbers, expected 15"),
+        (protocol.StageThresholds(bytes(16), (1, 2), (0,) * 15), "2 numbers, expected 15"),
+        (protocol.StageThresholds(bytes(16), (0,) * 15, (40000,) * 15), "StageThresholds"),
         (protocol.ClearFault(256), "ClearFault"),
     ],
 )

@@ -16,8 +16,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from host.board.client import BoardClient, BoardEvent
+from host.board.client import BoardClient
 from host.board.errors import BoardProgramError
+from host.board.reports import BoardEvent
 from host.board.thresholds import dac_codes_to_volts, thresholds_to_dac_codes
 from host.twin.board_process import BoardProcess, board_executable
 

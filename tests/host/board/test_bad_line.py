@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from host.board.client import BoardClient, BoardEvent
+from host.board.client import BoardClient
 from host.board.deadline import Deadline
+from host.board.reports import BoardEvent
 from host.board.thresholds import thresholds_digest
 from host.twin.board_process import BoardProcess
 
@@ -55,7 +56,9 @@ def test_commands_get_through_a_bad_line(
         board.control(f"drop {direction} 0.005")
     for _ in range(5):
         client.connect(Deadline(20, "connecting"))
-        assert client.provision(encoding_id, dac_codes, Deadline(20, "provisioning")) == thresholds_digest(dac_codes)
+        assert client.provision(encoding_id, dac_codes, deadline=Deadline(20, "provisioning")) == thresholds_digest(
+            dac_codes
+        )
         client.arm(60, 80, 3, deadline=Deadline(20, "arming"))
         client.set_exposure(5000, 1, Deadline(20, "setting the exposure"))
         client.disarm(Deadline(20, "disarming"))

@@ -1,4 +1,4 @@
-"""Sweeps of the test cell: what they find on boards whose truth is known, and that nothing else is disturbed."""
+"""Sweeps, trims and conversions on boards whose truth is known, and that nothing else is disturbed by them."""
 
 import json
 import math
@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from host.board import protocol
-from host.board.bench import ApproachName, sweep_commands
+from host.board.bench import ApproachName, convert_commands, sweep_commands
 from host.board.client import BoardClient
 from host.board.deadline import Deadline
 from host.board.errors import BoardFault, BoardLost, BoardRefused, NotConnected
 from host.board.protocol import Approach, State
+from host.board.thresholds import dac_codes_to_volts, thresholds_digest
 from host.twin.board_process import BoardProcess
 
 LSB_VOLTS = 2.5 / 65535
@@ -198,3 +199,130 @@ def test_a_restart_before_a_sweep_is_picked_up(board: BoardProcess, provisioned:
         provisioned.sweep(5, 0, 1, 200, 50)
     provisioned.resume(Deadline(10, "resuming"))
     assert provisioned.sweep(5, 0, 1, 3, 4).tolist() == [0, 0, 0]
+
+
+def transitions(client: BoardClient, dac_codes: NDArray[np.uint16]) -> NDArray[np.float64]:
+    """How far from its wanted code each comparator rises, DAC codes: a coarse ramp, then a fine one."""
+    found = []
+    for comparator, code in enumerate(dac_codes.astype(int)):
+        coarse = client.sweep(comparator, code - 1280, 40, 65, 1)
+        start = code - 1280 + 40 * (int(np.argmax(coarse > 0)) - 1)
+        found.append(start + int(np.argmax(client.sweep(comparator, start, 1, 41, 1) > 0)) - code)
+    return np.array(found)
+
+
+def test_trims_cancel_offsets(dac_codes: NDArray[np.uint16], encoding_id: str) -> None:
+    with BoardProcess(serial="OFFSETS", seed=4, offset_volts=0.012) as board, BoardClient(board.pty) as client:
+        client.connect()
+        client.provision(encoding_id, dac_codes)
+        before = transitions(client, dac_codes)
+        np.testing.assert_allclose(before, -truth_of(board)["offset_volts"] / LSB_VOLTS, atol=1)
+        assert np.abs(before).max() > 300
+        trims = -before
+        digest = client.provision(encoding_id, dac_codes, trims)
+        assert digest == thresholds_digest(dac_codes, trims) != thresholds_digest(dac_codes)
+        assert f"{client.status().thresholds_crc:08x}" == digest
+        found = client.read_thresholds()
+        assert found.trims.tolist() == trims.tolist()
+        assert found.dac_codes.tolist() == dac_codes.tolist()
+        assert found.readback.tolist() == (dac_codes + trims).tolist()
+        assert found.digest == digest
+        assert np.abs(transitions(client, dac_codes)).max() <= 1
+        # A board that lost its power has its trims again.
+        client.arm(1, 1, 1)
+        board.control("reset")
+        client.resume(Deadline(10, "resuming"))
+        assert client.read_thresholds().digest == digest
+        assert client.status().state == State.ARMED
+        client.disarm()
+        assert client.read_thresholds().trims.tolist() == [0] * 15
+
+
+def test_trims_that_the_board_cannot_take_do_not_reach_it(
+    provisioned: BoardClient, dac_codes: NDArray[np.uint16], encoding_id: str
+) -> None:
+    with pytest.raises(ValueError, match="trim 3 is 1312"):
+        provisioned.provision(encoding_id, dac_codes, np.eye(15, dtype=int)[3] * 1312)
+    assert provisioned.status().state == State.COMMITTED
+    # Past the host's own look at them the board refuses them, too.
+    stage = protocol.StageThresholds(bytes(16), tuple(dac_codes.tolist()), (*[0] * 14, 1312))
+    with pytest.raises(BoardRefused, match=r"bad_value \(code 6, detail 29\)"):
+        provisioned._command(stage, protocol.StageThresholdsReply, None)
+    assert provisioned.status().state == State.SAFE
+
+
+def test_converted_levels_get_the_codes_of_a_frame(
+    source: Callable[..., object], client: BoardClient, board: BoardProcess, dac_codes: NDArray[np.uint16],
+    encoding_id: str,
+) -> None:  # fmt: skip
+    levels = np.random.default_rng(2).integers(0, 65536, 1003).astype(np.uint16)
+    levels[:4] = 0, 65535, dac_codes[3], dac_codes[3] - 1
+    for comparator in range(15):
+        board.control(f"offset {comparator} {0.002 * (comparator - 7)}")
+    client.connect()
+    trims = np.round(0.001 * (np.arange(15) - 7) / LSB_VOLTS).astype(int)  # half of the offsets
+    client.provision(encoding_id, dac_codes, trims)
+    with pytest.raises(BoardRefused, match="refused Convert: wrong_state"):
+        client.convert(levels)
+    client.arm(1, levels.size, 1)
+    # A frame's volts are float32: levels whose rounding could matter are not near a threshold by chance.
+    source([dac_codes_to_volts(levels).astype(np.float32).reshape(1, -1, 1)])
+    for _ in range(3):
+        measurement = client.read_measurement(5)
+        assert measurement is not None
+        codes = client.convert(levels)
+        assert codes.dtype == np.uint8
+        shifted = levels / 65535 * 2.5 + 0.002 * (np.arange(15) - 7)[:, None]
+        thresholds = (dac_codes + trims) / 65535 * 2.5
+        clear = (np.abs(shifted - thresholds[:, None]) > 1e-6).all(axis=0)
+        assert clear.mean() > 0.99
+        np.testing.assert_array_equal(codes[clear], (shifted >= thresholds[:, None]).sum(axis=0)[clear])
+        np.testing.assert_array_equal(codes[clear], measurement.codes.ravel()[clear])
+    for size in (0, 1, 2, 239, 240, 241):
+        np.testing.assert_array_equal(client.convert(levels[:size].tolist()), codes[:size])
+
+
+@pytest.mark.parametrize(
+    ("levels", "message"),
+    [(np.zeros((2, 2), int), "a row of whole DAC codes"), ([0.5], "whole"), ([65536], "65536"), ([-1, 3], "-1..3")],
+)
+def test_levels_that_are_no_codes_are_explained(levels: NDArray[np.int64], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        convert_commands(levels)
+
+
+def test_conversions_while_streaming_lose_nothing(
+    armed: BoardClient, dac_codes: NDArray[np.uint16], expected: list[NDArray[np.uint8]]
+) -> None:
+    levels = np.repeat(dac_codes, 100)
+    for sequence in range(40):
+        measurement = armed.read_measurement(5)
+        assert measurement is not None
+        assert measurement.sequence == measurement.frame == sequence
+        np.testing.assert_array_equal(measurement.codes, expected[sequence % 5])
+        assert armed.convert(levels).tolist() == np.repeat(np.arange(1, 16), 100).tolist()
+    assert armed.status().state == State.ARMED
+
+
+@pytest.mark.parametrize(
+    ("injected", "name", "channel"),
+    [("mute 15 500", "dac_write_failed", 15), ("stick 4 high", "comparator_stuck", 4)],
+)
+def test_a_defect_in_the_middle_of_a_conversion(
+    board: BoardProcess, provisioned: BoardClient, encoding_id: str, dac_codes: NDArray[np.uint16],
+    injected: str, name: str, channel: int,
+) -> None:  # fmt: skip
+    client = provisioned
+    levels = np.linspace(0, 65535, 14400).astype(np.uint16)
+    client.arm(60, 80, 3)
+    codes = client.convert(levels)
+    board.control(injected)
+    with pytest.raises(BoardFault) as caught:
+        client.convert(levels)
+    assert (caught.value.name, caught.value.channel) == (name, channel)
+    assert client.status().state == State.FAULTED
+    board.control("clear")
+    client.clear_fault()
+    client.provision(encoding_id, dac_codes)
+    client.arm(60, 80, 3)
+    np.testing.assert_array_equal(client.convert(levels), codes)

@@ -52,7 +52,7 @@ def test_the_board_serves_next_to_nothing_after_a_foreign_hello(
     talk = Conversation(link, lambda *_: None, lambda _: None)
     talk.request(protocol.Hello(bytes(8)), Deadline(5, "hello"))
     talk.request(protocol.Status(), Deadline(5, "status"))
-    stage = protocol.StageThresholds(bytes(16), tuple(int(code) for code in dac_codes))
+    stage = protocol.StageThresholds(bytes(16), tuple(int(code) for code in dac_codes), (0,) * 15)
     with pytest.raises(BoardRefused, match="schema_mismatch"):
         talk.request(stage, Deadline(5, "staging"))
     link.close()

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from host.board import protocol
-from host.board.client import BoardClient, BoardEvent
+from host.board.client import BoardClient
 from host.board.deadline import Deadline
 from host.board.errors import (
     BoardError,
@@ -23,6 +23,7 @@ from host.board.errors import (
     ThresholdMismatch,
 )
 from host.board.protocol import State
+from host.board.reports import BoardEvent
 from host.twin.board_process import BoardProcess
 
 SLOTS = 4

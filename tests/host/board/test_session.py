@@ -11,10 +11,11 @@ import pytest
 from numpy.typing import NDArray
 
 from host.board import protocol
-from host.board.client import BoardClient, BoardEvent
+from host.board.client import BoardClient
 from host.board.deadline import Deadline
 from host.board.errors import BoardRefused, DeadlineExceeded, NotConnected, PortBusy, PortMissing, PortUnavailable
 from host.board.protocol import State
+from host.board.reports import BoardEvent
 from host.board.thresholds import thresholds_digest
 from host.twin.board_process import BoardProcess
 

@@ -9,7 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from host.board import protocol
 from host.board.thresholds import (
+    TRIM_MAX,
+    BoardThresholds,
+    checked_trims,
     dac_codes_to_bytes,
     dac_codes_to_fractions,
     dac_codes_to_volts,
@@ -59,9 +63,46 @@ def test_digest_is_the_crc_of_the_wire_bytes() -> None:
     codes = np.arange(15, dtype=np.uint16) * 4000
     wire = b"".join(int(code).to_bytes(2, "little") for code in codes)
     assert dac_codes_to_bytes(codes) == wire
-    assert thresholds_crc32(codes) == zlib.crc32(wire)
-    assert thresholds_digest(codes) == f"{zlib.crc32(wire):08x}"
+    assert thresholds_crc32(codes) == zlib.crc32(wire + bytes(30))
+    assert thresholds_digest(codes) == f"{zlib.crc32(wire + bytes(30)):08x}"
     assert re.fullmatch("[0-9a-f]{8}", thresholds_digest(codes))
+    trims = np.arange(15) * 50
+    both = wire + b"".join(int(trim).to_bytes(2, "little", signed=True) for trim in trims)
+    assert thresholds_digest(codes, trims) == f"{zlib.crc32(both):08x}"
+    assert thresholds_digest(codes + trims) != thresholds_digest(codes, trims)  # the same sums, another meaning
+
+
+@given(
+    st.lists(st.integers(2000, 60000), min_size=15, max_size=15).map(sorted),
+    st.lists(st.integers(-TRIM_MAX, TRIM_MAX), min_size=15, max_size=15),
+)
+def test_what_was_read_back_gives_the_wanted_codes_again(codes: list[int], trims: list[int]) -> None:
+    added = checked_trims(codes, trims)
+    assert added.dtype == np.int16
+    assert added.tolist() == trims
+    sums = (np.array(codes) + trims).astype(np.uint16)
+    found = BoardThresholds(sums, added, thresholds_crc32(codes, trims))
+    assert found.dac_codes.tolist() == codes
+    assert found.digest == thresholds_digest(found.dac_codes, found.trims)
+
+
+def test_trims_are_limited_as_on_the_board() -> None:
+    assert TRIM_MAX == protocol.TRIM_MAX
+    assert checked_trims(np.arange(15), None).tolist() == [0] * 15
+    middle = np.full(15, 30000)
+    for trims, message in [
+        (np.zeros(14, int), r"15 whole trims, not shape \(14,\)"),
+        (np.zeros(15), "whole trims"),
+        (np.eye(15, dtype=int)[4] * 1312, r"trim 4 is 1312; .* up to 1311 DAC codes either way \(50 mV\)"),
+        (np.eye(15, dtype=int)[4] * -1312, "trim 4 is -1312"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            checked_trims(middle, trims)
+    for code, trim in ((100, -101), (65000, 536)):
+        codes, trims = np.full(15, code), np.eye(15, dtype=int)[7] * trim
+        with pytest.raises(ValueError, match=f"threshold 7 with its trim {trim} is DAC code {code + trim}"):
+            checked_trims(codes, trims)
+        assert checked_trims(codes, trims - np.sign(trims))[7] == trim - np.sign(trim)
 
 
 @pytest.mark.parametrize(

@@ -70,7 +70,7 @@ class Host(threading.Thread):
         self._stopping = threading.Event()
         self._client = BoardClient(str(twin.pty))
         self._client.connect(Deadline(10, "connecting"))
-        self._client.provision(encoding_id, thresholds_to_dac_codes(thresholds), Deadline(10, "provisioning"))
+        self._client.provision(encoding_id, thresholds_to_dac_codes(thresholds), deadline=Deadline(10, "provisioning"))
         if exposure is not None:
             self._client.set_exposure(*exposure, Deadline(10, "setting the exposure"))
         self._client.arm(rows, columns, 3, deadline=Deadline(10, "arming"))

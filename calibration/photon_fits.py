@@ -28,6 +28,17 @@ class Line:
         return float(np.sqrt(self.covariance[1, 1]))
 
 
+def rounding_ripple(noise_dn2: NDArray[np.float64]) -> NDArray[np.float64]:
+    """exp(-2 pi^2 noise): what is left of the steps of whole numbers when noise of this variance (DN^2) smears them.
+
+    The mean of rounded values departs from the true one by up to ripple / pi; its slope by 2 ripple; the variance
+    from true + 1/12 by (4 noise + 1 / pi^2) ripple (the first harmonic of the quantiser's error: Widrow and Kollar,
+    Quantization Noise, 2008, doi:10.1017/CBO9780511754661). Where on its step a value lies is not known, so that
+    their effective values, a root of two less, are uncertainties.
+    """
+    return np.asarray(np.exp(-2 * np.pi**2 * np.maximum(noise_dn2, 0)))
+
+
 def weighted_line(x: NDArray[np.float64], y: NDArray[np.float64], sigma: NDArray[np.float64]) -> Line:
     """Least squares with weights 1 / sigma^2: the covariance is (X^T W X)^-1. All float64 (n,).
 

@@ -24,12 +24,17 @@ Fault = tuple[str, str]
 
 
 def metering_fault(
-    exposures_us: Sequence[float], fractions: Sequence[float], spread: float, longest_us: float, shortest_us: float
+    exposures_us: Sequence[float],
+    fractions: Sequence[float],
+    light: tuple[float, float],
+    longest_us: float,
+    shortest_us: float,
 ) -> Fault | None:
     """What is wrong with the light by the exposures that looked for it; None: nothing so far.
 
     fractions: mean of the brightest colour above its black level, as a part of full scale, one for each exposure.
-    spread: uncertainty of a fraction. longest_us, shortest_us: exposures that were allowed.
+    light: what light adds to darkness at the last of them, as a part of full scale, and its standard uncertainty.
+    longest_us, shortest_us: exposures that were allowed.
     """
     order = np.argsort(exposures_us)
     exposure, fraction = np.asarray(exposures_us, float)[order], np.asarray(fractions, float)[order]
@@ -47,14 +52,15 @@ def metering_fault(
         )
     if exposure[-1] >= 0.8 * longest_us and fraction[-1] < DIM_END / 2:
         full_us = exposure[-1] / max(fraction[-1], 1e-9)
-        if fraction[-1] <= SEEN_SIGMAS * spread:
+        lit, sigma = light
+        if lit <= SEEN_SIGMAS * sigma:
             return "cover_on", (
                 f"{exposure[-1] / 1000:.0f} ms of exposure give not one electron of light: the lens cover is on, or "
                 "something else covers the sensor; take it off and start again"
             )
-        if fraction[-1] < NO_LIGHT:
+        if lit < NO_LIGHT:
             return "light_off", (
-                f"after {exposure[-1] / 1000:.0f} ms the sensor is at {100 * fraction[-1]:.2g} % of full scale, which "
+                f"after {exposure[-1] / 1000:.0f} ms light has filled {100 * lit:.2g} % of the scale, which "
                 "is stray light: switch the lamp on"
             )
         return "too_dim", (
@@ -62,6 +68,24 @@ def metering_fault(
             f"need {full_us / 1000:.0f} ms to saturate: use a brighter lamp, or bring it closer"
         )
     return None
+
+
+def light_above_darkness(metered: StackStatistics, dark: Sequence[StackStatistics]) -> tuple[float, float]:
+    """What light adds at a metered exposure, as a part of full scale (mean of the sites), and its uncertainty.
+
+    Dark current and black level come from the two dark stacks nearest in exposure time, site by site.
+    """
+    near = sorted(dark, key=lambda stack: abs(stack.exposure_us - metered.exposure_us))[:2]
+    if not near:
+        return float((metered.mean_dn - metered.reported_black_dn).mean() / metered.white_dn), 0.0
+    expected, sigma = near[0].mean_dn, near[0].mean_sigma_dn
+    if len(near) == 2 and near[0].exposure_us != near[1].exposure_us:
+        along = (metered.exposure_us - near[0].exposure_us) / (near[1].exposure_us - near[0].exposure_us)
+        expected = expected + along * (near[1].mean_dn - near[0].mean_dn)
+        sigma = np.hypot((1 - along) * sigma, along * near[1].mean_sigma_dn)
+    own = np.hypot(metered.mean_sigma_dn, sigma)
+    span = metered.white_dn - float(metered.reported_black_dn.mean())
+    return float((metered.mean_dn - expected).mean() / span), float(np.sqrt((own**2).sum()) / own.size / span)
 
 
 def stacks_fault(

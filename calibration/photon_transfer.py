@@ -8,12 +8,12 @@ saturation (section 6.7). What differs, and how uncertainties are made: docs/dec
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.photon_fits import Line, relative_deviations, weighted_line
+from calibration.photon_fits import Line, relative_deviations, rounding_ripple, weighted_line
 from calibration.photon_stacks import SITES, StackStatistics
 
 # Variance of rounding to whole digital numbers, DN^2.
@@ -149,10 +149,12 @@ def _unclipped(light: Sequence[StackStatistics]) -> NDArray[np.bool_]:
 
 def _dark_line(dark: Sequence[StackStatistics], site: int) -> Line:
     """Mean dark signal over exposure time in us: its offset is the black level (EMVA 1288, equation of section 3.1)."""
+    noise = np.array([stack.temporal_dn2[site] for stack in dark]) - QUANTISATION_DN2
+    sigma = np.hypot([stack.mean_sigma_dn[site] for stack in dark], rounding_ripple(noise) / np.pi / np.sqrt(2))
     return weighted_line(
         np.array([stack.exposure_us for stack in dark]),
         np.array([stack.mean_dn[site] for stack in dark]),
-        np.maximum([stack.mean_sigma_dn[site] for stack in dark], 1e-9),
+        np.maximum(sigma, 1e-9),
     )
 
 
@@ -203,10 +205,19 @@ def _transfer(
         # Weights by the line, not by the points: a point that came out low by chance must not weigh more.
         for _ in range(3):
             fitted = np.maximum(line.offset + line.slope * x, 1e-6)
-            line = weighted_line(x[chosen], y[chosen], (fitted * relative)[chosen])
-        return line
+            sigma = np.hypot(fitted * relative, _rounding_of_variance(fitted))
+            line = weighted_line(x[chosen], y[chosen], sigma[chosen])
+        # All dark points lie on the same place of a step: more of them do not average that out.
+        covariance = line.covariance + np.diag([_rounding_of_variance(np.array(line.offset)) ** 2, 0])
+        return replace(line, covariance=covariance)
 
     return fit(used), [fit(used & (np.arange(SITES) == site)) for site in range(SITES)]
+
+
+def _rounding_of_variance(variance: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Standard uncertainty of a measured variance, DN^2, because rounding adds 1/12 DN^2 on average only."""
+    noise = np.maximum(variance - QUANTISATION_DN2, 0)
+    return np.asarray((4 * noise + np.pi**-2) * rounding_ripple(noise) / np.sqrt(2))
 
 
 def _read_noise(transfer: Line) -> tuple[Estimate, bool]:
@@ -224,7 +235,11 @@ def _read_noise(transfer: Line) -> tuple[Estimate, bool]:
 def _dark_spatial(dark: Sequence[StackStatistics]) -> tuple[float, float]:
     """Spatial variance of the shortest dark stacks, DN^2, over all sites, and its uncertainty."""
     stack = min(dark, key=lambda stack: stack.exposure_us)
-    return float(stack.spatial_dn2.mean()), float(np.sqrt((stack.spatial_sigma_dn2**2).sum()) / SITES)
+    value = float(stack.spatial_dn2.mean())
+    own = float(np.sqrt((stack.spatial_sigma_dn2**2).sum()) / SITES)
+    # Rounding stretches or squeezes small differences by a part of 2 ripple, their squares by twice that.
+    ripple = float(rounding_ripple(stack.temporal_dn2.mean() - QUANTISATION_DN2))
+    return value, float(np.hypot(own, 4 * ripple / np.sqrt(2) * value))
 
 
 def _response_spread(

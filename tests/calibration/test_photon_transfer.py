@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from calibration.photon_fits import relative_deviations, weighted_line
-from calibration.photon_setup import metering_fault, stacks_fault
+from calibration.photon_setup import light_above_darkness, metering_fault, stacks_fault
 from calibration.photon_stacks import StackReducer, StackStatistics, from_arrays, middle, to_arrays, without_surface
 from calibration.photon_transfer import NotMeasurable, SensorEstimate, estimate_sensor
 
@@ -264,19 +264,31 @@ def test_a_right_bench_has_no_fault_and_each_wrong_one_its_name() -> None:
 
 
 @pytest.mark.parametrize(
-    ("exposures", "fractions", "name"),
+    ("exposures", "fractions", "light", "name"),
     [
-        ([2_000, 4_000], [0.2, 0.4], None),
-        ([2_000, 100], [1.0, 0.8], "too_bright"),
-        ([2_000, 4_000, 16_000], [0.3, 0.301, 0.302], "controls_ignored"),
-        ([2_000, 16_000, 200_000], [0.0, 1e-5, 1e-5], "cover_on"),
-        ([2_000, 16_000, 200_000], [0.0, 0.0002, 0.002], "light_off"),
-        ([2_000, 16_000, 200_000], [0.002, 0.016, 0.2], "too_dim"),
+        ([2_000, 4_000], [0.2, 0.4], 0.4, None),
+        ([2_000, 100], [1.0, 0.8], 0.8, "too_bright"),
+        ([2_000, 4_000, 16_000], [0.3, 0.301, 0.302], 0.3, "controls_ignored"),
+        ([2_000, 16_000, 200_000], [0.0, 0.01, 0.03], 1e-5, "cover_on"),
+        ([2_000, 16_000, 200_000], [0.0, 0.01, 0.03], 0.002, "light_off"),
+        ([2_000, 16_000, 200_000], [0.002, 0.016, 0.2], 0.18, "too_dim"),
     ],
 )
-def test_metering_names_the_light(exposures: list[float], fractions: list[float], name: str | None) -> None:
-    fault = metering_fault(exposures, fractions, 1e-5, 200_000, 100)
+def test_metering_names_the_light(
+    exposures: list[float], fractions: list[float], light: float, name: str | None
+) -> None:
+    fault = metering_fault(exposures, fractions, (light, 1e-5), 200_000, 100)
     assert (fault and fault[0]) == name
+
+
+def test_dark_current_is_not_taken_for_light() -> None:
+    sensor = Poisson(Truth(dark_e_per_s=300.0), 14)
+    dark = sensor.dark()
+    for part in (0.0, 0.001):
+        light, sigma = light_above_darkness(sensor.stack(150_000, part, 4), dark)
+        expected = part * 0.2 * 4600 * COLOURS.mean() / (1023 - 64)
+        assert abs(light - expected) < 4 * sigma
+        assert sigma < 1e-4
 
 
 def test_a_stack_with_other_statistics_is_another_estimate() -> None:

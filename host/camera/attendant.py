@@ -32,7 +32,7 @@ class _Task(Generic[T]):
         self.abandoned = False
         self._lock = threading.Lock()
 
-    def run(self) -> None:
+    def run(self, is_back: Callable[[], None]) -> None:
         try:
             self.result = self.work()
         except BaseException as error:  # noqa: BLE001 - it is raised again, in the thread that asked
@@ -41,6 +41,8 @@ class _Task(Generic[T]):
             self.done.set()
             late = self.abandoned
         if late:
+            # In this order: a call that is refused as long as the thread is stuck may rely on `late` to be run.
+            is_back()
             with contextlib.suppress(Exception):
                 self.late()
 
@@ -87,5 +89,8 @@ class Attendant:
 
     def _serve(self) -> None:
         while (task := self._tasks.get()) is not None:
-            task.run()
+            task.run(self._is_back)
             del task
+
+    def _is_back(self) -> None:
+        self._stuck = ""

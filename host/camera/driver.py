@@ -106,9 +106,11 @@ class Camera:
         number = self._wanted.number
         attendant = Attendant(f"camera {number}")
         deadline = Deadline(OPEN_S, f"opening camera {number}")
+        opened: list[Any] = []
 
         def open_and_start() -> tuple[Any, CameraIdentity]:
             device = self._opened(number)
+            opened.append(device)
             try:
                 identity = self._configure(device)
                 self._control(device, *self._clamped(FIRST_EXPOSURE_US, FIRST_GAIN), first=True)
@@ -119,8 +121,11 @@ class Camera:
             return device, identity
 
         try:
-            self._device, self._identity = attendant.call(open_and_start, deadline)
+            self._device, self._identity = attendant.call(
+                open_and_start, deadline, late=lambda: [_shut(device) for device in opened]
+            )
         except Stuck as error:
+            attendant.dismiss()
             raise CameraHung(f"{error}. {_RECOVERY}") from error
         except CameraError:
             attendant.dismiss()
@@ -327,7 +332,8 @@ class Camera:
     def _guarded(self, attendant: Attendant, work: Callable[[], T], deadline: Deadline) -> T:
         """Run `work` in the attendant; what goes wrong there becomes a CameraError, and ends the use of this camera."""
         try:
-            return attendant.call(work, deadline, late=self._after_all)
+            device = self._device
+            return attendant.call(work, deadline, late=lambda: self._after_all(device))
         except Stuck as error:
             self._failure = CameraHung(f"{error}. {_RECOVERY}")
             raise self._failure from error
@@ -340,9 +346,11 @@ class Camera:
             self._failure = CameraLost(f"the camera failed: {error or type(error).__name__}. {_RECOVERY}")
             raise self._failure from error
 
-    def _after_all(self) -> None:
-        """A call came back after it had been given up: wipe what it brought. In the attendant."""
+    def _after_all(self, device: Any) -> None:
+        """A call came back after it had been given up: wipe what it brought, and let go. In the attendant."""
         self._mosaic.fill(0)
+        if self._device is not device:
+            _shut(device)
 
 
 def _shut(device: Any) -> None:

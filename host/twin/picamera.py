@@ -21,6 +21,7 @@ With pace "fast" the sensor's clock jumps from frame to frame when somebody wait
 once; what would wait for ever does.
 """
 
+import atexit
 import threading
 import time
 from types import TracebackType
@@ -78,6 +79,8 @@ class TwinPicamera2(configuration.Configurations, JobQueue):
             raise RuntimeError("Camera __init__ sequence did not complete.") from error
         self.camera_idx = camera_num
         self.is_open = True
+        # As picamera2 does: so a program whose camera hangs does not end by itself.
+        atexit.register(self.close)
         self.sensor_resolution = hardware.light.size_px
         self.sensor_format = f"S{hardware.bayer}{hardware.bits}"
 
@@ -243,6 +246,7 @@ class TwinPicamera2(configuration.Configurations, JobQueue):
 
     def close(self) -> None:
         """Stop, and give the camera back."""
+        atexit.unregister(self.close)
         if not self.is_open:
             return
         self.stop()

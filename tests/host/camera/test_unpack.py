@@ -111,7 +111,7 @@ def test_the_last_line_may_lack_its_padding() -> None:
     ("name", "says"),
     [
         ("BGGR_PISP_COMP1", "compresses"), ("MONO_PISP_COMP1", "compresses"), ("R10", "monochrome"),
-        ("R12_CSI2P", "monochrome"), ("SRGGB14_CSI2P", "10 or 12"), ("YUYV", "no Bayer format"), ("", "no Bayer format"),
+        ("R12_CSI2P", "monochrome"), ("SRGGB14_CSI2P", "10 or 12"), ("YUYV", "no Bayer format"), ("", "no Bayer"),
     ],
 )  # fmt: skip
 def test_unknown_formats_are_refused_by_name(name: str, says: str) -> None:

@@ -120,10 +120,12 @@ class Camera:
                 raise
             return device, identity
 
+        def put_away() -> None:
+            for device in opened:
+                _shut(device)
+
         try:
-            self._device, self._identity = attendant.call(
-                open_and_start, deadline, late=lambda: [_shut(device) for device in opened]
-            )
+            self._device, self._identity = attendant.call(open_and_start, deadline, late=put_away)
         except Stuck as error:
             attendant.dismiss()
             raise CameraHung(f"{error}. {_RECOVERY}") from error

@@ -149,12 +149,13 @@ def test_the_buffer_is_left_alone() -> None:
 @pytest.mark.parametrize("order", ORDERS)
 def test_black_levels_go_to_their_sites(order: str) -> None:
     # In a row with red, green is "green in red's row"; libcamera names them R, Gr, Gb, B whatever the order is.
-    levels = {"R": 4096.0, "Gr": 4160.0, "Gb": 4224.0, "B": 4288.0}
+    given_dn = (4096.0, 4160.0, 4224.0, 4288.0)
+    levels = dict(zip(("R", "Gr", "Gb", "B"), given_dn, strict=True))
     expected = []
     for row in (order[:2], order[2:]):
         green = "Gr" if "R" in row else "Gb"
         expected += [levels[green if colour == "G" else colour] / 64 for colour in row]
-    assert list(site_black_dn(tuple(levels.values()), order, 10)) == expected
+    assert list(site_black_dn(given_dn, order, 10)) == expected
 
 
 @pytest.mark.parametrize(("bits", "expected"), [(8, 16), (10, 64), (12, 256), (14, 1024), (16, 4096)])

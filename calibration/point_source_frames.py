@@ -146,10 +146,11 @@ def frame_shifts(
     nothing = np.zeros((len(frames), 2)), np.full(2, np.inf)
     if not smooth.max() > 0:
         return nothing
-    # Where there is hardly any light, the noise's own derivatives would count.
+    # Where there is hardly any light, the noise's own derivatives would count. Only derivatives are smoothed: a smoothed
+    # picture would differ from every frame in one way.
     bright = (smooth > 0.1 * smooth.max()) & linear
     along = np.gradient(smooth, axis=(1, 2))
-    columns = np.stack([smooth[bright], -along[0][bright], -along[1][bright]], axis=1)
+    columns = np.stack([template_dn[bright], -along[0][bright], -along[1][bright]], axis=1)
     residual = np.stack([frame[bright] - off_mean_dn[bright] for frame in frames])
     power = float((columns[:, 0] ** 2).sum())
     brightness = float((residual.mean(axis=0) * columns[:, 0]).sum()) / power if power > 0 else 0.0

@@ -41,7 +41,7 @@ HALO_SHARE, HALO_FACTOR, FIELD_SHARE = 0.18, 1.12, 0.2
 # the peak.
 EXPECTED_SHARE, EXPECTED_OF_PEAK = 0.03, 1e-3
 # Strength of the discrepancy that is usual for a mask, and how much of the noise's misfit it takes to tell another one.
-USUAL_DISCREPANCY, TRUSTED_SHARE = 0.025, 0.1
+USUAL_DISCREPANCY, TRUSTED_SHARE = 0.03, 0.1
 MOST_ITERATIONS, CONVERGED = 25, 1e-6
 
 

@@ -33,6 +33,8 @@ Floats = NDArray[np.float64]
 # What is asked for, and why: at an SNR of 50 noise lowers a correlation by 1 / (2 * 50^2), far less than masks do.
 WANTED_SNR, LEAST_SNR = 100.0, 50.0
 MOST_FRAMES = 64
+# Share of full scale up to which a frame's mean tells the room's light.
+MOST_AMBIENT = 0.8
 # Below this correlation a model trained for the design sees another encoding (docs/decisions/0024).
 LEAST_CORRELATION = 0.9
 # Light that the window has to hold: what is outside is missing from every code that is computed with it.
@@ -154,11 +156,11 @@ def conclude(data: Mapping[str, StepData], designed: Floats, prnu_percent: float
             return wrong
         if name == "axis":
             axis = step
+            light = light_of(step, dark, prnu_percent)
             try:
-                light = light_of(step, dark, prnu_percent)
                 spread = point_spread(light, designed)
-            except MetricError as error:
-                return wrong_setup("psf", "source_off", f"{error}. Check that the source shines and stays on")
+            except MetricError:  # so little light that a colour's sum came out below zero
+                return _too_dim(step, 0.0)
             wrong = _after_measuring(step, light, spread, designed)
             if wrong is not None:
                 return wrong
@@ -200,7 +202,9 @@ def _before_measuring(name: str, step: StepData, dark: StepData) -> Outcome | No
     if status == STATUS["measured"]:
         scale = step["exposure_us"][0] * step["gains"][0]
         source_rate = max(float(np.mean(step["difference_dn"][0])) / float(scale), 0.0)
-    ambient = ambient_fault(rates, scales, source_rate)
+    # Where the room's light alone fills the scale its level is not known.
+    below = rates * scales < MOST_AMBIENT * (float(dark["white_dn"]) - float(np.mean(dark["black_dn"])))
+    ambient = ambient_fault(rates[below], scales[below], source_rate)
     if ambient == "ambient_changed":
         return wrong_setup(
             "psf",
@@ -267,14 +271,7 @@ def _after_measuring(step: StepData, light: Light, spread: PointSpread, designed
     snr = float(spread.snr.min())
     seen = {"snr": finite(snr)}
     if snr < LEAST_SNR:
-        exposure_ms = float(np.max(step["exposure_us"])) / 1000
-        return wrong_setup(
-            "psf",
-            "too_dim",
-            f"{int(np.max(step['frames_on']))} frames of up to {exposure_ms:.0f} ms give a signal-to-noise ratio of "
-            f"{snr:.1f}, {LEAST_SNR:.0f} is asked for. Use a brighter source, bring it nearer, or darken the room",
-            seen,
-        )
+        return _too_dim(step, snr)
     second = second_source(light, spread)
     if second is not None:
         return wrong_setup(
@@ -301,6 +298,17 @@ def _after_measuring(step: StepData, light: Light, spread: PointSpread, designed
     if name == "mask_turned":
         return wrong_setup("psf", name, f"{what}. Turn the mask by half a turn in its plane", seen)
     return None
+
+
+def _too_dim(step: StepData, snr: float) -> Outcome:
+    exposure_ms = float(np.max(step["exposure_us"])) / 1000
+    return wrong_setup(
+        "psf",
+        "too_dim",
+        f"{int(np.max(step['frames_on']))} frames of up to {exposure_ms:.0f} ms give a signal-to-noise ratio of "
+        f"{snr:.1f}, {LEAST_SNR:.0f} is asked for. Use a brighter source, bring it nearer, or darken the room",
+        {"snr": finite(snr)},
+    )
 
 
 def _others(

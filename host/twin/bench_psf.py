@@ -227,6 +227,7 @@ def spots_design(side: int = 31, seed: int = 0) -> NDArray[np.float64]:
     away = np.arange(side) - side // 2
     within = np.exp(-(away[:, np.newaxis] ** 2 + away**2) / (2 * (side / 7) ** 2))
     speckle = np.maximum(scipy.ndimage.gaussian_filter(rng.standard_normal((side, side)), 1.6), 0) * within
+    speckle = scipy.ndimage.gaussian_filter(speckle, 1.0, mode="constant")
     return _three(speckle / speckle.sum())
 
 

@@ -103,20 +103,36 @@ def source_light(parts: Sequence[BracketPart], order: str, prnu_percent: float) 
     noise = np.stack([np.sqrt((merged.sigma[each] ** 2).sum(axis=0)) / len(each) for each in sites])
     clipped = np.stack([merged.clipped[each].any(axis=0) for each in sites])
     used = np.stack([merged.used[each].min(axis=0) for each in sites])
+    spread = prnu_percent / np.sqrt([len(each) for each in sites])
+    return light_above_rim(planes, noise, spread, clipped, used)
+
+
+def light_above_rim(
+    planes: Floats,
+    noise: Floats,
+    prnu_percent: Floats,
+    clipped: NDArray[np.bool_] | None = None,
+    used: NDArray[np.int64] | None = None,
+) -> Light:
+    """Take the level at the rim off planes (colours, rows, columns), which may be one.
+
+    noise: standard uncertainty of each pixel. prnu_percent: (colours,), of a pixel. clipped: none where left out.
+    """
+    saturated = np.zeros(planes.shape, dtype=bool) if clipped is None else clipped
     rim = _rim(planes.shape[1:])
     background = planes[:, rim].mean(axis=1)
-    background_sigma = np.sqrt((np.where(clipped, 0, noise)[:, rim] ** 2).sum(axis=1)) / rim.sum()
-    planes = planes - background[:, np.newaxis, np.newaxis]
-    unequal = prnu_percent / 100 / np.sqrt([len(each) for each in sites])[:, np.newaxis, np.newaxis]
-    sigma = np.sqrt(noise**2 + (unequal * planes) ** 2)
-    return Light(planes, noise, sigma, background, background_sigma, clipped, used)
+    background_sigma = np.sqrt((np.where(saturated, 0, noise)[:, rim] ** 2).sum(axis=1)) / rim.sum()
+    above = planes - background[:, np.newaxis, np.newaxis]
+    sigma = np.sqrt(noise**2 + (prnu_percent[:, np.newaxis, np.newaxis] / 100 * above) ** 2)
+    exposures = np.ones(planes.shape, dtype=np.int64) if used is None else used
+    return Light(above, noise, sigma, background, background_sigma, saturated, exposures)
 
 
-def point_spread(light: Light, designed: Floats, window_share: float = WINDOW_SHARE) -> PointSpread:
+def point_spread(light: Light, designed: Floats | None, window_share: float = WINDOW_SHARE) -> PointSpread:
     """The PSF from the light in a region.
 
     designed: float64 (3, rows, columns), axis on pixel n // 2. Its best fit tells where the centre lies: a caustic's
-    centroid or peak is nowhere special. Raises MetricError where a colour has no light above its background.
+    centroid or peak is nowhere special. None: unknown, and the centroid has to do. Raises MetricError where a colour has no light above its background.
     """
     total = light.planes.sum(axis=(1, 2))
     if not (total > 0).all():
@@ -146,7 +162,7 @@ def point_spread(light: Light, designed: Floats, window_share: float = WINDOW_SH
         "centroid" if fitted is None or fitted.correlation.mean() < LEAST_LIKENESS else "registration",
         centre_px,
         centre_sigma,
-        _correlation(psf, placed(designed, (side, side))),
+        np.zeros(len(psf)) if designed is None else _correlation(psf, placed(designed, (side, side))),
         fitted,
         origin,
         int(light.clipped[cut].sum()),
@@ -170,13 +186,14 @@ def registered(light: Light, designed: Floats) -> tuple[Registration, tuple[int,
 
 
 def _centre(
-    light: Light, designed: Floats
+    light: Light, designed: Floats | None
 ) -> tuple[tuple[float, float], tuple[float, float], Registration | None, tuple[int, int]]:
     """(row, column) of the PSF's centre, its uncertainty, the fit, if one could be made, and where its window lies."""
     fitted: Registration | None = None
     origin = (0, 0)
-    with contextlib.suppress(MetricError, np.linalg.LinAlgError):
-        fitted, origin = registered(light, designed)
+    if designed is not None:
+        with contextlib.suppress(MetricError, np.linalg.LinAlgError):
+            fitted, origin = registered(light, designed)
     if fitted is not None and fitted.correlation.mean() >= LEAST_LIKENESS:
         at = (origin[0] + fitted.shift_px[0], origin[1] + fitted.shift_px[1])
         return at, fitted.shift_sigma_px, fitted, origin
@@ -235,9 +252,10 @@ def _gains(light: Light, total: Floats) -> tuple[Floats, Floats]:
     finite = np.where(np.isfinite(light.sigma), light.sigma, 0.0)
     variance = (finite**2).sum(axis=(1, 2)) + (count * light.background_sigma) ** 2
     relative = np.sqrt(variance) / total
-    gains = total[1] / total
-    spread = gains * np.sqrt(relative**2 + relative[1] ** 2)
-    spread[1] = 0.0
+    green = len(total) // 2
+    gains = total[green] / total
+    spread = gains * np.sqrt(relative**2 + relative[green] ** 2)
+    spread[green] = 0.0
     return gains, spread
 
 

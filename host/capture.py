@@ -16,6 +16,7 @@ from host.board.reports import SelfTest
 from host.board.stream import latched_fault
 from host.board.thresholds import thresholds_digest, thresholds_to_dac_codes
 from host.measurement import CapturePath, RehearsedPath
+from host.sealing import sealed_trims
 from optics.bundle import Bundle
 
 CONNECT_S, PROVISION_S = 5.0, 5.0
@@ -102,16 +103,22 @@ class CaptureSource(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Thresholds:
-    """What a bundle wants the comparators to hold: dac_codes uint16 (15,); digest: CRC-32 of what is written."""
+    """What a bundle wants the comparators to hold: dac_codes uint16 (15,), trims int16 (15,) to add to them (None:
+    none); digest: CRC-32 of both."""
 
     dac_codes: NDArray[np.uint16]
+    trims: NDArray[np.int16] | None
     digest: str
 
 
-def thresholds_of(bundle: Bundle) -> Thresholds:
-    """A bundle's thresholds as DAC codes. Raises ValueError where they cannot be a board's."""
+def thresholds_of(bundle: Bundle, board: bool = True) -> Thresholds:
+    """A bundle's thresholds as DAC codes, with its sealed trims; without a board there is nothing to trim.
+
+    Raises ValueError where they cannot be a board's.
+    """
     codes = thresholds_to_dac_codes(bundle.encoding.thresholds)
-    return Thresholds(codes, thresholds_digest(codes))
+    trims = sealed_trims(bundle) if board else None
+    return Thresholds(codes, trims, thresholds_digest(codes, trims))
 
 
 def prepare(client: BoardClient, bundle: Bundle, expected_serial: str | None) -> tuple[HelloReply, str]:
@@ -129,7 +136,7 @@ def prepare(client: BoardClient, bundle: Bundle, expected_serial: str | None) ->
     if not (all(tested.dac_ok) and all(tested.comparators_ok)):
         raise SelfTestFailed(tested)
     wanted = thresholds_of(bundle)
-    digest = client.provision(bundle.encoding.id, wanted.dac_codes)
+    digest = client.provision(bundle.encoding.id, wanted.dac_codes, wanted.trims)
     if digest != wanted.digest:
         raise ThresholdMismatch(f"the board reads back digest {digest}")
     return hello, digest

@@ -229,12 +229,13 @@ class BoundaryCapture:
             "port": port,
         }
         self._scene = dict(scene)
-        self._wanted_digest = thresholds_of(bundle).digest
+        self._wanted_digest = thresholds_of(bundle, board=path == "loop").digest
         self._child: Child | None = None
         self._camera: str | None = None
         self._crc = 0
         self._first: BoardMeasurement | None = None
         self._heard_s = 0.0
+        self._seen: str | None = None
         self._fault: str | None = None
         self._planned = twin_fault
         self._mend_s = math.inf
@@ -266,6 +267,7 @@ class BoundaryCapture:
         if before_arming is not None:
             before_arming()
         self._follow_plan(None)
+        self._seen = self._look()
         scene = {**self._scene, "first": self.first, "fault": self._fault}
         child = self._child = Child(
             {**self._spec, "scene": scene, "exposure": [exposure_us, gain]},
@@ -361,13 +363,20 @@ class BoundaryCapture:
             self._child.send(packed_json(Kind.EXPOSURE, {"exposure_us": exposure_us, "gain": gain}))
 
     def probe(self) -> Probe:
-        """What can be seen of a camera without opening it: its software and its devices; faults of a rehearsal."""
+        """What can be seen of a camera without opening it: its software and its devices; faults of a rehearsal.
+
+        The first one after a verification tells what there was before that: whoever acted in between is not missed.
+        """
         self.release()
         self._follow_plan(None)
+        seen, self._seen = self._seen or self._look(), None
+        return Probe(seen, 1, 0, True)
+
+    def _look(self) -> str:
         if self._twin:
-            return Probe(f"twin {self._fault or 'without fault'}", 1, 0, True)
+            return f"twin {self._fault or 'without fault'}"
         nodes = sorted(str(path) for kind in ("media*", "video*") for path in Path("/dev").glob(kind))
-        return Probe(f"{bool(find_spec('picamera2'))} {' '.join(nodes)}", 1, 0, True)
+        return f"picamera2 {bool(find_spec('picamera2'))} {' '.join(nodes)}"
 
     def release(self, disarm: bool = False) -> None:
         """End the process; `disarm`: in order, so that a board is disarmed at once and not by its heartbeat."""

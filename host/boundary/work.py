@@ -199,7 +199,7 @@ def measure(spec: Mapping[str, Any], line: Line, held: Early) -> NoReturn:
         if pins is not None:
             stack.enter_context(pins)
         measuring = Measuring(bundle, digital(bundle) if board is None else board.codes)
-        digest = thresholds_of(bundle).digest if board is None else board.digest
+        digest = thresholds_of(bundle, board=False).digest if board is None else board.digest
         sandbox = lock_down(held)
         line.send(packed_json(Kind.ABOUT, _about(opened, board, digest, sandbox)))
         taker = _Taker(opened, measuring, int(digest, 16))

@@ -3,7 +3,7 @@
 import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,8 @@ import cv2
 import numpy as np
 
 from host.board.errors import BoardProgramError
+from host.boundary.client import BoundaryCapture
+from host.causes import Interlock
 from host.config_file import load_config
 from host.daemon import Limits
 from host.outputs.json_lines import event_object, measurement_object
@@ -98,7 +100,14 @@ class Memory:
 class Running:
     """A daemon on a thread, with its source and its output at hand; a context manager that stops it."""
 
-    def __init__(self, scene: Path | str, directory: Path, limits: Limits | None = None, **overrides: Any) -> None:
+    def __init__(
+        self,
+        scene: Path | str,
+        directory: Path,
+        limits: Limits | None = None,
+        interlocks: Sequence[Interlock] = (),
+        **overrides: Any,
+    ) -> None:
         given = {"capture.pace": "fast", "capture.scene": str(scene), **overrides}
         config = load_config(None, {key: (value, "test") for key, value in given.items()}).config
         self.memory = Memory()
@@ -106,7 +115,7 @@ class Running:
         self.source: Source | None = None
         self.summary: Summary | None = None
         self._opened = threading.Event()
-        self._settings = Settings(config, directory, limits or Limits())
+        self._settings = Settings(config, directory, limits or Limits(), interlocks=interlocks)
         self._thread = threading.Thread(target=self._run)
 
     def _run(self) -> None:
@@ -130,6 +139,14 @@ class Running:
         assert self.source is not None
         assert self.source.twin is not None
         return self.source.twin.control(line)
+
+    @property
+    def boundary(self) -> BoundaryCapture:
+        """The boundary process of paths camera and loop."""
+        assert self._opened.wait(30)
+        assert self.source is not None
+        assert self.source.boundary is not None
+        return self.source.boundary
 
     def until(self, condition: Callable[[], object], seconds: float = 30.0) -> None:
         """Wait for something to become true."""

@@ -20,14 +20,23 @@ def sites(mosaic: NDArray[np.generic], order: str) -> dict[str, list[int]]:
     """
     if order not in ORDERS:
         raise ValueError(f"a Bayer order is one of {', '.join(ORDERS)}, got {order!r}")
-    if mosaic.ndim < 2 or mosaic.shape[-1] % 2 or mosaic.shape[-2] % 2:
-        raise ValueError(f"a Bayer mosaic has an even number of rows and columns, got {mosaic.shape}")
+    _sides(mosaic)
     return {colour: [index for index, name in enumerate(order) if name == colour] for colour in "RGB"}
 
 
+def _sides(mosaic: NDArray[np.generic]) -> tuple[int, int]:
+    """Rows and columns of a mosaic; ValueError for one that has no whole number of quads."""
+    if mosaic.ndim != 2 or mosaic.shape[0] % 2 or mosaic.shape[1] % 2:
+        raise ValueError(f"a Bayer mosaic has an even number of rows and columns, got {mosaic.shape}")
+    return mosaic.shape[0], mosaic.shape[1]
+
+
 def quads(mosaic: NDArray[np.generic]) -> NDArray[np.generic]:
-    """The four sites of every quad as a view: (4, rows / 2, columns / 2) of a mosaic (rows, columns), row by row."""
-    rows, columns = mosaic.shape
+    """The four sites of every quad, row by row: a copy, (4, rows / 2, columns / 2) of a mosaic (rows, columns).
+
+    Raises ValueError for an odd side.
+    """
+    rows, columns = _sides(mosaic)
     split = mosaic.reshape(rows // 2, 2, columns // 2, 2)
     return split.transpose(1, 3, 0, 2).reshape(4, rows // 2, columns // 2)
 
@@ -46,7 +55,7 @@ def planes(
     noise look like light. Raises ValueError for an odd side, another order, or black at white.
     """
     where = sites(mosaic, order)
-    if max(black_dn) >= white_dn:
+    if not all(black < white_dn for black in black_dn):
         raise ValueError(f"black ({black_dn}) must be below white ({white_dn})")
     rows, columns = mosaic.shape
     out = np.empty((3, rows // 2, columns // 2), dtype)

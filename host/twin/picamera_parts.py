@@ -214,8 +214,12 @@ class MappedArray:
         array = self._request.mapped(self._stream)
         if self._reshape:
             config = self._request.config[self._stream]
-            height = config["size"][1] * 3 // 2 if config["format"] in ("YUV420", "YVU420") else config["size"][1]
-            array = array.reshape(height, config["stride"])
+            width, height = config["size"]
+            rows = height * 3 // 2 if config["format"] in ("YUV420", "YVU420") else height
+            array = array.reshape(rows, config["stride"])
+            colours = {"RGB888": 3, "BGR888": 3, "XBGR8888": 4, "XRGB8888": 4}.get(config["format"])
+            if colours is not None:
+                array = array[:, : colours * width].reshape(rows, width, colours)
         self._array = array
         return self
 

@@ -111,7 +111,8 @@ def test_the_first_frames_are_dark_or_of_before() -> None:
             frames.append((request.get_metadata()["ExposureTime"], float(mosaic.mean())))
     assert frames[0] == (9_981, 64.0), "no light, and metadata that hide it"
     assert frames[1][0] == 19_981, "awake, and not told yet"
-    assert frames[2] == (9_981, pytest.approx(64 + 959 * 0.49905, abs=0.6))
+    assert frames[2][0] == 9_981
+    assert frames[2][1] == pytest.approx(64 + 959 * 0.49905, abs=0.6)
 
 
 @pytest.mark.parametrize("model", sorted(SENSORS))
@@ -133,7 +134,7 @@ def test_raw_arrays_are_bytes_with_padding() -> None:
     assert array.dtype == np.uint8
     assert array.shape == (SIZE[1], 256)
     assert device.capture_buffer("raw").shape == (SIZE[1] * 256,)
-    assert device.capture_array("main").shape == (720, 1280 * 4)
+    assert device.capture_array("main").shape == (720, 1280, 4)
     with pytest.raises(RuntimeError, match="'lores' is not defined"):
         device.capture_array("lores")
 

@@ -226,6 +226,23 @@ static void a_sweep_disturbs_neither_frames_nor_checks(void **state) {
     assert_int_equal(fake.core.state, STATE_ARMED);
 }
 
+static void checks_come_between_sweeps(void **state) {
+    (void)state;
+    fake_bring_to(STATE_ARMED, 4, 4, 3);
+    for (uint16_t i = 0; i < 8; i++) {
+        fake_frame(MESSAGE_SWEEP, (uint16_t)(100 + i), sweep_payload(&ACROSS), MSG_SWEEP_SIZE);
+    }
+    fake.drift[2] = 1000;
+    fake.core.check_channel = 1;
+    for (uint16_t i = 0; i < 2; i++) {
+        fake.now_ms += 30;                          // what each of them may take
+        assert_int_equal(core_poll(&fake.core), 0); // there is more to do
+        assert_int_equal(fake.core.cache.sequence, 100 + i);
+    }
+    assert_int_equal(fake.core.fault, FAULT_READBACK_DRIFT); // found after the second sweep, not after all of them
+    assert_int_equal(fake.core.fault_channel, 2);
+}
+
 static void a_repeated_sweep_is_not_carried_out_again(void **state) {
     (void)state;
     struct sent_frame frame;
@@ -350,6 +367,7 @@ int bench_suite(void) {
         cmocka_unit_test_setup(an_armed_board_sweeps_only_briefly, fake_setup),
         cmocka_unit_test_setup(a_dac_that_fails_in_the_middle_is_latched, fake_setup),
         cmocka_unit_test_setup(a_sweep_disturbs_neither_frames_nor_checks, fake_setup),
+        cmocka_unit_test_setup(checks_come_between_sweeps, fake_setup),
         cmocka_unit_test_setup(a_repeated_sweep_is_not_carried_out_again, fake_setup),
         cmocka_unit_test_setup(levels_get_the_codes_of_cells, fake_setup),
         cmocka_unit_test_setup(a_conversion_that_meets_a_defect_blinds, fake_setup),

@@ -212,6 +212,31 @@ static void comparators_must_switch_where_they_are_wanted(void **state) {
     assert_int_equal(fake.core.state, STATE_ARMED);
 }
 
+static void contradictions_are_between_wanted_codes(void **state) {
+    (void)state;
+    // 4500 codes (172 mV) apart, so one of these that is high in the dark contradicts the three below; trims bring what
+    // is in the DAC so close together that sums would show nothing.
+    uint16_t codes[PROTOCOL_COMPARATORS];
+    int16_t trims[PROTOCOL_COMPARATORS] = {0};
+    for (uint8_t i = 0; i < PROTOCOL_COMPARATORS; i++) {
+        codes[i] = i < 3 ? 10000 : i == 3 ? 14500 : 65535;
+        trims[i] = (int16_t)(i < 3 ? 1311 : i == 3 ? -1311 : 0);
+    }
+    give_offsets(trims);
+    arm_trimmed(codes, trims);
+    fake.stuck_high = 1u << 3;
+    fake_offer(0, 4, 4, 3);
+    fake_credit(0, 1); // in this measurement, before any probe
+    assert_int_equal(fake.core.fault, FAULT_COMPARATOR_STUCK);
+    assert_int_equal(fake.core.fault_channel, 3);
+    assert_int_equal(fake.abandoned, 1);
+    fake.stuck_high = 0;
+    fake_clear(FAULT_COMPARATOR_STUCK);
+    arm_trimmed(codes, trims);
+    fake_credit(0, 1);
+    assert_int_equal(fake.measured, 1);
+}
+
 int trims_suite(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(sums_are_written_and_both_are_told, fake_setup),
@@ -220,6 +245,7 @@ int trims_suite(void) {
         cmocka_unit_test_setup(trimmed_thresholds_may_cross, fake_setup),
         cmocka_unit_test_setup(every_sum_is_verified, fake_setup),
         cmocka_unit_test_setup(comparators_must_switch_where_they_are_wanted, fake_setup),
+        cmocka_unit_test_setup(contradictions_are_between_wanted_codes, fake_setup),
     };
     return cmocka_run_group_tests_name("trims", tests, NULL, NULL);
 }

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from host.board.bench import ApproachName
 from host.board.client import BoardClient
+from host.board.deadline import Deadline
 from host.board.errors import (
     BoardError,
     BoardFault,
@@ -26,6 +27,7 @@ from host.calibrate.procedure import Setup, Step, StepData, scalar
 from host.calibrate.run import SessionError
 from optics.bundle import Bundle
 
+CONNECT_S = 5.0
 APPROACHES: tuple[ApproachName, ...] = ("below", "above")
 
 
@@ -114,8 +116,8 @@ def _powered(client: BoardClient) -> None:
     supply = client.status().supply_millivolts
     if supply < SUPPLY_RECOVERED_MILLIVOLTS:
         raise SessionError(
-            f"the board's supply is {supply / 1000:.2f} V, at least {SUPPLY_RECOVERED_MILLIVOLTS / 1000:.2f} V is needed:"
-            " use a stronger supply or a shorter cable, then go on with the same command",
+            f"the board's supply is {supply / 1000:.2f} V, at least {SUPPLY_RECOVERED_MILLIVOLTS / 1000:.2f} V is"
+            " needed: use a stronger supply or a shorter cable, then go on with the same command",
             "brown_out",
         )
 
@@ -136,4 +138,4 @@ def _connected(client: BoardClient) -> None:
     try:
         client.status()
     except (NotConnected, BoardLost):
-        client.connect()
+        client.connect(Deadline(CONNECT_S, f"connecting to the board at {client.path}"))

@@ -105,6 +105,16 @@ class BoardAnalysis:
     gain: float
 
     @property
+    def at_the_ends(self) -> NDArray[np.bool_]:
+        """Comparators, (15,), whose wanted level is so close to 0 V or full scale that no DAC code cancels their offset
+        (or that no ramp shows them): light that is so dark, or fills the scale, is told apart no better than that."""
+        reach = 5 * self.noise_volts + np.abs(self.hysteresis_volts) + 2 * np.abs(self.before_volts - self.wanted_volts)
+        near = (self.wanted_volts < reach) | (self.wanted_volts > REFERENCE_VOLTS - reach)
+        clamped = np.array([why == "dac_end" for why in self.trims.clamped])
+        at_the_ends: NDArray[np.bool_] = near & (clamped | ~self.seen)
+        return at_the_ends
+
+    @property
     def residual_volts(self) -> NDArray[np.float64]:
         """Trimmed transition minus wanted level, (15,)."""
         return self.after_volts - self.wanted_volts
@@ -151,7 +161,7 @@ def conclude_board(data: Mapping[str, StepData], dac_codes: NDArray[np.uint16], 
         return wrong_setup("board", ladder.name, ladder.seen, {**about, "gain": ladder.gain})
     found = analyse(data, dac_codes)
     trims = found.trims.trims
-    seen = found.seen
+    seen = found.seen & ~found.at_the_ends
     residual = found.residual_volts[seen]
     before = (found.before_volts - found.wanted_volts)[seen]
     result: dict[str, Any] = {
@@ -159,7 +169,8 @@ def conclude_board(data: Mapping[str, StepData], dac_codes: NDArray[np.uint16], 
         "thresholds_digest": thresholds_digest(dac_codes, trims),
         "trims": trims.tolist(),
         "trims_clamped": {str(i): why for i, why in enumerate(found.trims.clamped) if why},
-        "beyond_the_ramp": np.flatnonzero(~seen).tolist(),
+        "at_the_ends": np.flatnonzero(found.at_the_ends).tolist(),
+        "beyond_the_ramp": np.flatnonzero(~found.seen).tolist(),
         **_listed("transition_before_volts", found.before_volts, found.before_sigma_volts),
         **_listed("offset_volts", found.before_volts - found.wanted_volts, found.before_sigma_volts),
         **_listed("transition_volts", found.after_volts, found.after_sigma_volts),
@@ -190,21 +201,26 @@ def conclude_board(data: Mapping[str, StepData], dac_codes: NDArray[np.uint16], 
         f"transitions of board {serial} are {_microvolts(_rms(residual))} (rms) from the wanted levels after trimming, "
         f"{_microvolts(_rms(before))} before; the DAC's step and the measurement's uncertainty alone give "
         f"{_microvolts(_rms(found.limit_volts[seen]))}"
+        + (
+            f"; not counted: comparator {_channels(found.at_the_ends)}, at the end of the DAC's range"
+            * (not seen.all())
+        )
     )
     return judged("board", result, _limits(found), arrays, summary=summary, advice=_advice(found))
 
 
 def _limits(found: BoardAnalysis) -> list[Limit]:
-    seen = found.seen
+    seen = found.seen & ~found.at_the_ends
     steps = np.diff(np.unique(found.wanted_volts))
     smallest = float(steps.min()) if steps.size else REFERENCE_VOLTS
-    clamped = sum(1 for why, shown in zip(found.trims.clamped, seen, strict=True) if why and shown)
+    clamped = sum(1 for why, counts in zip(found.trims.clamped, seen, strict=True) if why and counts)
+    switching = float((found.seen | found.at_the_ends).sum())
     noise, hysteresis = found.noise_volts[seen], np.abs(found.hysteresis_volts[seen])
     noise_bound = min(NOISE_LIMIT_VOLTS, smallest * NOISE_STEP_SHARE)
     hysteresis_bound = min(HYSTERESIS_LIMIT_VOLTS, smallest * HYSTERESIS_STEP_SHARE)
     misfit = np.nan_to_num(found.curves.misfit[seen])
     return [
-        Limit("seen", float(seen.sum()), COMPARATORS - _at_the_ends(found), "least", "", "comparators seen to switch"),
+        Limit("seen", switching, COMPARATORS, "least", "", "the number of comparators that were seen to switch"),
         Limit(
             "residual",
             _largest(found.residual_volts[seen]) * 1e3,
@@ -230,19 +246,11 @@ def _limits(found: BoardAnalysis) -> list[Limit]:
     ]
 
 
-def _at_the_ends(found: BoardAnalysis) -> int:
-    """Comparators that cannot be seen to switch, as their wanted level is at an end of the ramp, within their own
-    offset, noise and hysteresis."""
-    reach = 5 * found.noise_volts + np.abs(found.hysteresis_volts) + 2 * np.abs(found.before_volts - found.wanted_volts)
-    near = (found.wanted_volts < reach) | (found.wanted_volts > REFERENCE_VOLTS - reach)
-    return int((near & ~found.seen).sum())
-
-
 def _advice(found: BoardAnalysis) -> str:
     """Which comparators to look at."""
     worst: list[str] = []
     for name, values in (("residual", found.residual_volts), ("noise", found.noise_volts)):
-        shown = np.where(found.seen, np.abs(values), 0.0)
+        shown = np.where(found.seen & ~found.at_the_ends, np.abs(values), 0.0)
         worst.append(f"comparator {int(shown.argmax())} has the largest {name}")
     clamped = [f"{i} ({why})" for i, why in enumerate(found.trims.clamped) if why]
     if clamped:
@@ -273,6 +281,10 @@ def _rms(values: NDArray[np.float64]) -> float:
 
 def _largest(values: NDArray[np.float64] | Sequence[float]) -> float:
     return float(np.max(np.abs(values))) if len(values) else float("nan")
+
+
+def _channels(which: NDArray[np.bool_]) -> str:
+    return ", ".join(str(i) for i in np.flatnonzero(which))
 
 
 def _microvolts(volts: float) -> str:

@@ -25,7 +25,9 @@ _REACH_NOISE, _REACH_OPEN = 4.5, 4.0
 # comparators' inputs (data sheets of dividers and DACs: up to 0.5 %) and the curvature of two DAC channels.
 _GAIN_SLACK, _CURVE_SLACK_VOLTS = 0.006, 1e-3
 _TRIM_SLACK_CODES = 4
-_NOISE_WEIGHT = 2.5  # levels per step that share in a transition: the width of the S-curve's slope in deviations
+# How many levels share in a transition, and in a noise, for each level per deviation of noise: with the weights w of
+# the fit, (integral of w)^2 / integral of w^2, and the same with w z^2 for w (z: level in deviations).
+_SHARING, _SHARING_NOISE = 3.96, 9.26
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -118,8 +120,9 @@ def transitions_of(data: StepData) -> Transitions:
     ramps = ramps_of(data)
     found = fit_transitions(ramps)
     step = (data["step_codes"] * LSB_VOLTS).mean(axis=1)
-    sharing = np.maximum(1.0, _NOISE_WEIGHT * found.noise_volts / step)
-    u = LSB_VOLTS / np.sqrt(12 * sharing)
+    per_deviation = found.noise_volts / step
+    u = LSB_VOLTS / np.sqrt(12 * np.maximum(1.0, _SHARING * per_deviation))
+    u_noise = LSB_VOLTS / np.sqrt(12 * np.maximum(1.0, 2 * _SHARING_NOISE * per_deviation))
     return Transitions(
         found.state,
         found.rising_volts,
@@ -131,7 +134,7 @@ def transitions_of(data: StepData) -> Transitions:
         found.hysteresis_volts,
         np.hypot(found.hysteresis_sigma_volts, u * np.sqrt(2)),
         found.noise_volts,
-        found.noise_sigma_volts,
+        np.hypot(found.noise_sigma_volts, u_noise),
         found.misfit,
     )
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.outcome import KINDS, Kind
-from host.board.thresholds import COMPARATORS
+from host.board.thresholds import COMPARATORS, thresholds_digest, thresholds_to_dac_codes
 from host.calibrate.results import Kept, array_digest, arrays_digest
 from optics.archive import BundleError, canonical_json
 from optics.bundle import Attachment, Bundle
@@ -74,6 +74,14 @@ def seal(
             f"the board was calibrated for encoding {_short(named)}, this bundle holds {_short(bundle.encoding.id)}: "
             "run `canopic calibrate board --bundle` with this bundle"
         )
+    if board is not None:
+        codes = thresholds_to_dac_codes(bundle.encoding.thresholds)
+        digest = thresholds_digest(codes, board.outcome.arrays["trims"])
+        if digest != board.outcome.result["thresholds_digest"]:
+            raise SealError(
+                f"the calibration 'board' names thresholds {board.outcome.result['thresholds_digest']}, its trims give "
+                f"{digest}: run `canopic calibrate board` again"
+            )
     held = _with_mask(bundle, mask)
     results: dict[str, Any] = {kind: dict(calibrations[kind].outcome.result) for kind in KINDS if kind in calibrations}
     arrays = {

@@ -6,13 +6,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.outcome import Kind, Outcome
+from host.board.thresholds import thresholds_digest, thresholds_to_dac_codes
 from host.calibrate.results import Kept
-from optics.bundle import Bundle
+from optics.bundle import Bundle, default_bundle_path, read_bundle
 
 SEALED_AT = "2026-05-02T10:00:00+00:00"
 MADE_AT = "2026-05-01T10:00:00+00:00"
 BY = "canopic test"
-CAMERA, BOARD, DIGEST = "imx219 /base/i2c0", "BOARD-7", "0badcafe"
+CAMERA, BOARD = "imx219 /base/i2c0", "BOARD-7"
+TRIMS = np.arange(-7, 8, dtype=np.int16)
+# Of the default bundle's thresholds with these trims.
+DIGEST = thresholds_digest(thresholds_to_dac_codes(read_bundle(default_bundle_path()).encoding.thresholds), TRIMS)
 
 
 def psf_arrays(side: int = 9) -> dict[str, NDArray[Any]]:

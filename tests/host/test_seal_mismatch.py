@@ -58,7 +58,10 @@ def right(bundle: Bundle, mask: Mask) -> Facts:
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "wrong board": ({"board_serial": "BOARD-8"}, "board BOARD-7 is sealed, this is BOARD-8"),
     "no board": ({"board_serial": None}, "this is none"),
-    "wrong thresholds": ({"thresholds_digest": "12345678"}, "reads back thresholds 12345678, sealed are 0badcafe"),
+    "wrong thresholds": (
+        {"thresholds_digest": "12345678"},
+        f"reads back thresholds 12345678, sealed are {parts.DIGEST}",
+    ),
     "wrong camera": ({"camera": "imx708 elsewhere"}, "is sealed, this is imx708 elsewhere"),
     "wrong mask": ({"mask_id": "ffffffff"}, "mask ffffffff stands in front of the sensor"),
     "a twin": ({"simulated": True}, "sealed on real parts, and this is a twin"),

@@ -122,6 +122,11 @@ def test_a_board_calibrated_for_another_encoding_is_refused(bundle: Bundle) -> N
         sealed(bundle, {"board": parts.board(bundle, encoding_id="deadbeef" * 8)})
 
 
+def test_trims_that_are_not_those_of_the_digest_are_refused(bundle: Bundle) -> None:
+    with pytest.raises(SealError, match="names thresholds 12345678, its trims give"):
+        sealed(bundle, {"board": parts.board(bundle, digest="12345678")})
+
+
 def test_another_mask_than_the_bundles_is_refused(bundle: Bundle, mask: Mask) -> None:
     made = sealed(bundle, mask=mask)
     other = Mask(np.array(mask.height_m) + 1e-9, mask.pitch_m)

@@ -15,6 +15,7 @@ from host.interlocks import StatusLight, interlocks_of, open_panel
 from host.measurement import KernelUse
 from host.outputs.report import About, Output, Summary
 from host.pipeline import Pipeline
+from host.sealing import sealed_exposure
 from host.source import Source, open_source
 from host.stop import StopRequest
 from host.storage import open_storage
@@ -24,6 +25,8 @@ from optics.archive import BundleError
 from optics.bundle import Bundle, read_bundle, resolve_bundle
 
 DETECTOR = "detector.onnx"
+# What the configuration's own exposure may be (host.config.Exposure).
+LEAST_EXPOSURE_US, LONGEST_EXPOSURE_US, HIGHEST_GAIN = 100, 33_000, 16.0
 
 
 @dataclass(frozen=True)
@@ -122,7 +125,12 @@ def run_configured(
         )
         daemon = Daemon(
             source.capture,
-            Pipeline(equipment.detector, bundle.encoding, config, _room_key(bundle.encoding.id, source.kernel)),
+            Pipeline(
+                equipment.detector,
+                bundle.encoding,
+                with_sealed_exposure(config, bundle),
+                _room_key(bundle.encoding.id, source.kernel),
+            ),
             source,
             about,
             storage=storage,
@@ -132,6 +140,18 @@ def run_configured(
             interlocks=[*interlocks_of(config, bundle, settings.directory, panel), *settings.interlocks],
         )
         return daemon.run()
+
+
+def with_sealed_exposure(config: Config, bundle: Bundle) -> Config:
+    """The configuration with the exposure and gain that the bundle's range was calibrated to, where a camera looks and
+    the configuration sets none itself."""
+    sealed = sealed_exposure(bundle)
+    if sealed is None or config.capture.path not in ("camera", "loop"):
+        return config
+    exposure_us = min(max(sealed[0], LEAST_EXPOSURE_US), LONGEST_EXPOSURE_US)
+    found = {"exposure_us": exposure_us, "gain": min(max(sealed[1], 1.0), HIGHEST_GAIN)}
+    missing = {name: value for name, value in found.items() if name not in config.exposure.model_fields_set}
+    return config.model_copy(update={"exposure": config.exposure.model_copy(update=missing)})
 
 
 def _room_key(encoding_id: str, kernel: KernelUse | None) -> str:

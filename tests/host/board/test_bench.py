@@ -282,6 +282,53 @@ def test_converted_levels_get_the_codes_of_a_frame(
         np.testing.assert_array_equal(client.convert(levels[:size].tolist()), codes[:size])
 
 
+def test_what_comparators_remember_is_the_same_for_cells_and_levels(
+    board: BoardProcess,
+    client: BoardClient,
+    source: Callable[..., object],
+    dac_codes: NDArray[np.uint16],
+    encoding_id: str,
+) -> None:
+    board.control("hysteresis 0.03")
+    levels = np.random.default_rng(8).integers(0, 65536, 1000).astype(np.uint16)
+    levels[:60] = 0  # from low, also where a measurement before left them high
+    client.connect()
+    client.provision(encoding_id, dac_codes)
+    client.arm(1, levels.size, 1)
+    source([dac_codes_to_volts(levels).astype(np.float32).reshape(1, -1, 1)])
+    measurement = client.read_measurement(5)
+    assert measurement is not None
+    codes = client.convert(levels)
+    np.testing.assert_array_equal(codes, measurement.codes.ravel())
+    # Independently: a comparator changes its mind only beyond half of the hysteresis.
+    high = np.zeros(15, bool)
+    expected = []
+    for volts in levels / 65535 * 2.5:
+        high = volts >= dac_codes / 65535 * 2.5 + np.where(high, -0.015, 0.015)
+        expected.append(high.sum())
+    np.testing.assert_array_equal(codes, expected)
+    memoryless = (levels[:, None] >= dac_codes).sum(axis=1)
+    assert np.count_nonzero(codes != memoryless) > 20
+
+
+def test_a_bad_line_costs_time_and_nothing_else(
+    board: BoardProcess, provisioned: BoardClient, dac_codes: NDArray[np.uint16]
+) -> None:
+    provisioned.arm(1, 1, 1)
+    board.control("noise 0.001")
+    board.control("corrupt rx 0.0005")
+    board.control("drop tx 0.001")
+    code = int(dac_codes[5])
+    counts = provisioned.sweep(5, code - 300, 10, 61, 200, deadline=Deadline(30, "sweeping"))
+    assert counts.max() == 200  # a level that was swept twice would count more
+    assert (counts[:10] == 0).all()
+    assert abs(int(counts[30]) - 100) < 50  # half of the readings at the threshold itself
+    levels = np.repeat(dac_codes.astype(int) + 2000, 100)
+    codes = provisioned.convert(levels, Deadline(30, "converting"))
+    assert codes.tolist() == np.repeat(np.arange(1, 16), 100).tolist()
+    assert provisioned.counters.retransmits > 0
+
+
 @pytest.mark.parametrize(
     ("levels", "message"),
     [(np.zeros((2, 2), int), "a row of whole DAC codes"), ([0.5], "whole"), ([65536], "65536"), ([-1, 3], "-1..3")],

@@ -9,7 +9,7 @@ reflect with phase 0; the angle of the light's polarisation; a panel that is off
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -133,10 +133,6 @@ class SlmTwin:
         return np.asarray(
             (share * np.exp(1j * self.phase_rad(time_s)) + 1 - share) * np.exp(1j * self.panel.static_rad)
         )
-
-    def with_panel(self, **changed: float) -> None:
-        """Another panel in its place, that differs in these numbers and shows the same."""
-        self.panel = replace(self.panel, **changed)  # type: ignore[arg-type]  # numbers by name
 
     def _phases(self, levels: Levels) -> Map:
         phases = self.panel.level_phases_rad[levels] * self.panel.gain

@@ -160,7 +160,7 @@ def conclude_board(data: Mapping[str, StepData], dac_codes: NDArray[np.uint16], 
     if ladder.name:
         return wrong_setup("board", ladder.name, ladder.seen, {**about, "gain": ladder.gain})
     found = analyse(data, dac_codes)
-    trims = found.trims.trims
+    trims = np.asarray(data[TRIMMED]["trims"], dtype=np.int16)  # those that were measured
     seen = found.seen & ~found.at_the_ends
     residual = found.residual_volts[seen]
     before = (found.before_volts - found.wanted_volts)[seen]

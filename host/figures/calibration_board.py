@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from calibration.comparators import chance_high
+from calibration.comparators_ladder import NOISY_VOLTS
 from calibration.outcome import Outcome
 from host.board.thresholds import COMPARATORS, REFERENCE_VOLTS, dac_codes_to_volts
 from host.calibrate.board import RESIDUAL_LIMIT_VOLTS, BoardAnalysis, analyse
@@ -37,15 +38,16 @@ def draw(outcome: Outcome, data: Mapping[str, StepData], path: Path) -> None:
         f"{result['effective_levels']['after']} ({result['effective_levels']['wanted']} wanted, "
         f"{result['effective_levels']['before']} before)"
     )
-    with figure(path, 12.0, 7.4) as made:
+    with figure(path, 13.5, 7.6) as made:
         heading(made, title, facts)
         upper, lower = strips(made, (1.0, 1.0))
         staircase, curves = (panels(half, 1)[0] for half in columns(upper, (1.0, 1.0)))
         _staircase_panel(staircase, found)
         _curves_panel(curves, data[TRIMMED])
-        inl, dnl, noise = panels(lower, 3)
+        inl, dnl, residual, noise = panels(lower, 4)
         _inl_panel(inl, found)
         _dnl_panel(dnl, found)
+        _residual_panel(residual, found)
         _noise_panel(noise, found)
 
 
@@ -103,18 +105,18 @@ def _curves_panel(axes: Axes, data: StepData) -> None:
     axes.set(title="S-curves with trims, and fits", xlabel="input - transition, mV", ylabel="comparator")
     axes.set_yticks(range(0, COMPARATORS, 2))
     if found.found.any():
-        axes.legend(loc="lower right", markerscale=3)
+        axes.set_ylim(-1, COMPARATORS + 2.5)
+        axes.legend(loc="upper left", markerscale=3, ncols=2)
 
 
 def _inl_panel(axes: Axes, found: BoardAnalysis) -> None:
     codes = np.arange(1, COMPARATORS + 1)
-    axes.axhspan(-RESIDUAL_LIMIT_VOLTS * 1e3, RESIDUAL_LIMIT_VOLTS * 1e3, color=ACCENT, alpha=0.2, lw=0, label="limit")
     axes.plot(codes, found.plain.inl_volts * 1e3, "o", ms=4, color=_BEFORE, label="without trims")
     axes.plot(codes, found.trimmed.inl_volts * 1e3, "o", ms=4, color=_AFTER, label="trimmed")
     axes.axhline(0, color=INK, lw=0.6)
     ruled(axes)
     axes.set(title="INL: level - wanted level", xlabel="code", ylabel="mV")
-    axes.legend(loc="best")
+    _legend(axes, 2)
     _in_lsb(axes)
 
 
@@ -134,9 +136,30 @@ def _dnl_panel(axes: Axes, found: BoardAnalysis) -> None:
     axes.axhline(0, color=INK, lw=0.6)
     ruled(axes)
     missing = ", ".join(str(code) for code in found.trimmed.missing) or "none"
-    axes.set(title=f"DNL: width - wanted width (missing codes: {missing})", xlabel="code", ylabel="mV")
-    axes.legend(loc="best")
+    axes.set(title=f"DNL: width - wanted (missing codes: {missing})", xlabel="code", ylabel="mV")
+    _legend(axes, 3)
     _in_lsb(axes)
+
+
+def _residual_panel(axes: Axes, found: BoardAnalysis) -> None:
+    """What trimming left, with its uncertainty, beside what it can leave at best and what is accepted."""
+    counted = found.seen & ~found.at_the_ends
+    comparators = np.arange(COMPARATORS)
+    for sign in (-1, 1):
+        axes.axhline(sign * RESIDUAL_LIMIT_VOLTS * 1e6, color=RED, lw=1.0, label="limit" if sign > 0 else None)
+    axes.fill_between(
+        comparators, -found.limit_volts * 1e6, found.limit_volts * 1e6, step="mid", color=ACCENT, alpha=0.25, lw=0,
+        label="physical limit (1 sigma)",
+    )  # fmt: skip
+    axes.errorbar(
+        comparators[counted], found.residual_volts[counted] * 1e6, 2e6 * found.after_sigma_volts[counted],
+        fmt="o", ms=4, color=_AFTER, lw=1.0, label="trimmed, +- 2 sigma",
+    )  # fmt: skip
+    axes.axhline(0, color=INK, lw=0.6)
+    ruled(axes)
+    reach = 1.1 * RESIDUAL_LIMIT_VOLTS * 1e6
+    axes.set(title="residual", xlabel="comparator", ylabel="uV", ylim=(-reach, reach))
+    _legend(axes, 3)
 
 
 def _noise_panel(axes: Axes, found: BoardAnalysis) -> None:
@@ -149,7 +172,15 @@ def _noise_panel(axes: Axes, found: BoardAnalysis) -> None:
     ruled(axes)
     axes.set(title="comparators, with +- 2 sigma", xlabel="comparator", ylabel="mV")
     axes.set_ylim(bottom=min(0.0, float(found.hysteresis_volts.min() * 1.1e3)))
-    axes.legend(loc="best")
+    _legend(axes, 2)
+
+
+def _legend(axes: Axes, entries: int) -> None:
+    """A legend at the top, with room made for it above what is drawn; ticks at whole comparators or codes."""
+    low, high = axes.get_ylim()
+    axes.set_ylim(low, high + 0.085 * entries * (high - low))
+    axes.legend(loc="upper left")
+    axes.set_xticks(range(0, COMPARATORS + 1, 3))
 
 
 def _in_lsb(axes: Axes) -> None:
@@ -169,10 +200,10 @@ def _ladder_panel(axes: Axes, data: StepData) -> None:
     axes.plot(wanted, found.transition_volts, "o", ms=5, color=BLUE, label="transition")
     for i in np.flatnonzero(~found.found):
         axes.axvline(wanted[i], color=RED, lw=1.0, ls=":", label=f"comparator {i}: {found.state[i].replace('_', ' ')}")
-    noisy = found.found & (found.noise_volts > 1e-3)
-    axes.errorbar(
-        wanted[noisy], found.transition_volts[noisy], found.noise_volts[noisy], fmt="none", color=ACCENT, label="noise"
-    )
+    noisy = found.found & (found.noise_volts > NOISY_VOLTS)
+    if noisy.any():
+        at, noise = found.transition_volts[noisy], found.noise_volts[noisy]
+        axes.errorbar(wanted[noisy], at, noise, fmt="none", color=ACCENT, label="noise")
     ruled(axes)
     axes.set(
         title=f"ladder over the whole range: scale {judged.gain:.3f}", xlabel="threshold, V", ylabel="transition, V"

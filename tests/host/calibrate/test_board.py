@@ -249,6 +249,19 @@ def test_offsets_beyond_the_largest_trim_are_told(bundle: Bundle, monkeypatch: p
     assert np.abs(outcome.arrays["trims"]).max() == 20
 
 
+def test_a_quick_run_finds_the_same_with_fewer_readings(bundle: Bundle, boards: list[Board]) -> None:
+    procedure = make_procedure(bundle, quick=True)
+    with twin_board_rig(bundle, 0, None) as (rig, truth):
+        outcome, data = run_procedure(procedure, RigSession(procedure, rig, "twin"))
+    assert outcome.passed, outcome.reason
+    off = np.array(outcome.result["transition_before_volts"]) - truth["transition_before_volts"]
+    assert (np.abs(off) < 4.5 * np.array(outcome.result["transition_before_volts_sigma"])).all()
+    slow = boards[0]
+    assert data[TRIMMED]["reads"] * 4 == slow.data[TRIMMED]["reads"]
+    ratio = outcome.arrays["transition_sigma_volts"] / slow.outcome.arrays["transition_sigma_volts"]
+    assert 1.3 < np.median(ratio) < 2.3  # twice, but for the DAC's share, which readings do not average
+
+
 def test_an_unknown_fault_is_refused_with_those_there_are(bundle: Bundle) -> None:
     with pytest.raises(BenchError, match="stuck_comparator"), twin_board_rig(bundle, 0, "gremlins"):
         pass
@@ -268,7 +281,7 @@ def test_figures_are_drawn_for_boards_that_pass_and_for_wrong_ones(
     procedure.draw(boards[0].outcome, boards[0].data, tmp_path / "right.png")
     outcome, data = calibrated(bundle, 0, "stuck_comparator")
     procedure.draw(outcome, data, tmp_path / "wrong.png")
-    for name, size in (("right.png", (1320, 814)), ("wrong.png", (880, 462))):
+    for name, size in (("right.png", (1485, 836)), ("wrong.png", (880, 462))):
         with Image.open(tmp_path / name) as picture:
             assert picture.size == size
             assert np.unique(np.asarray(picture.convert("L").resize((64, 64)))).size > 8  # it shows something

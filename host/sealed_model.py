@@ -24,6 +24,8 @@ WITH_GAINS: tuple[CapturePath, ...] = ("camera", "loop")
 # Halvings of the interval that a cell's value is searched in: 2.4 standard deviations / 2**9 is below any threshold's
 # own uncertainty.
 HALVINGS = 9
+# Light is nearly proportional to what it gives; what noise adds is corrected by each round by an order of magnitude.
+LIGHT_ROUNDS = 5
 # Median of the maximum of 64 equal normal values, in standard deviations (2**(-1/64) quantile), rounded up.
 MOST_SIGMAS = 2.4
 # Median of the maximum over cells of up to 1024 x 1024 pixels lies below this.
@@ -32,8 +34,8 @@ EVER_SIGMAS = 5.3
 
 @dataclass(frozen=True, slots=True)
 class PixelNoise:
-    """What a pixel's value spreads by: full_scale_e electrons at full scale at gain 1, read_noise_e electrons,
-    prnu_percent. readings: how many sites of the mosaic each colour's value is a mean of (1 for a plane per colour).
+    """What a pixel's value spreads by: full_scale_e electrons at full scale at gain 1, read_noise_e electrons in the
+    dark, prnu_percent. readings: how many sites of the mosaic each colour's value is a mean of (1 for a plane per colour).
     gains: what each colour was multiplied by after it was read."""
 
     full_scale_e: float
@@ -79,7 +81,7 @@ def sealed_model(
     bundle: Bundle,
     path: CapturePath,
     exposure: tuple[float, float] | None = None,
-    parts: frozenset[str] = frozenset({"range", "psf", "board", "sensor"}),
+    parts: frozenset[str] = frozenset({"psf", "board", "sensor"}),
 ) -> CodeModel:
     """The model that the sealed calibrations make, for a capture path; what was not calibrated stays as designed.
 
@@ -88,10 +90,6 @@ def sealed_model(
     """
     exposure_us, gain = exposure or sealed_exposure(bundle) or (REFERENCE_EXPOSURE_US, 1.0)
     model = designed_model(bundle, exposure_us, gain)
-    if "range" in parts and (full_scale := _number(bundle, "range", "full_scale_radiance")) is not None:
-        sealed_at = sealed_exposure(bundle) or (REFERENCE_EXPOSURE_US, 1.0)
-        # The sealed full scale is that of the sealed exposure; light is linear in exposure times gain.
-        model = replace(model, light=exposure_us * gain / (sealed_at[0] * sealed_at[1]) / full_scale)
     if "psf" in parts and (measured := sealed_psf(bundle)) is not None and bundle.encoding.filters == 1:
         taps = measured[0]
         if path not in WITH_GAINS:
@@ -114,23 +112,39 @@ def sealed_levels(bundle: Bundle) -> NDArray[np.float64] | None:
 
 def sealed_noise(bundle: Bundle, path: CapturePath) -> PixelNoise | None:
     """The sealed sensor's noise; None where it was not calibrated."""
-    names = ("system_gain_dn_per_e", "bits", "black_level_dn", "read_noise_e", "prnu_percent")
+    names = ("system_gain_dn_per_e", "bits", "black_level_dn", "read_noise_e", "prnu_percent", "dsnu_e")
     numbers = [_number(bundle, "sensor", name) for name in names]
     found = [number for number in numbers if number is not None]
     if len(found) < len(names) or not found[0] > 0:
         return None
-    dn_per_e, bits, black_dn, read_noise_e, prnu_percent = found
+    dn_per_e, bits, black_dn, read_noise_e, prnu_percent, dsnu_e = found
+    # Where each pixel lies is not kept, so what differs from pixel to pixel is noise to this model.
+    dark_e = float(np.hypot(read_noise_e, dsnu_e))
     full_scale_e = (2**bits - 1 - black_dn) / dn_per_e
     if path not in WITH_GAINS:
-        return PixelNoise(full_scale_e, read_noise_e, prnu_percent)
-    return PixelNoise(full_scale_e, read_noise_e, prnu_percent, (1, 2, 1), sealed_gains(bundle) or (1.0, 1.0, 1.0))
+        return PixelNoise(full_scale_e, dark_e, prnu_percent)
+    return PixelNoise(full_scale_e, dark_e, prnu_percent, (1, 2, 1), sealed_gains(bundle) or (1.0, 1.0, 1.0))
+
+
+def light_of_white(model: CodeModel, chart: NDArray[np.float32], saturated_share: float, top: float) -> float:
+    """Radiance of a white surface in a light that nobody has measured, from the exposure that the range found in it.
+
+    model: with the light that the exposure gives radiance 1.0. chart: what the camera looked at, behind the mask,
+    float32 (channels, rows, columns) where white is 1.0. saturated_share: of the cells that reached the highest
+    threshold `top` at that exposure. The light is the one in which the model's own cells, noise included, do the same.
+    """
+    white = 1.0
+    for _ in range(LIGHT_ROUNDS):
+        cells = expected_cells(chart * np.float32(white * model.light), model)
+        white *= top / max(float(np.quantile(cells, 1 - saturated_share)), 1e-6)
+    return white
 
 
 def predicted_codes(model: CodeModel, scene: NDArray[np.float32], threads: int = 2) -> NDArray[np.uint8]:
     """The most likely codes of a scene, uint8 (rows, columns, filters * 3), channel = filter * 3 + colour.
 
-    scene: linear radiance, float32 (rows, columns, 3). A code is the number of comparators whose transition lies at or
-    below the cell's value, whichever they are. Raises what `convolve_psf` raises.
+    scene: linear radiance, float32 (rows, columns, 3), 1.0 fills the scale in 10 ms at gain 1. A code is the number of
+    comparators whose transition lies at or below the cell's value, whichever they are. Raises what `convolve_psf` raises.
     """
     planes = convolve_psf(scene, model.kernels, threads)
     planes *= np.float32(model.light)

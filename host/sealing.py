@@ -174,13 +174,13 @@ def sealed_trims(bundle: Bundle) -> NDArray[np.int16] | None:
 
 def sealed_gains(bundle: Bundle) -> tuple[float, float, float] | None:
     """Factors for red, green and blue that give each colour of white light as much as green; None: not calibrated."""
-    found = _result(bundle, "psf").get("gains")
+    found = sealed_result(bundle, "psf").get("gains")
     return None if found is None else (float(found[0]), float(found[1]), float(found[2]))
 
 
 def sealed_exposure(bundle: Bundle) -> tuple[int, float] | None:
     """Exposure (whole microseconds) and gain at which the scene's light fits the range; None: not calibrated."""
-    found = _result(bundle, "range")
+    found = sealed_result(bundle, "range")
     return None if not found else (round(float(found["exposure_us"])), float(found["gain"]))
 
 
@@ -188,6 +188,12 @@ def sealed_psf(bundle: Bundle) -> tuple[NDArray[np.float32], NDArray[np.float32]
     """The measured PSF, float32 (3, h, w), and its standard uncertainty of that shape; None: not calibrated."""
     psf, sigma = _array(bundle, "psf.psf"), _array(bundle, "psf.psf_sigma")
     return None if psf is None or sigma is None else (psf.astype(np.float32), sigma.astype(np.float32))
+
+
+def sealed_result(bundle: Bundle, kind: Kind) -> dict[str, Any]:
+    """The numbers of one sealed calibration, {} where it was not made."""
+    found = None if bundle.calibration is None else bundle.calibration.document.get(kind)
+    return found if isinstance(found, dict) else {}
 
 
 def mask_attachment(mask: Mask) -> Attachment:
@@ -344,11 +350,6 @@ def _document_digest(document: Mapping[str, Any]) -> str:
 
 def _array(bundle: Bundle, name: str) -> NDArray[Any] | None:
     return None if bundle.calibration is None else bundle.calibration.arrays.get(name)
-
-
-def _result(bundle: Bundle, kind: Kind) -> dict[str, Any]:
-    found = None if bundle.calibration is None else bundle.calibration.document.get(kind)
-    return found if isinstance(found, dict) else {}
 
 
 def _plain(value: Any) -> Any:

@@ -4,6 +4,8 @@ from typing import Any
 
 import pytest
 
+from calibration.outcome import Kind
+from host.calibrate.results import Kept
 from host.config import Config
 from host.sealing import seal
 from host.sensor import with_sealed_exposure
@@ -13,7 +15,7 @@ from tests.host import seal_parts as parts
 
 def sealed(exposure_us: float, gain: float) -> Bundle:
     bundle = read_bundle(default_bundle_path())
-    found = {"range": parts.light_range(exposure_us=exposure_us, gain=gain)}
+    found: dict[Kind, Kept] = {"range": parts.light_range(exposure_us=exposure_us, gain=gain)}
     return seal(bundle, found, sealed_at=parts.SEALED_AT, by=parts.BY)
 
 

@@ -15,6 +15,7 @@ from host.sealed_model import (
     PixelNoise,
     designed_model,
     expected_cells,
+    light_of_white,
     nominal_levels,
     predicted_codes,
     sealed_levels,
@@ -119,8 +120,8 @@ def test_each_calibration_takes_the_place_of_its_part_of_the_design(bundle: Bund
     # The boundary evens the colours out; a board sees them as they are.
     assert np.allclose(full.kernels.sum(axis=(0, 2, 3)), [0.9, 0.8, 0.7])
     assert np.allclose(sealed_model(made, "board").kernels.sum(axis=(0, 2, 3)), [0.9, 0.8 / 1.125, 0.7 / 1.25])
-    assert full.light == pytest.approx(1 / 0.625)
-    assert sealed_model(made, "loop", (4_000.0, 2.0)).light == pytest.approx(0.5 / 0.625)
+    assert full.light == pytest.approx(8_000 * 2 / 10_000)
+    assert sealed_model(made, "loop", (4_000.0, 2.0)).light == pytest.approx(0.8)
     assert np.array_equal(sealed_model(made, "camera").levels, nominal_levels(bundle))
     nothing = sealed_model(made, "loop", parts=frozenset())
     assert np.array_equal(nothing.kernels, designed.kernels)
@@ -130,13 +131,33 @@ def test_each_calibration_takes_the_place_of_its_part_of_the_design(bundle: Bund
 
 def test_the_sensors_noise_comes_from_its_calibration(bundle: Bundle) -> None:
     result = {"camera": parts.CAMERA, "bits": 10, "black_level_dn": 63.0, "system_gain_dn_per_e": 0.096,
-              "read_noise_e": 2.5, "prnu_percent": 0.8}  # fmt: skip
+              "read_noise_e": 2.0, "dsnu_e": 1.5, "prnu_percent": 0.8}  # fmt: skip
     made = sealed(bundle, {"sensor": parts.kept("sensor", result)})
     found = sealed_noise(made, "camera")
     assert found == PixelNoise(pytest.approx(10_000.0), 2.5, 0.8, (1, 2, 1))  # type: ignore[arg-type]
     assert sealed_noise(bundle, "camera") is None
     incomplete = sealed(bundle, {"sensor": parts.sensor()})
     assert sealed_noise(incomplete, "camera") is None
+
+
+@pytest.mark.parametrize("white", [0.05, 1.0, 7.0])
+def test_the_light_is_found_from_the_exposure_that_a_known_chart_asked_for(
+    bundle: Bundle, scene: NDArray[np.float32], white: float
+) -> None:
+    chart = np.ascontiguousarray(scene.transpose(2, 0, 1))
+    noise = PixelNoise(3_000.0, 5.0, 1.0)
+    top = float(nominal_levels(bundle)[-1])
+    exposed_model = replace(designed_model(bundle, 10_000 / white), noise=noise)
+    # A simulation of its own: the exposure, for this light, at which 2 % of noisy cells reach the top.
+    rng, factor = np.random.default_rng(5), 1.0
+    for _ in range(6):
+        light = chart * (white * exposed_model.light * factor)
+        sigma = np.sqrt(light / 3_000 + (5 / 3_000) ** 2 + (0.01 * light) ** 2)
+        noisy = light + sigma * rng.standard_normal(light.shape)
+        cells = noisy.reshape(3, ROWS // 8, 8, COLUMNS // 8, 8).max(axis=(2, 4))
+        factor *= top / np.quantile(cells, 0.98)
+    model = replace(exposed_model, light=exposed_model.light * factor)
+    assert light_of_white(model, chart, 0.02, top) == pytest.approx(white, rel=0.02)
 
 
 def test_a_right_model_agrees_with_a_noisy_camera_as_well_as_the_camera_with_itself(

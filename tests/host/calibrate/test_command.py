@@ -1,0 +1,181 @@
+"""canopic calibrate, as somebody meets it: what it prints, what it keeps, what it refuses, how it goes on."""
+
+import io
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from calibration.outcome import Limit, Outcome, judged
+from host.calibrate.catalogue import Opened
+from host.calibrate.procedure import Procedure, Setup, Step, StepData, scalar
+from host.calibrate.run import SessionError
+from host.cli import app
+from host.commands import calibrate as command
+
+STEPS = [Step("one", "the first"), Step("two", "the second", Setup(cover_on=True), "Put the cover on the lens.")]
+
+
+def _run(*arguments: str) -> Result:
+    return CliRunner().invoke(app, ["calibrate", *arguments])
+
+
+class Bench:
+    """A calibration of two steps: counts acquisitions, and fails or is interrupted where it is told to."""
+
+    def __init__(self) -> None:
+        self.device = "a bench"
+        self.acquired: list[str] = []
+        self.raises: dict[str, BaseException] = {}
+        self.value = 1.0
+        self.fault: str | None = None
+
+    def acquire(self, step: Step, before: dict[str, StepData]) -> StepData:  # noqa: ARG002 - the protocol's
+        if step.name in self.raises:
+            raise self.raises[step.name]
+        self.acquired.append(step.name)
+        return {"value": scalar(self.value)}
+
+    def conclude(self, data: Mapping[str, StepData]) -> Outcome:
+        total = float(sum(float(step["value"]) for step in data.values()))
+        limit = Limit("total", total, 2.0, "least", "", "the total")
+        return judged("psf", {"total": total}, [limit], summary="two and more", advice="switch the light on")
+
+
+@pytest.fixture
+def bench(monkeypatch: pytest.MonkeyPatch) -> Bench:
+    made = Bench()
+
+    def draw(_outcome: Outcome, _data: Mapping[str, StepData], path: Path) -> None:
+        path.write_bytes(b"a picture")
+
+    procedure = Procedure("psf", STEPS, "host.boundary.acquire_psf:acquire", made.conclude, draw)
+
+    @contextmanager
+    def opened(*arguments: Any) -> Iterator[Opened]:
+        made.fault = arguments[3] if len(arguments) > 3 else None
+        yield Opened(made, {"total": 2.0} if len(arguments) > 3 else None)
+
+    monkeypatch.setattr(command, "procedure_of", lambda *_: procedure)
+    monkeypatch.setattr(command, "on_twin", opened)
+    monkeypatch.setattr(command, "on_devices", opened)
+    return made
+
+
+def test_json_is_one_object_with_the_truth_of_a_twin(bench: Bench) -> None:
+    result = _run("psf", "--path", "twin", "--seed", "3", "--twin-fault", "source_off", "--json")
+    assert result.exit_code == 0
+    document = json.loads(result.stdout)
+    assert list(document) == ["kind", "passed", "reason", "result", "truth"]
+    assert (document["kind"], document["passed"], document["truth"]) == ("psf", True, {"total": 2.0})
+    assert bench.fault == "source_off"
+
+
+def test_results_are_kept_where_asked(bench: Bench, tmp_path: Path) -> None:
+    result = _run("psf", "--path", "twin", "--out", str(tmp_path / "kept"))
+    assert result.exit_code == 0
+    assert {path.name for path in (tmp_path / "kept").iterdir()} >= {"psf.json", "psf.npz", "psf.png"}
+    assert "simulated" in result.stdout
+    assert bench.acquired == ["one", "two"]
+
+
+def test_a_device_s_results_are_kept_among_the_sensor_s_state(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.delenv("STATE_DIRECTORY", raising=False)
+    result = _run("psf", "--path", "camera", "--yes", "--json")
+    assert result.exit_code == 0
+    assert "truth" not in json.loads(result.stdout)
+    assert (tmp_path / "canopic" / "calibration" / "psf.json").exists()
+    assert bench.acquired == ["one", "two"]
+
+
+def test_a_limit_that_is_not_kept_fails_and_says_what_to_do(bench: Bench) -> None:
+    bench.value = 0.5
+    result = _run("psf", "--path", "twin")
+    assert result.exit_code == 1
+    assert "FAILED: the total is 1, at least 2 is asked for: switch the light on" in result.stdout
+    assert "NOT KEPT" in result.stdout
+
+
+def test_an_interrupted_run_goes_on_and_a_fresh_one_does_not(bench: Bench, tmp_path: Path) -> None:
+    arguments = ("psf", "--path", "twin", "--out", str(tmp_path), "--json")
+    bench.raises["two"] = KeyboardInterrupt()
+    stopped = _run(*arguments)
+    assert (stopped.exit_code, stopped.stdout) == (130, "")
+    assert "run the same command again to go on" in stopped.stderr
+    bench.raises.clear()
+    assert _run(*arguments).exit_code == 0
+    assert bench.acquired == ["one", "two"]
+    # What is concluded is not taken up again.
+    assert _run(*arguments).exit_code == 0
+    assert bench.acquired == ["one", "two"] * 2
+    bench.raises["two"] = KeyboardInterrupt()
+    assert _run(*arguments).exit_code == 130
+    bench.raises.clear()
+    assert _run(*arguments, "--fresh").exit_code == 0
+    assert bench.acquired == [*["one", "two"] * 2, "one", "one", "two"]
+
+
+def test_a_device_that_fails_is_named_and_what_was_acquired_is_kept(bench: Bench, tmp_path: Path) -> None:
+    arguments = ("psf", "--path", "twin", "--out", str(tmp_path), "--json")
+    bench.raises["two"] = SessionError("no frame in 5 s: check the ribbon cable", "camera_hung")
+    document = json.loads(_run(*arguments).stdout)
+    assert document["passed"] is False
+    assert document["reason"] == "camera_hung: no frame in 5 s: check the ribbon cable"
+    assert document["result"]["wrong_setup"] == "camera_hung"
+    bench.raises.clear()
+    assert json.loads(_run(*arguments).stdout)["passed"] is True
+    assert bench.acquired == ["one", "two"]
+
+
+def test_hands_are_asked_for_in_a_terminal_only(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = _run("psf", "--path", "camera")
+    assert asked.exit_code == 2
+    assert "--yes" in asked.stderr
+    assert bench.acquired == ["one"]
+
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    answers = Terminal("\n")
+    monkeypatch.setattr("sys.stdin", answers)
+    command.calibrate(command.Wanted("psf", path="camera"))
+    assert answers.read() == ""  # Enter was waited for
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("psf", "--path", "moon"), "none of twin, camera, loop, board"),
+        (("psf", "--path", "camera", "--seed", "1"), "add --path twin"),
+        (("psf", "--path", "camera", "--twin-fault", "source_off"), "add --path twin"),
+        (("board", "--path", "twin", "--board", "/dev/ttyACM0"), "give one of them"),
+        (("board", "--path", "board"), "canopic doctor"),
+        (("psf", "--path", "twin", "--twin-fault", "gremlins"), "it knows"),
+        (("psf", "--path", "twin", "--bundle", "nowhere.canopic"), "no such bundle"),
+        (("psf", "--config", "nowhere.yaml"), "nowhere.yaml"),
+    ],
+)
+def test_what_cannot_be_done_is_said_without_a_traceback(arguments: tuple[str, ...], words: str) -> None:
+    result = _run(*arguments)
+    assert result.exit_code == 2
+    assert words in result.stderr.replace("\n", " ")
+    assert "Traceback" not in result.output
+    assert result.stdout == ""
+
+
+def test_every_wrong_setup_is_listed_with_what_is_wrong() -> None:
+    document = json.loads(_run("faults", "--json").stdout)
+    assert list(document) == ["psf", "board", "sensor", "slm", "range"]
+    expected = {"source_off", "too_bright", "moving", "two_sources", "mask_flipped", "mask_missing"}
+    assert expected <= set(document["psf"])
+    assert all(len(meaning) > 10 for names in document.values() for meaning in names.values())
+    table = _run("faults").stdout
+    assert all(name in table for names in document.values() for name in names)

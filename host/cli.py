@@ -223,6 +223,34 @@ for _kind, _text in CALIBRATIONS.items():
     _calibration(_kind, _text)
 
 
+@calibrate_app.command("verify")
+def calibrate_verify(
+    config: Configuration = None,
+    bundle: BundleName = None,
+    path: CalibratePath = None,
+    board: Board = None,
+    seed: TwinSeed = None,
+    twin_fault: TwinFault = None,
+    state: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="The sensor's state, where the daemon reads the verdict.")
+    ] = None,
+    unattended: Annotated[
+        bool, typer.Option("--unattended", help="Only what needs nobody at the sensor: for a timer.")
+    ] = False,
+    yes: Yes = False,
+    as_json: AsJson = False,
+) -> None:
+    """Look at a deployed sensor again, in a minute: the daemon goes blind where this fails, until it passes."""
+    from host.commands.verify import verify_sensor
+
+    raise typer.Exit(
+        verify_sensor(
+            config, bundle=bundle, path=path, board=board, seed=seed, twin_fault=twin_fault, state=state,
+            unattended=unattended, yes=yes, as_json=as_json,
+        )
+    )  # fmt: skip
+
+
 @calibrate_app.command("faults")
 def calibrate_faults(as_json: AsJson = False) -> None:
     """Wrong set-ups that a twin can be given, by calibration."""

@@ -3,7 +3,16 @@
 #define CANOPIC_BYTES_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
+
+// Zeros memory that is not read again: a compiler may leave out a memset there, but not this.
+static inline void wipe(void *memory, size_t size) {
+    volatile uint8_t *at = memory;
+    for (size_t i = 0; i < size; i++) {
+        at[i] = 0;
+    }
+}
 
 static inline void put_u16(uint8_t *out, uint16_t value) {
     out[0] = (uint8_t)(value & 0xFFu);

@@ -267,6 +267,7 @@ static void convert(struct core *core, const uint8_t *request, struct answer *an
     uint8_t stuck = CONSISTENCY_NO_SUSPECT;
     const struct dac_outcome outcome = {.status = bench_convert(&core->thresholds, &convert, reply.codes, &stuck),
                                         .channel = TEST_CHANNEL};
+    wipe(&convert, sizeof convert); // pooled values: only their codes may stay
     if (!safety_require(core, outcome)) {
         refuse_dac(answer, outcome);
         return;

@@ -32,6 +32,9 @@ static bool serve(struct core *core) {
             return false;
         }
         commands_serve(core, &frame);
+        if (frame.type == MESSAGE_CONVERT) {
+            link_forget(&core->link);
+        }
         if (frame.type == MESSAGE_SWEEP || frame.type == MESSAGE_CONVERT) {
             break; // these take long: the checks come in between
         }

@@ -72,6 +72,13 @@ bool link_receive(struct link *link, struct frame *frame) {
     return false;
 }
 
+void link_forget(struct link *link) {
+    wipe(link->encoded, sizeof link->encoded);
+    // What was received and not yet looked at belongs to later frames; around it lies what was.
+    wipe(link->received, link->received_at);
+    wipe(link->received + link->received_size, sizeof link->received - link->received_size);
+}
+
 // Encodes a frame with its delimiter. Returns its size.
 static size_t seal(uint8_t type, uint16_t sequence, const uint8_t *payload, size_t size, uint8_t *out) {
     uint8_t plain[LINK_FRAME_MAX];

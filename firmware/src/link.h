@@ -49,6 +49,9 @@ void link_init(struct link *link, const struct hal *hal);
 // Looks through received bytes until a good frame is complete. False: no (more) good frame for now.
 bool link_receive(struct link *link, struct frame *frame);
 
+// Wipes the frame that was received last: its payload said more about light than codes do.
+void link_forget(struct link *link);
+
 // Queues a reply or notice. False: there is no room, the frame is dropped (the host asks again).
 bool link_send(struct link *link, uint8_t type, uint16_t sequence, const uint8_t *payload, size_t size);
 

@@ -310,6 +310,54 @@ static void levels_get_the_codes_of_cells(void **state) {
     assert_int_equal(fake_refused(MESSAGE_CONVERT, convert_payload(&wrong), MSG_CONVERT_SIZE, ERROR_BAD_VALUE), 0);
 }
 
+// Whether four of these levels stand one after the other anywhere in the core's memory.
+static bool remembers(const struct msg_convert *convert) {
+    uint8_t payload[MSG_CONVERT_SIZE];
+    msg_convert_pack(convert, payload);
+    const uint8_t *memory = (const uint8_t *)&fake.core;
+    for (size_t level = 8; level + 4 <= convert->count; level++) {
+        for (size_t at = 0; at + 8 <= sizeof fake.core; at++) {
+            if (memory[at] == payload[1 + 2 * level] && memcmp(memory + at, payload + 1 + 2 * level, 8) == 0) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+static void levels_are_forgotten(void **state) {
+    (void)state;
+    const struct msg_convert convert = some_levels(240);
+    fake_bring_to(STATE_ARMED, 4, 4, 3);
+    for (int repeat = 0; repeat < 2; repeat++) {
+        // The second time it is a repetition, answered from the cache.
+        struct sent_frame frame;
+        fake_skip();
+        fake_frame(MESSAGE_CONVERT, 500, convert_payload(&convert), MSG_CONVERT_SIZE);
+        fake_run();
+        assert_true(fake_take(&frame));
+        assert_int_equal(frame.type, MESSAGE_CONVERT | PROTOCOL_REPLY_BIT);
+        assert_false(remembers(&convert));
+    }
+    // With the next command right behind, which has come in with it and must not be lost.
+    struct sent_frame frame;
+    fake_frame(MESSAGE_CONVERT, 501, convert_payload(&convert), MSG_CONVERT_SIZE);
+    fake_frame(MESSAGE_HEARTBEAT, 502, NULL, 0);
+    fake_run();
+    for (uint16_t sequence = 501; sequence <= 502; sequence++) {
+        assert_true(fake_take(&frame));
+        assert_int_equal(frame.sequence, sequence);
+    }
+    assert_false(remembers(&convert));
+    // The search does find them where they are: a frame that is not complete yet.
+    fake_frame(MESSAGE_CONVERT, 503, convert_payload(&convert), MSG_CONVERT_SIZE);
+    fake.rx_size -= 10;
+    for (int i = 0; i < 5; i++) {
+        (void)core_poll(&fake.core);
+    }
+    assert_true(remembers(&convert));
+}
+
 static void a_conversion_that_meets_a_defect_blinds(void **state) {
     (void)state;
     const struct msg_convert convert = some_levels(240);
@@ -370,6 +418,7 @@ int bench_suite(void) {
         cmocka_unit_test_setup(checks_come_between_sweeps, fake_setup),
         cmocka_unit_test_setup(a_repeated_sweep_is_not_carried_out_again, fake_setup),
         cmocka_unit_test_setup(levels_get_the_codes_of_cells, fake_setup),
+        cmocka_unit_test_setup(levels_are_forgotten, fake_setup),
         cmocka_unit_test_setup(a_conversion_that_meets_a_defect_blinds, fake_setup),
         cmocka_unit_test_setup(a_conversion_leaves_the_suspicions_of_a_measurement_alone, fake_setup),
     };

@@ -1,4 +1,4 @@
-"""A calibration's steps through a boundary process: the arrays come out, errors keep their names, and it starts again."""
+"""A calibration's steps through a boundary process: arrays come out, errors keep their names, and it starts again."""
 
 import json
 import os

@@ -14,7 +14,6 @@ from scipy.interpolate import CubicSpline, PchipInterpolator
 from scipy.optimize import isotonic_regression, minimize
 
 from calibration.phase_lut_fringes import Phasors
-from optics.masks import Slm, phase_to_drive
 
 LEVELS = 256
 Values = NDArray[np.float64]
@@ -155,13 +154,15 @@ def invert(phase_rad: Values) -> Inverse:
     """Grey levels that come closest to each of 256 phases, on the circle.
 
     phase_rad: float64 (256,), of each level. Where it falls back (noise, or a panel that does), it is replaced by the
-    closest curve that does not (isotonic regression), so that a level stands for one phase.
+    closest curve that does not (isotonic regression), so that a level stands for one phase. Levels beyond the first
+    turn are not used.
     """
     rising = np.asarray(isotonic_regression(phase_rad).x)
     fall = float(np.max(np.maximum.accumulate(phase_rad) - phase_rad))
     wanted = np.arange(LEVELS) * 2 * np.pi / LEVELS
-    table = Slm(1, 1, 1e-6, lut_rad=tuple(float(value) for value in rising))
-    lut = phase_to_drive(wanted, table).astype(np.uint8)
+    # Only the first turn: the same phase a turn later is as good for a pixel, and bad for the border to its neighbour.
+    usable = rising[rising < 2 * np.pi + 1e-12]
+    lut = np.abs(np.angle(np.exp(1j * (usable - wanted[:, None])))).argmin(axis=1).astype(np.uint8)
     error = np.angle(np.exp(1j * (phase_rad[lut] - wanted)))
     return Inverse(lut, np.asarray(error), fall)
 

@@ -81,7 +81,7 @@ def conclude(data: Mapping[str, StepData]) -> Outcome:
     rise, fall = (fit_settling(*shares_left(data["settle"], falling)) for falling in (False, True))
     slower = max(rise, fall, key=lambda each: each.settle_s)
     reach_rad = float(response.phase_rad[-1])
-    flicker, flicker_sigma = ripple_of(*_held(data["hold"]), reach_rad)
+    flicker, flicker_sigma = ripple_of(*held_phases(data["hold"]), reach_rad)
     fixed_rad, drawn_rad = fixed_pattern(look.fixed)
     vibration_rad, vibration_sigma_rad = look.vibration_rad
     # Noise and leak of one region, over as many regions; what the beam draws is common to them.
@@ -175,7 +175,7 @@ def sweep_of(data: StepData) -> Sweep:
     )
 
 
-def _held(data: StepData) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def held_phases(data: StepData) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Phases of the half under test while it held a level, and while it was dark: float64 (n,) each."""
     test = np.asarray(data["test"], dtype=np.bool_)
     phases = []

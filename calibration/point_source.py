@@ -55,12 +55,13 @@ class PointSpread:
 
     psf, sigma: float64 (3, side, side), each colour's sum is its share of the region's light; sigma is the standard
     uncertainty of every pixel, noise_sigma what temporal noise alone contributes. share: (3,) those sums. gains,
-    gains_sigma: (3,), factors that make each colour's light of the source that of green. snr: (3,), rms of the PSF over rms of its noise.
+    gains_sigma: (3,), factors that make each colour's light of the source that of green. snr: (3,), rms of the PSF over
+    rms of its noise.
     centre: (row, column) of the region's pixel that is the window's middle. centred_by: "registration" or "centroid".
     centre_px, centre_sigma_px: where the PSF's centre lies in the region, to parts of a pixel. designed_correlation:
     float64 (3,), Pearson with the design in the same window, nothing removed. registration: None where nothing could be
     registered; registered_at: the region's pixel that its window's pixel n // 2 is. clipped: how many of the window's
-    pixels were saturated in every exposure.
+    pixels were saturated in every exposure; clipped_light: the share of the light on them, in the worst colour.
     """
 
     psf: Floats
@@ -78,6 +79,7 @@ class PointSpread:
     registration: Registration | None
     registered_at: tuple[int, int]
     clipped: int
+    clipped_light: float
 
     @property
     def side(self) -> int:
@@ -132,7 +134,8 @@ def point_spread(light: Light, designed: Floats | None, window_share: float = WI
     """The PSF from the light in a region.
 
     designed: float64 (3, rows, columns), axis on pixel n // 2. Its best fit tells where the centre lies: a caustic's
-    centroid or peak is nowhere special. None: unknown, and the centroid has to do. Raises MetricError where a colour has no light above its background.
+    centroid or peak is nowhere special. None: unknown, and the centroid has to do. Raises MetricError where a colour
+    has no light above its background.
     """
     total = light.planes.sum(axis=(1, 2))
     if not (total > 0).all():
@@ -166,6 +169,7 @@ def point_spread(light: Light, designed: Floats | None, window_share: float = WI
         fitted,
         origin,
         int(light.clipped[cut].sum()),
+        float(np.where(light.clipped[cut], psf, 0).sum(axis=(1, 2)).max()),
     )
 
 

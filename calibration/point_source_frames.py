@@ -146,8 +146,8 @@ def frame_shifts(
     nothing = np.zeros((len(frames), 2)), np.full(2, np.inf)
     if not smooth.max() > 0:
         return nothing
-    # Where there is hardly any light, the noise's own derivatives would count. Only derivatives are smoothed: a smoothed
-    # picture would differ from every frame in one way.
+    # Where there is hardly any light, the noise's own derivatives would count. Only derivatives are smoothed: against a
+    # smoothed picture every frame would be off in the same way.
     bright = (smooth > 0.1 * smooth.max()) & linear
     along = np.gradient(smooth, axis=(1, 2))
     columns = np.stack([template_dn[bright], -along[0][bright], -along[1][bright]], axis=1)

@@ -24,10 +24,10 @@ from host.camera.about import Exposed
 FIRST_US, LONGEST_US = 10_000.0, 200_000.0
 DARK_FRAMES = 8
 # Where the brightest site belongs, and how far from there is good enough, in shares of full scale.
-WANTED_FULLNESS, LEAST_FULLNESS = 0.6, 0.4
+WANTED_FULLNESS, LEAST_FULLNESS, MOST_FULLNESS = 0.6, 0.4, 0.7
 MOST_TRIES = 12
 # The n-th brightest site tells the brightness: a single hot one says nothing.
-BRIGHTEST = 8
+BRIGHTEST = 3
 # Exposures of the bracket, as multiples of the first; ambient light may take up this share of full scale.
 BRACKET, MOST_AMBIENT = (1.0, 4.0, 16.0), 0.3
 # Frames with the source on, and as many without, of one round; rounds until the wanted SNR is reached.
@@ -180,7 +180,7 @@ def _right_exposure(rig: Rig, gain: float, ambient: _Taken) -> tuple[float, NDAr
             if about.exposure_us <= 1.05 * shortest_us:
                 return about.exposure_us, lit - dark, 1.0, True
             wanted_us = exposure_us / 8
-        elif fullness >= LEAST_FULLNESS or about.exposure_us >= 0.95 * longest_us:
+        elif fullness <= MOST_FULLNESS and (fullness >= LEAST_FULLNESS or about.exposure_us >= 0.95 * longest_us):
             break
         elif light > 0.03 * about.white_dn:
             wanted_us = exposure_us * (WANTED_FULLNESS * about.white_dn - black) / (fullness * about.white_dn - black)

@@ -8,35 +8,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.hdr import BracketPart
-from calibration.outcome import Limit, Outcome, finite, judged, wrong_setup
+from calibration.outcome import Limit, Outcome, judged
 from calibration.point_source import Light, PointSpread, point_spread, source_light
-from calibration.point_source_setup import (
-    MOST_REFUSED,
-    STATUS,
-    ambient_fault,
-    cover_is_on,
-    mask_orientation,
-    moves,
-    near_edge,
-    open_stop,
-    second_source,
-    wander_px,
-)
+from calibration.point_source_setup import wander_px
 from calibration.registration import rotation_shows
 from host.calibrate.procedure import Procedure, Setup, Step, StepData
+from host.calibrate.psf_setup import LEAST_SNR, after_measuring, before_measuring, too_dim
 from host.figures.calibration_psf import draw
 from optics.bundle import Bundle
 from optics.metrics import MetricError, aligned_correlation
 
 Floats = NDArray[np.float64]
 
-# What is asked for, and why: at an SNR of 50 noise lowers a correlation by 1 / (2 * 50^2), far less than masks do.
-WANTED_SNR, LEAST_SNR = 100.0, 50.0
+# Acquired until this signal-to-noise ratio, twice the least, or until so many frames.
+WANTED_SNR = 2 * LEAST_SNR
 MOST_FRAMES = 64
-# Share of full scale up to which a frame's mean tells the room's light.
-MOST_AMBIENT = 0.8
 # Below this correlation a model trained for the design sees another encoding (docs/decisions/0024).
 LEAST_CORRELATION = 0.9
+# A hot pixel always saturates and does no harm; a peak that does is another PSF.
+MOST_CLIPPED_LIGHT = 1e-3
 # Light that the window has to hold: what is outside is missing from every code that is computed with it.
 LEAST_WINDOW_SHARE = 0.97
 # As optics.field: up to where one PSF stands for all positions and distances.
@@ -120,7 +110,7 @@ def make_procedure(bundle: Bundle, quick: bool = False) -> Procedure:
 
 def designed_psf(bundle: Bundle) -> Floats:
     """The PSF that the bundle's mask should have, float64 (3, rows, columns): the mask's own where the bundle holds it
-    (array "psf" of its mask), else the first kernel for every colour. Raises ValueError where that has negative taps."""
+    (array "psf" of its mask), else the first kernel for every colour. Raises ValueError for negative taps."""
     if bundle.mask is not None and "psf" in bundle.mask.arrays:
         psf = np.asarray(bundle.mask.arrays["psf"], dtype=np.float64)
         if psf.ndim == 3 and len(psf) == 3 and np.isfinite(psf).all() and psf.min() >= 0:
@@ -151,7 +141,7 @@ def conclude(data: Mapping[str, StepData], designed: Floats, prnu_percent: float
     for name, step in data.items():
         if name == "dark":
             continue
-        wrong = _before_measuring(name, step, dark)
+        wrong = before_measuring(name, step, dark)
         if wrong is not None:
             return wrong
         if name == "axis":
@@ -160,8 +150,8 @@ def conclude(data: Mapping[str, StepData], designed: Floats, prnu_percent: float
             try:
                 spread = point_spread(light, designed)
             except MetricError:  # so little light that a colour's sum came out below zero
-                return _too_dim(step, 0.0)
-            wrong = _after_measuring(step, light, spread, designed)
+                return too_dim(step, 0.0)
+            wrong = after_measuring(step, light, spread, designed)
             if wrong is not None:
                 return wrong
     field, depth = _others(data, dark, designed, spread, prnu_percent)
@@ -189,126 +179,6 @@ def light_of(step: StepData, dark: StepData, prnu_percent: float) -> Light:
 def text(array: NDArray[Any]) -> str:
     """Text from its UTF-8 bytes."""
     return bytes(np.asarray(array, dtype=np.uint8)).decode(errors="replace")
-
-
-def _before_measuring(name: str, step: StepData, dark: StepData) -> Outcome | None:
-    """What is wrong with a step's set-up before its light is looked at."""
-    where = "" if name == "axis" else f" (step {name})"
-    status = int(step["status"])
-    if status == STATUS["skipped"]:
-        return wrong_setup("psf", "source_off", f"step {name} was not acquired")  # an earlier step is at fault
-    rates, scales = np.asarray(step["ambient_dn_per_us"]), np.asarray(step["ambient_scale_us"])
-    source_rate = 0.0
-    if status == STATUS["measured"]:
-        scale = step["exposure_us"][0] * step["gains"][0]
-        source_rate = max(float(np.mean(step["difference_dn"][0])) / float(scale), 0.0)
-    # Where the room's light alone fills the scale its level is not known.
-    below = rates * scales < MOST_AMBIENT * (float(dark["white_dn"]) - float(np.mean(dark["black_dn"])))
-    ambient = ambient_fault(rates[below], scales[below], source_rate)
-    if ambient == "ambient_changed":
-        return wrong_setup(
-            "psf",
-            ambient,
-            f"the room's light changed during the measurement{where}. Leave its lamps as they are, or off",
-        )
-    if ambient == "ambient_flicker":
-        return wrong_setup(
-            "psf", ambient, f"the room's light flickers from frame to frame{where}. Switch its lamps off"
-        )
-    if status == STATUS["no light"]:
-        dark_scales = np.asarray(dark["exposure_us"]) * float(dark["gain"])
-        dark_rates = (np.asarray(dark["level_dn"]) - float(np.mean(dark["black_dn"]))) / dark_scales
-        if cover_is_on(rates, scales, dark_rates, dark_scales):
-            return wrong_setup(
-                "psf",
-                "cover_on",
-                f"without the cover the sensor sees as little as with it{where}, the room's light included. "
-                "Take the lens cover off",
-            )
-        return wrong_setup(
-            "psf",
-            "source_off",
-            f"switching the source changes nothing on the sensor{where}, at exposures up to "
-            f"{float(step['exposure_us'][0]) / 1000:.0f} ms. Check the LED, its cable and pin, and that it points at the mask",
-        )
-    if status == STATUS["saturated"]:
-        return wrong_setup(
-            "psf",
-            "too_bright",
-            f"the source saturates the sensor at its shortest exposure, {float(step['exposure_us'][0]):.0f} us{where}. "
-            "Dim it with a series resistor or a neutral filter, or move it further away",
-        )
-    places = [(float(at[0]), float(at[1])) for at in (step["peak_px"], step["centroid_px"])]
-    plane = int(step["plane_px"][0]), int(step["plane_px"][1])
-    design_px = int(step["design_px"])
-    if near_edge(places, plane, design_px):
-        at = places[0]
-        return wrong_setup(
-            "psf",
-            "source_out_of_field",
-            f"the source's light lies at row {at[0]:.0f}, column {at[1]:.0f} of {plane[0]} x {plane[1]} pixels{where}: "
-            "part of the PSF misses the sensor. Move the source towards the axis",
-        )
-    return _unsteady(step, where)
-
-
-def _unsteady(step: StepData, where: str) -> Outcome | None:
-    shifts, sigma = np.asarray(step["shifts_px"]), np.asarray(step["shift_sigma_px"])
-    bumped = float(np.sum(step["bumps"])) / float(np.sum(step["frames_taken"]))
-    if moves(shifts, sigma) or bumped > MOST_REFUSED:
-        wander, _ = wander_px(shifts, sigma)
-        return wrong_setup(
-            "psf",
-            "moving",
-            f"the source wanders by {wander:.2f} pixels (rms) from frame to frame{where}. Fix source and camera to the "
-            "same table, and keep hands and fans away",
-        )
-    return None
-
-
-def _after_measuring(step: StepData, light: Light, spread: PointSpread, designed: Floats) -> Outcome | None:
-    """What the measured PSF itself says about the set-up."""
-    snr = float(spread.snr.min())
-    seen = {"snr": finite(snr)}
-    if snr < LEAST_SNR:
-        return _too_dim(step, snr)
-    second = second_source(light, spread)
-    if second is not None:
-        return wrong_setup(
-            "psf",
-            "two_sources",
-            f"a second point of light, {second[0] * 100:.0f} % as bright, lies {second[1]:.0f} pixels from the first. "
-            "Cover reflecting surfaces, and switch other LEDs off",
-            seen,
-        )
-    stop_px = open_stop(light, spread)
-    if stop_px is not None:
-        return wrong_setup(
-            "psf",
-            "mask_missing",
-            f"the light is an even disc of {stop_px:.0f} pixels, as an open stop gives. Mount the mask",
-            seen,
-        )
-    name, what = mask_orientation(light, spread, designed)
-    if name == "mask_flipped":
-        advice = "Turn the mask over, its structured side towards the sensor"
-        if "larger" in what:
-            advice += "; if it is that way round, it stands too far from the sensor by that share of the distance"
-        return wrong_setup("psf", name, f"{what}. {advice}", seen)
-    if name == "mask_turned":
-        return wrong_setup("psf", name, f"{what}. Turn the mask by half a turn in its plane", seen)
-    return None
-
-
-def _too_dim(step: StepData, snr: float) -> Outcome:
-    exposure_ms = float(np.max(step["exposure_us"])) / 1000
-    return wrong_setup(
-        "psf",
-        "too_dim",
-        f"{int(np.max(step['frames_on']))} frames of up to {exposure_ms:.0f} ms give a signal-to-noise ratio of "
-        f"{snr:.1f}, {LEAST_SNR:.0f} is asked for. Use a brighter source, bring it nearer, or darken the room",
-        {"snr": finite(snr)},
-    )
 
 
 def _others(
@@ -381,6 +251,7 @@ def _outcome(
         "window_px": spread.side,
         "window_share": _list(spread.share),
         "clipped_px": spread.clipped,
+        "clipped_light": spread.clipped_light,
         "background_share": _list(light.background * light.planes[0].size / light.planes.sum(axis=(1, 2))),
         "exposure_us": _list(step["exposure_us"]),
         "frames_on": [int(each) for each in step["frames_on"]],
@@ -395,7 +266,14 @@ def _outcome(
     worst_aligned = float(aligned.min())
     limits = [
         Limit("snr", result["snr"], LEAST_SNR, "least", "", "the signal-to-noise ratio of the worst colour"),
-        Limit("clipped_px", spread.clipped, 0, "most", "pixels", "what saturated in every exposure"),
+        Limit(
+            "clipped_light",
+            spread.clipped_light,
+            MOST_CLIPPED_LIGHT,
+            "most",
+            "",
+            "the share of the light on pixels that saturated in every exposure",
+        ),
         Limit(
             "correlation_aligned",
             worst_aligned,
@@ -423,18 +301,18 @@ def _outcome(
             limits.append(Limit(name, least, HELD_CORRELATION, "least", "", meaning))
     arrays: dict[str, NDArray[Any]] = {
         "psf": _not_negative(spread.psf).astype(np.float32),
-        "psf_sigma": spread.sigma.astype(np.float32),
-        "psf_noise_sigma": spread.noise_sigma.astype(np.float32),
+        # A saturated pixel may hold anything: its uncertainty is the whole peak.
+        "psf_sigma": np.minimum(spread.sigma, spread.psf.max()).astype(np.float32),
+        "psf_noise_sigma": np.minimum(spread.noise_sigma, spread.psf.max()).astype(np.float32),
         "designed": designed.astype(np.float32),
     }
-    told = (
-        f" Refused: {refused['flash']} frames for a flash, {refused['bump']} for a bump."
-        if any(refused.values())
-        else ""
-    )
+    told = ""
+    if any(refused.values()):
+        told = f" Refused: {refused['flash']} frames for a flash, {refused['bump']} for a bump."
     summary = (
-        f"The PSF was measured with a signal-to-noise ratio of {result['snr']:.0f} in {spread.side} x {spread.side} pixels; "
-        f"it correlates with the designed one by {worst_aligned:.3f} once shift, rotation and scale are removed.{told}"
+        f"The PSF was measured with a signal-to-noise ratio of {result['snr']:.0f} in {spread.side} x {spread.side} "
+        f"pixels; it correlates with the designed one by {worst_aligned:.3f} once shift, rotation and scale are "
+        f"removed.{told}"
     )
     advice = (
         "check that the mask is the one of this bundle, at its distance and clean; shift, rotation and scale in the "
@@ -462,7 +340,7 @@ def _rotation(spread: PointSpread, designed: Floats) -> dict[str, Any]:
 def _not_negative(psf: Floats) -> Floats:
     """Noise below zero is no light: cut off, and each colour's sum restored."""
     cut = np.maximum(psf, 0)
-    return cut * np.minimum(psf.sum(axis=(1, 2)) / cut.sum(axis=(1, 2)), 1)[:, np.newaxis, np.newaxis]
+    return np.asarray(cut * np.minimum(psf.sum(axis=(1, 2)) / cut.sum(axis=(1, 2)), 1)[:, np.newaxis, np.newaxis])
 
 
 def _list(values: Any) -> list[float]:

@@ -1,0 +1,210 @@
+"""`calibrate psf` on its bench: hidden masks are found, wrong set-ups are named, and what leaves is no picture."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from calibration.point_source import point_spread
+from host.boundary.acquire_psf import acquire
+from host.boundary.rigs import twin_rig
+from host.calibrate.procedure import StepData
+from host.calibrate.psf import USUAL_PRNU_PERCENT, designed_psf, known_prnu, light_of, likeness_to, make_procedure
+from host.calibrate.run import run_procedure
+from host.figures.calibration_psf import draw
+from host.twin.bench import make_bench
+from host.twin.bench_psf import FAULTS, default_design, make, spots_design
+from optics.bundle import Attachment, Bundle, default_bundle_path, read_bundle
+from optics.encoding import Encoding
+from optics.metrics import aligned_correlation
+from tests.host.calibrate.psf_runs import calibrate, gaussian_design, true_psf
+
+SPOTS, GAUSSIAN = spots_design(), gaussian_design()
+
+
+@pytest.mark.parametrize("fault", sorted(FAULTS))
+@pytest.mark.parametrize("design", [SPOTS, GAUSSIAN], ids=["spots", "gaussian"])
+def test_every_wrong_setup_is_named(fault: str, design: np.ndarray) -> None:
+    for seed in range(3):
+        outcome = calibrate(seed, fault, design)[2]
+        assert not outcome.passed
+        assert outcome.result["wrong_setup"] == fault, outcome.reason
+        assert outcome.reason.startswith(f"{fault}: ")
+        # It says what to do, and can be told as JSON.
+        assert len(outcome.reason.split(". ")) >= 2
+        json.dumps(outcome.result, allow_nan=False)
+
+
+@pytest.mark.parametrize("fault", sorted(FAULTS))
+def test_once_it_is_put_right_the_next_run_passes(fault: str) -> None:
+    assert calibrate(5, fault, SPOTS)[2].result["wrong_setup"] == fault
+    assert calibrate(5, None, SPOTS)[2].passed
+
+
+def test_a_mask_turned_by_180_degrees_is_named() -> None:
+    # The bench mounts the turned design; the procedure expects the other one.
+    bench = make(3, None, {"designed": SPOTS[:, ::-1, ::-1].copy()})
+    procedure = make_procedure(_bundle_of(SPOTS), quick=True)
+    outcome = run_procedure(procedure, _InProcess(bench))[0]
+    assert outcome.result["wrong_setup"] == "mask_turned"
+    assert "half a turn" in outcome.reason
+
+
+def test_frames_with_a_flash_or_a_bump_are_refused_with_the_reason_and_harm_nothing() -> None:
+    # Frames with the source on: at most 20 go into finding the exposure and the source; the next ones are measured.
+    odd = {"flashes": frozenset({24}), "bumps": frozenset({27})}
+    bench, data, outcome = calibrate(7, None, SPOTS, **odd)
+    assert outcome.passed
+    assert outcome.result["frames_refused"] == {"flash": 1, "bump": 1}
+    assert "1 frames for a flash, 1 for a bump" in outcome.reason
+    away = (outcome.arrays["psf"] - true_psf(bench, data, outcome)) / outcome.arrays["psf_sigma"]
+    assert np.mean(np.abs(away) < 2) > 0.93
+
+
+def test_field_and_depth_agree_with_the_light_that_the_bench_sent() -> None:
+    bench, _, outcome = calibrate(11, None, SPOTS, quick=False)
+    assert outcome.passed
+    world: Any = bench.world
+    axis = world.point_psf((0.0, 0.0), None)
+    assert len(outcome.result["field"]) == 4
+    assert len(outcome.result["depth"]) == 2
+    for entry in outcome.result["field"]:
+        true = aligned_correlation(axis, world.point_psf(tuple(entry["source_deg"]), None), 2)[0]
+        assert entry["correlation_with_axis"] == pytest.approx(true, abs=0.002)
+    for entry in outcome.result["depth"]:
+        true = aligned_correlation(axis, world.point_psf((0.0, 0.0), entry["distance_mm"]), 2)[0]
+        assert entry["correlation_with_axis"] == pytest.approx(true, abs=0.002)
+    # Off the axis the PSF of the bench is blurred, at other distances it has another size: that shows.
+    field, depth = ([entry["correlation_with_axis"] for entry in outcome.result[name]] for name in ("field", "depth"))
+    assert max(field) < 0.9999
+    assert min(depth) < 0.9999
+    assert {limit["name"] for limit in outcome.result["limits"]} >= {"shift_invariance", "depth_invariance"}
+
+
+def test_a_psf_that_changes_over_the_field_fails_its_limit_and_says_so() -> None:
+    bench = make(2, None, {"designed": SPOTS})
+    world: Any = bench.world
+    plain = world.point_psf
+
+    def coarse(source_deg: tuple[float, float], distance_mm: float | None) -> np.ndarray:
+        psf = np.asarray(plain(source_deg, distance_mm))
+        return psf if source_deg == (0.0, 0.0) else np.roll(psf, 4, axis=2) / 2 + np.roll(psf, -4, axis=2) / 2
+
+    world.point_psf = coarse
+    outcome = run_procedure(make_procedure(_bundle_of(SPOTS)), _InProcess(bench))[0]
+    assert not outcome.passed
+    assert outcome.result["wrong_setup"] is None
+    broken = [limit["name"] for limit in outcome.result["limits"] if not limit["holds"]]
+    assert broken == ["shift_invariance"]
+    assert "off the axis" in outcome.reason
+
+
+def test_the_shipped_bundle_calibrates_on_the_bench_that_the_command_uses() -> None:
+    bench = make_bench("psf", 4)
+    procedure = make_procedure(read_bundle(default_bundle_path()), quick=True)
+    outcome, data = run_procedure(procedure, _InProcess(bench))
+    assert outcome.passed, outcome.reason
+    # Its Gaussian kernel has no rotation: no number rather than a wrong one.
+    assert outcome.result["rotation_deg"] is None
+    assert "alike in every rotation" in outcome.result["rotation_note"]
+    psf = outcome.arrays["psf"]
+    assert psf.dtype == np.float32
+    assert psf.min() >= 0
+    assert (psf.sum(axis=(1, 2)) <= 1).all()
+    assert psf.sum(axis=(1, 2)) == pytest.approx(outcome.result["window_share"], rel=1e-3)
+    assert psf.shape == outcome.arrays["psf_sigma"].shape
+    json.dumps(outcome.result, allow_nan=False)
+    assert all(array.dtype.kind in "fiub" for step in data.values() for array in step.values())
+
+
+def test_nothing_of_the_room_leaves_with_the_frames() -> None:
+    """A pattern in the ambient light is in no array that an acquisition gives."""
+    rng = np.random.default_rng(0)
+    bench = make(6, None, {"designed": SPOTS})
+    world: Any = bench.world
+    pattern = rng.random(world.ambient.shape[1:])
+    world.ambient = world.ambient * (0.5 + pattern)
+    procedure = make_procedure(_bundle_of(SPOTS), quick=True)
+    data = run_procedure(procedure, _InProcess(bench))[1]
+    step = data["axis"]
+    top, left = (int(at) for at in step["origin_px"])
+    rows, columns = step["difference_dn"].shape[2:]
+    hidden = pattern[top : top + rows, left : left + columns]
+    held = [array for array in step.values() if array.shape[-2:] == (rows, columns)]
+    assert held
+    for array in held:
+        for picture in array.reshape(-1, rows, columns).astype(np.float64):
+            if picture.std() > 0:
+                assert abs(np.corrcoef(picture.ravel(), hidden.ravel())[0, 1]) < 0.1
+    # Were it not taken off, it would show: the test can fail.
+    plain = world.irradiance(0.0)[1, top : top + rows, left : left + columns]
+    assert np.corrcoef(plain.ravel(), hidden.ravel())[0, 1] > 0.5
+
+
+def test_low_noise_of_a_coarse_converter_raises_the_gain() -> None:
+    """10 bits on 10,000 electrons: rounding hides the noise at gain 1, and the faint parts of the PSF with it."""
+    bench = make(8, None, {"designed": SPOTS})
+    bench = replace(bench, camera_options={**bench.camera_options, "bits": 10, "black_dn": 64, "model": "imx219"})
+    outcome, data = run_procedure(make_procedure(_bundle_of(SPOTS), quick=True), _InProcess(bench))
+    assert float(data["dark"]["gain"]) > 1.3
+    assert outcome.passed, outcome.reason
+    away = (outcome.arrays["psf"] - true_psf(bench, data, outcome)) / outcome.arrays["psf_sigma"]
+    assert np.mean(np.abs(away) < 2) > 0.93
+
+
+def test_the_figure_is_drawn_for_a_measured_and_for_a_wrong_setup(tmp_path: Path) -> None:
+    for name, fault, quick in (("right", None, False), ("wrong", "cover_on", True)):
+        _, data, outcome = calibrate(1, fault, SPOTS, quick)
+        draw(outcome, data, tmp_path / f"{name}.png")
+        assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_prnu_comes_from_a_sealed_sensor_or_is_said_to_be_assumed() -> None:
+    bundle = read_bundle(default_bundle_path())
+    assert known_prnu(bundle) == (USUAL_PRNU_PERCENT, "assumed")
+    sealed = Bundle(bundle.encoding, calibration=Attachment({"sensor": {"prnu_percent": 0.7}}))
+    assert known_prnu(sealed) == (0.7, "calibration")
+
+
+def test_a_signed_kernel_is_no_psf() -> None:
+    kernels = np.full((1, 5, 5), 0.04, np.float32)
+    kernels[0, 0, 0] = -0.1
+    signed = Bundle(Encoding(kernels, np.linspace(0.1, 0.9, 15, dtype=np.float32)))
+    with pytest.raises(ValueError, match="negative taps"):
+        designed_psf(signed)
+    masked = Bundle(signed.encoding, mask=Attachment({}, {"psf": SPOTS.astype(np.float32)}))
+    assert designed_psf(masked) == pytest.approx(SPOTS)
+
+
+def test_likeness_of_the_axis_to_itself_is_one() -> None:
+    _, data, _ = calibrate(9, None, SPOTS)
+    light = light_of(data["axis"], data["dark"], 1.0)
+    spread = point_spread(light, SPOTS)
+    assert likeness_to(spread, light, spread) == pytest.approx(1.0, abs=1e-6)
+
+
+def test_benches_of_a_seed_are_the_same_and_of_two_seeds_are_not() -> None:
+    assert make(3).truth == make(3).truth
+    assert make(3).truth != make(4).truth
+    assert default_design().shape == (3, 63, 63)
+
+
+class _InProcess:
+    """A session that acquires in this process."""
+
+    device = "bench"
+
+    def __init__(self, bench: object) -> None:
+        self._bench = bench
+
+    def acquire(self, step: object, before: dict[str, StepData]) -> StepData:
+        with twin_rig(self._bench) as rig:  # type: ignore[arg-type]
+            return acquire(rig, step, before)  # type: ignore[arg-type]
+
+
+def _bundle_of(design: np.ndarray) -> Bundle:
+    bundle = read_bundle(default_bundle_path())
+    return Bundle(bundle.encoding, mask=Attachment({}, {"psf": design.astype(np.float32)}))

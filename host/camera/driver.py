@@ -356,9 +356,11 @@ class Camera:
 
 
 def _shut(device: Any) -> None:
-    """Stop and close a device. A job left in its queue would keep `stop` waiting for ever, so those go first."""
+    """Stop and close a device. What is left in its queue goes first: nothing must wait behind a frame that never comes.
+
+    Not by `stop`, which is a job for picamera2's event loop: an error while a frame is put back ends that loop, and a
+    job for it is waited for without an end. `close` ends the loop, then stops without it.
+    """
     with contextlib.suppress(Exception):
         device.cancel_all_and_flush()
-    with contextlib.suppress(Exception):
-        device.stop()
     device.close()

@@ -67,6 +67,7 @@ class TwinPicamera2(configuration.Configurations, JobQueue):
         self._applied: dict[str, Any] = {}
         self._landing: list[tuple[int, str, Any]] = []
         self._last_ns = 0
+        self._loop_ended = False
         self._sensor_frame = 0
         self._loop: threading.Thread | None = None
         if camera_num >= len(hardware.camera_info()):
@@ -245,11 +246,12 @@ class TwinPicamera2(configuration.Configurations, JobQueue):
         return True, None
 
     def close(self) -> None:
-        """Stop, and give the camera back."""
+        """End the event loop, stop without it, and give the camera back."""
         atexit.unregister(self.close)
         if not self.is_open:
             return
-        self.stop()
+        self._hardware.block_while("stuck_close")
+        self.stop_()
         self.is_open = False
         self.camera_config = {}
         if self._hardware.holder is self:
@@ -278,7 +280,7 @@ class TwinPicamera2(configuration.Configurations, JobQueue):
     def _turn(self) -> bool:
         """One frame of the sensor, and what the event loop does with it. False: no frame came."""
         with self.lock:
-            if not (self.started and self._hardware.frames_come() and self._free):
+            if self._loop_ended or not (self.started and self._hardware.frames_come() and self._free):
                 return False
             self._land()
             duration_us = self._duration_us()
@@ -293,8 +295,12 @@ class TwinPicamera2(configuration.Configurations, JobQueue):
             self.completed_requests.append(self._frame(index, duration_us))
             self.frames += 1
             self._work_off()
-            while len(self.completed_requests) > self._max_queue_len:
-                self.completed_requests.pop(0).release()
+            try:
+                while len(self.completed_requests) > self._max_queue_len:
+                    self.completed_requests.pop(0).release()
+            except RuntimeError:
+                # It ends the thread of picamera2's event loop, which tells nobody.
+                self._loop_ended = True
             return True
 
     def _land(self) -> None:

@@ -235,7 +235,7 @@ def test_stop_waits_behind_a_job_that_waits_for_a_frame() -> None:
     hardware.fault = "hang"
     with pytest.raises(TimeoutError):
         device.capture_request(wait=0.5)
-    assert isinstance(_blocked(device.close, device.cancel_all_and_flush), CancelledError)
+    assert isinstance(_blocked(device.stop, device.cancel_all_and_flush), CancelledError)
     device.close()
     assert hardware.holder is None
 

@@ -35,8 +35,8 @@ EVER_SIGMAS = 5.3
 @dataclass(frozen=True, slots=True)
 class PixelNoise:
     """What a pixel's value spreads by: full_scale_e electrons at full scale at gain 1, read_noise_e electrons in the
-    dark, prnu_percent. readings: how many sites of the mosaic each colour's value is a mean of (1 for a plane per colour).
-    gains: what each colour was multiplied by after it was read."""
+    dark, prnu_percent. readings: how many sites of the mosaic each colour's value is a mean of (1 for a plane per
+    colour). gains: what each colour was multiplied by after it was read."""
 
     full_scale_e: float
     read_noise_e: float
@@ -144,7 +144,8 @@ def predicted_codes(model: CodeModel, scene: NDArray[np.float32], threads: int =
     """The most likely codes of a scene, uint8 (rows, columns, filters * 3), channel = filter * 3 + colour.
 
     scene: linear radiance, float32 (rows, columns, 3), 1.0 fills the scale in 10 ms at gain 1. A code is the number of
-    comparators whose transition lies at or below the cell's value, whichever they are. Raises what `convolve_psf` raises.
+    comparators whose transition lies at or below the cell's value, whichever they are. Raises what `convolve_psf`
+    raises.
     """
     planes = convolve_psf(scene, model.kernels, threads)
     planes *= np.float32(model.light)

@@ -13,6 +13,7 @@ from calibration.outcome import KINDS, Kind
 from host.board.client import BoardClient
 from host.board.thresholds import COMPARATORS
 from host.boundary.rigs import twin_rig
+from host.calibrate.acquire_board import board_rig
 from host.calibrate.catalogue import CannotCalibrate, on_devices
 from host.calibrate.procedure import Procedure
 from host.calibrate.run import Session
@@ -101,6 +102,16 @@ class TwinParts:
                 process.control(f"offset {drifted} {offsets[drifted] + DRIFT_VOLTS}")
             client.connect()
             yield client
+
+    @contextmanager
+    def calibrating(self, procedure: Procedure, bundle: Bundle) -> Iterator[Session]:
+        """A session for a whole calibration of these parts, a board's too."""
+        if procedure.kind == "board":
+            with self.board() as client:
+                yield RigSession(procedure, board_rig(client, bundle), f"twin {self._seed}")
+        else:
+            with self.session(procedure) as session:
+                yield session
 
     @contextmanager
     def session(self, procedure: Procedure) -> Iterator[Session]:

@@ -207,7 +207,7 @@ def measure(spec: Mapping[str, Any], line: Line, held: Early) -> NoReturn:
             while (record := line.take(wait=taker.over)) is not None:
                 _obey(record, opened)
             with pins.exposing() if pins is not None else nullcontext():
-                measured = opened.camera.capture(taker.take)
+                measured = opened.camera.capture(taker.take, begun_after=False)
             if measured is not None:
                 line.send(packed_measurement(measured))
             elif taker.over and opened.stage is not None:

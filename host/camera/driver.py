@@ -155,12 +155,20 @@ class Camera:
             self._guarded(attendant, lambda: self._control(device, *asked), deadline)
         return asked
 
-    def capture(self, consume: Callable[[NDArray[np.uint16], Exposed], T], deadline: Deadline | None = None) -> T:
-        """What `consume` makes of the next frame: one whose exposure began after this call, with what was asked for.
+    def capture(
+        self,
+        consume: Callable[[NDArray[np.uint16], Exposed], T],
+        deadline: Deadline | None = None,
+        *,
+        begun_after: bool = True,
+    ) -> T:
+        """What `consume` makes of the next frame that has what was asked for.
 
         consume: called with the mosaic, uint16 (rows, columns) of digital numbers, and what is known of it. The mosaic
         is overwritten with zeros when it returns or raises; so is the camera's own buffer. deadline: of the caller,
-        where it is shorter than the camera's own. Raises CameraHung without a frame by then, ControlsIgnored after
+        where it is shorter than the camera's own; that it passes says nothing of the camera, which goes on. begun_after:
+        the frame's exposure began after this call; False takes the one that is under way, too, which gives up to twice
+        as many frames of a scene that is only watched. Raises CameraHung without a frame in time, ControlsIgnored after
         SETTLE_FRAMES frames with another exposure (the next capture asks again), CameraLost, and what `consume` raises.
         """
         attendant, device = self._ready()
@@ -170,7 +178,9 @@ class Camera:
             limit = self._limit(deadline)
             # The call below is given the deadline itself; this bounds it should it not keep to it.
             backstop = Deadline(limit.remaining_s() + GRACE_S, limit.operation)
-            about = self._guarded(attendant, lambda: self._take(device, limit), backstop)
+            about = self._guarded(
+                attendant, lambda: self._take(device, limit, begun_after), backstop, ends=limit is not deadline
+            )
             return consume(self._mosaic, about)
         finally:
             self._mosaic.fill(0)
@@ -228,11 +238,12 @@ class Camera:
         self._asked, self._ask_again = (exposure_us, gain), False
         self._strange.clear()
 
-    def _take(self, device: Any, limit: Deadline) -> Exposed:
+    def _take(self, device: Any, limit: Deadline, begun_after: bool) -> Exposed:
         """Wait for a frame that is what was asked for and unpack it into the mosaic. In the attendant."""
         if self._ask_again:
             self._control(device, *self._asked)
-        flush: bool | None = True  # the first one must have begun after now; those that follow it did
+        # Where the first one must have begun after now, those that follow it have.
+        flush: bool | None = True if begun_after else None
         while not limit.expired:
             try:
                 # `wait=0` would not wait but return a job.
@@ -253,7 +264,7 @@ class Camera:
                 break
         if len(self._strange) >= UNSETTLED_FRAMES:
             raise self._ignored()
-        raise CameraHung(f"no frame from the camera within {limit.seconds:g} s. {_RECOVERY}")
+        raise CameraHung(f"no frame from the camera within the {limit.seconds:g} s for {limit.operation}")
 
     def _ignored(self) -> ControlsIgnored:
         (exposure_us, gain), count = self._strange[-1], len(self._strange)
@@ -331,8 +342,11 @@ class Camera:
             raise CameraLost("no camera is open")
         return self._attendant, self._device
 
-    def _guarded(self, attendant: Attendant, work: Callable[[], T], deadline: Deadline) -> T:
-        """Run `work` in the attendant; what goes wrong there becomes a CameraError, and ends the use of this camera."""
+    def _guarded(self, attendant: Attendant, work: Callable[[], T], deadline: Deadline, ends: bool = True) -> T:
+        """Run `work` in the attendant; what goes wrong there becomes a CameraError, and ends the use of this camera.
+
+        ends: whether a frame that did not come in time does, too.
+        """
         try:
             device = self._device
             return attendant.call(work, deadline, late=lambda: self._after_all(device))
@@ -341,6 +355,11 @@ class Camera:
             raise self._failure from error
         except ControlsIgnored:
             raise
+        except CameraHung as error:
+            if not ends:
+                raise
+            self._failure = CameraHung(f"{error}. {_RECOVERY}")
+            raise self._failure from error
         except CameraError as error:
             self._failure = error
             raise

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,7 +47,7 @@ class Canary:
                     return True
         return False
 
-    def _blocks(self, blocks: NDArray[np.number]) -> bool:
+    def _blocks(self, blocks: NDArray[Any]) -> bool:
         with np.errstate(all="ignore"):
             spread = blocks.max(axis=1) > blocks.min(axis=1)
             lively = blocks[spread].astype(np.float64)

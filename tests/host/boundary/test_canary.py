@@ -7,12 +7,13 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from host.boundary import client
 from host.boundary.client import BoundaryCapture
 from host.config import Camera, Gpio
 from host.twin.board_process import board_executable
@@ -59,7 +60,11 @@ def test_the_search_finds_it_however_it_is_stored(canary: Canary) -> None:
     for name, row in stored.items():
         before = rng.integers(0, 256, int(rng.integers(1, 50)) * 8, dtype=np.uint8).tobytes()
         assert canary.found_in(before + row.tobytes() + before), name
-    nothing = [rng.integers(0, 256, 1 << 20, dtype=np.uint8), rng.normal(size=1 << 17), np.zeros(1 << 20, np.uint8)]
+    nothing: list[NDArray[Any]] = [
+        rng.integers(0, 256, 1 << 20, dtype=np.uint8),
+        rng.normal(size=1 << 17),
+        np.zeros(1 << 20, np.uint8),
+    ]
     assert not any(canary.found_in(values.tobytes()) for values in nothing)
     # What does leave: the largest of 64 pixels, which is bright everywhere.
     assert not canary.found_in(np.full((60, 80, 3), 15, np.uint8).tobytes())
@@ -74,7 +79,7 @@ def test_no_byte_on_the_pipe_is_of_the_picture(canary: Canary, scene: Path, monk
         seen.extend(data)
         return data
 
-    monkeypatch.setattr(client.os, "read", tapped)
+    monkeypatch.setattr("host.boundary.client.os.read", tapped)
     path = default_bundle_path()
     capture = BoundaryCapture(
         "camera",

@@ -1,6 +1,7 @@
 """Path loop: the comparators of the firmware's host build give the codes; a board that goes blinds the sensor."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from tests.host.sensing import Running, board_missing, make_room
 
 pytestmark = pytest.mark.skipif(bool(board_missing()), reason=f"no board program: {board_missing()}")
 
-LOOP = {"capture.path": "loop", "camera.device": "twin", "camera.capture_timeout_s": 1.0}
+LOOP: dict[str, Any] = {"capture.path": "loop", "camera.device": "twin", "camera.capture_timeout_s": 1.0}
 FRAMES = 6
 
 
@@ -25,7 +26,7 @@ def room(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def boundary(path: str, room: Path, bundle_path: Path, port: str | None) -> BoundaryCapture:
-    scene = {"scene": str(room), "light": [], "kernel": None, "seed": 4, "pace": "fast"}
+    scene: dict[str, Any] = {"scene": str(room), "light": [], "kernel": None, "seed": 4, "pace": "fast"}
     return BoundaryCapture(
         "loop" if path == "loop" else "camera",
         read_bundle(bundle_path),
@@ -66,7 +67,7 @@ def test_offsets_of_comparators_are_seen(room: Path) -> None:
 
 
 def test_a_lost_board_blinds_and_comes_back(room: Path, tmp_path: Path) -> None:
-    with Running(room, tmp_path, **LOOP, **{"capture.pace": "realtime"}) as running:
+    with Running(room, tmp_path, **{**LOOP, "capture.pace": "realtime"}) as running:
         memory = running.memory
         running.until(lambda: len(memory.measurements) > 3)
         assert running.source is not None

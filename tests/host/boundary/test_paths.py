@@ -22,7 +22,8 @@ from optics.encoding import Encoding, encode
 from tests.host.sensing import FPS, Memory, Running, make_room
 
 OCCUPANCY = ("arrived", "left")
-CAMERA = {"capture.path": "camera", "camera.device": "twin", "camera.capture_timeout_s": 1.0}
+CAMERA: dict[str, Any] = {"capture.path": "camera", "camera.device": "twin", "camera.capture_timeout_s": 1.0}
+REAL: dict[str, Any] = {"capture.path": "camera"}
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +98,7 @@ FAULTS = [
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
 def test_a_fault_blinds_and_mending_it_brings_the_sensor_back(fault: Fault, room: Path, tmp_path: Path) -> None:
-    with Running(room, tmp_path, **CAMERA, **{"capture.pace": "realtime"}) as running:
+    with Running(room, tmp_path, **{**CAMERA, "capture.pace": "realtime"}) as running:
         memory = running.memory
         running.until(lambda: len(memory.measurements) > 3)
         running.boundary.fault(fault.name)
@@ -163,7 +164,7 @@ def test_a_cover_blinds_at_once_and_taking_it_off_mends(room: Path, tmp_path: Pa
     def cover(_identity: Any) -> Cause | None:
         return cover_cause(pins)
 
-    with pins, Running(room, tmp_path, interlocks=[cover], **CAMERA, **{"capture.pace": "realtime"}) as running:
+    with pins, Running(room, tmp_path, interlocks=[cover], **{**CAMERA, "capture.pace": "realtime"}) as running:
         memory = running.memory
         running.until(lambda: len(memory.measurements) > 3)
         gpio.drive(17, False)
@@ -211,7 +212,7 @@ def test_an_encoding_that_no_camera_can_be_is_refused_with_the_reason(
 
 
 def test_without_picamera2_the_sensor_says_what_to_install(room: Path, tmp_path: Path) -> None:
-    with Running(room, tmp_path, Limits(stay_blind=False), **{"capture.path": "camera"}) as running:
+    with Running(room, tmp_path, Limits(stay_blind=False), **REAL) as running:
         memory = running.finish()
     assert not memory.measurements
     cause = next(event for event in memory.events if event.get("to") == "blind")

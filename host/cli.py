@@ -251,6 +251,21 @@ def calibrate_verify(
     )  # fmt: skip
 
 
+@calibrate_app.command("coverage")
+def calibrate_coverage(
+    kind: Annotated[Literal["psf", "board", "sensor", "slm", "range"], typer.Argument(help="Which calibration.")],
+    setups: Annotated[int, typer.Option(min=1, help="How many twins, each with hidden parameters of its own.")] = 100,
+    seed: Annotated[int, typer.Option(min=0, help="Of the first; the others follow.")] = 0,
+    bundle: Annotated[str, typer.Option(help="A bundle file, or the name of a shipped one.")] = "default",
+    quick: Quick = False,
+    as_json: AsJson = False,
+) -> None:
+    """How often hidden parameters of simulated set-ups lie within the uncertainties that a calibration states."""
+    from host.commands.calibrate import show_coverage
+
+    raise typer.Exit(show_coverage(kind, setups, seed, bundle, quick, as_json))
+
+
 @calibrate_app.command("faults")
 def calibrate_faults(as_json: AsJson = False) -> None:
     """Wrong set-ups that a twin can be given, by calibration."""

@@ -4,7 +4,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from rich.table import Table
 
 from calibration.outcome import Kind, Outcome, wrong_setup
 from host.calibrate.catalogue import CannotCalibrate, Opened, on_devices, on_twin, procedure_of
+from host.calibrate.coverage import coverage
 from host.calibrate.procedure import Procedure, Step, StepData
 from host.calibrate.results import save_outcome
 from host.calibrate.run import SessionError, run_procedure
@@ -223,3 +224,35 @@ def _tell(
         console.print(f"results: {directory / (wanted.kind + '.json')}" + (f", figure: {figure}" if figure else ""))
     elif wanted.figure is not None and figure is not None:
         console.print(f"figure: {figure}; give --out DIR to keep the results")
+
+
+def show_coverage(kind: Kind, setups: int, first_seed: int, bundle_name: str, quick: bool, as_json: bool) -> int:
+    """Calibrate many twins, and print how often their hidden parameters lie within the stated uncertainties."""
+    with expected(BundleError, ValueError, status=WRONG_INPUT, prefix=""):
+        bundle = read_bundle(resolve_bundle(bundle_name))
+        procedure_of(kind, bundle, quick)
+    bar = Progress(
+        TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.completed}/{task.total}"),
+        TimeElapsedColumn(), console=Console(stderr=True),
+    )  # fmt: skip
+    with expected(SessionError), bar:
+        task = bar.add_task(f"calibrate {kind} on twins", total=setups)
+        seeds = range(first_seed, first_seed + setups)
+        found, failed = coverage(kind, bundle, seeds, quick, lambda done: bar.update(task, completed=done))
+    if as_json:
+        print_json({"kind": kind, "setups": setups, "not_passed": failed, "parameters": [asdict(e) for e in found]})
+        return DONE if not failed else FAILED
+    table = Table("parameter", "values", "set-ups", "within 1 sigma", "within 2 sigma", "95 % interval", "worst",
+                  "sigma (median)", box=None, pad_edge=False)  # fmt: skip
+    for each in found:
+        low, high = each.within_2_interval
+        table.add_row(
+            each.parameter, str(each.values), str(each.setups), f"{each.within_1:.1%}", f"{each.within_2:.1%}",
+            f"{low:.1%} to {high:.1%}", f"{each.worst:.1f}", f"{each.median_sigma:.3g}",
+        )  # fmt: skip
+    console = out()
+    console.print(table)
+    console.print("of a right uncertainty 68.3 % lie within 1 sigma and 95.4 % within 2; simulated set-ups")
+    for line in failed:
+        console.print(f"not passed: {line}")
+    return DONE if not failed else FAILED

@@ -166,7 +166,7 @@ class Camera:
 
         consume: called with the mosaic, uint16 (rows, columns) of digital numbers, and what is known of it. The mosaic
         is overwritten with zeros when it returns or raises; so is the camera's own buffer. deadline: of the caller,
-        where it is shorter than the camera's own; that it passes says nothing of the camera, which goes on. begun_after:
+        where it is shorter than the camera's own; its end says nothing of the camera, which goes on. begun_after:
         the frame's exposure began after this call; False takes the one that is under way, too, which gives up to twice
         as many frames of a scene that is only watched. Raises CameraHung without a frame in time, ControlsIgnored after
         SETTLE_FRAMES frames with another exposure (the next capture asks again), CameraLost, and what `consume` raises.

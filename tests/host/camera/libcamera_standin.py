@@ -129,7 +129,7 @@ class _Configuration:
 
     def __init__(self, camera: "StandinCamera", count: int) -> None:
         self._camera = camera
-        self._streams = [
+        self._streams: list[Any] = [
             _Bag(stream=_Bag(), formats=camera, size=None, pixel_format="", stride=0, frame_size=0, color_space=None,
                  buffer_count=0)
             for _ in range(count)

@@ -127,6 +127,16 @@ def test_a_frame_that_had_begun_before_is_not_given(exposure_us: int) -> None:
             assert float(mosaic.mean()) == pytest.approx(expected, abs=1)
 
 
+def test_of_a_scene_that_is_only_watched_no_frame_is_left_out() -> None:
+    hardware = twin_camera(ramp(), QUIET)
+    with Camera(hardware, WANTED) as camera:
+        camera.set_exposure(33_000, 1)
+        camera.capture(lambda _mosaic, _about: None)
+        for begun_after, step in ((True, 2), (False, 1)):
+            numbers = [camera.capture(lambda _mosaic, about: about.frame, begun_after=begun_after) for _ in range(5)]
+            assert np.diff(numbers).tolist() == [step] * 4
+
+
 def test_frames_are_counted_by_the_sensors_clock() -> None:
     hardware = twin_camera(ramp(), QUIET)
     with Camera(hardware, WANTED) as camera:
@@ -206,10 +216,17 @@ def test_threads_end_with_the_camera() -> None:
 
 
 def test_the_callers_deadline_holds_where_it_is_shorter() -> None:
-    with Camera(twin_camera(ramp(), QUIET), WANTED, capture_timeout_s=60) as camera:
+    hardware = twin_camera(ramp(), QUIET)
+    with Camera(hardware, WANTED, capture_timeout_s=60) as camera:
         camera.capture(lambda _mosaic, _about: None, Deadline(30, "stacking"))
-        with pytest.raises(CameraHung, match="within 0 s"):
+        with pytest.raises(CameraHung, match="within the 0 s for stacking"):
             camera.capture(lambda _mosaic, _about: None, Deadline(0, "stacking"))
+        hardware.fault = "hang"
+        with pytest.raises(CameraHung, match="for stacking"):
+            camera.capture(lambda _mosaic, _about: None, Deadline(0.2, "stacking"))
+        hardware.fault = None
+        _kept(camera)
+        assert len(hardware.holder._free) == 4, "and the capture that was given up keeps no buffer"
 
 
 def test_on_the_real_clock_too() -> None:

@@ -20,6 +20,7 @@ from host.board.thresholds import (
 )
 from host.commands.common import DONE, FAILED, WRONG_INPUT, expected, out, print_json
 from host.outputs.claims import levels_line
+from host.sealing import sealed_trims
 from host.twin.board_process import BoardProcess
 from optics.archive import BundleError
 from optics.bundle import read_bundle, resolve_bundle
@@ -83,11 +84,14 @@ def thresholds(port: str | None, bundle_name: str, as_json: bool) -> int:
     with expected(BundleError, ValueError, status=WRONG_INPUT):
         bundle = read_bundle(resolve_bundle(bundle_name))
         wanted = thresholds_to_dac_codes(bundle.encoding.thresholds)
+        trims = sealed_trims(bundle)
+        digest = thresholds_digest(wanted, trims)
     with expected(BoardError), _board(port) as client:
         if port is None:
-            client.provision(bundle.encoding.id, wanted)
+            client.provision(bundle.encoding.id, wanted, trims)
         found = client.read_thresholds()
-    same = bool((found.dac_codes == wanted).all())
+    sealed = [0] * len(wanted) if trims is None else trims.tolist()
+    same = bool((found.dac_codes == wanted).all()) and found.trims.tolist() == sealed
     if as_json:
         print_json({
             "board": {
@@ -96,23 +100,27 @@ def thresholds(port: str | None, bundle_name: str, as_json: bool) -> int:
                 "readback": found.readback.tolist(),
                 "digest": found.digest,
             },
-            "bundle": {"dac_codes": wanted.tolist(), "digest": thresholds_digest(wanted)},
+            "bundle": {"dac_codes": wanted.tolist(), "trims": sealed, "digest": digest},
             "same": same,
             "effective_levels": effective_levels(found.dac_codes),
         })  # fmt: skip
         return DONE if same else FAILED
-    table = Table("comparator", "board", "volts", "trim", "bundle", "", box=None, pad_edge=False)
-    rows = zip(found.dac_codes.tolist(), found.trims.tolist(), wanted.tolist(), strict=True)
-    for channel, (have, trim, want) in enumerate(rows):
+    table = Table("comparator", "board", "volts", "trim", "bundle", "its trim", "", box=None, pad_edge=False)
+    rows = zip(found.dac_codes.tolist(), found.trims.tolist(), wanted.tolist(), sealed, strict=True)
+    for channel, (have, trim, want, own_trim) in enumerate(rows):
         volts = f"{float(dac_codes_to_volts(have)):.4f}"
-        differs = "" if have == want else "DIFFERENT"
-        table.add_row(str(channel), str(have), volts, f"{trim:+d}" if trim else "0", str(want), differs)
+        differs = "" if (have, trim) == (want, own_trim) else "DIFFERENT"
+        table.add_row(str(channel), str(have), volts, _signed(trim), str(want), _signed(own_trim), differs)
     console = out()
     console.print(table)
     safe = bool((found.readback == DAC_FULL_SCALE).all())
     state = "the safe table: nothing is committed" if safe else levels_line(effective_levels(found.dac_codes))
-    console.print(f"board {found.digest} ({state}), bundle {thresholds_digest(wanted)}")
+    console.print(f"board {found.digest} ({state}), bundle {digest}")
     return DONE if same else FAILED
+
+
+def _signed(trim: int) -> str:
+    return f"{trim:+d}" if trim else "0"
 
 
 def clear(port: str | None) -> int:

@@ -174,6 +174,8 @@ class Daemon:
         restarted = before is not None and before.boot_id != identity.boot_id
         what = "board" if identity.camera is None else "camera"
         took = f"{what} verified in {time.monotonic() - began_s:.2f} s"
+        if identity.sandbox is not None and identity.sandbox.get("missing"):
+            took += f"; not enforced on this computer: {'; '.join(identity.sandbox['missing'])}"
         self._recorder.event("verified", {"message": took, "board_restarted": restarted, **asdict(identity)})
 
     # Blind

@@ -1,0 +1,265 @@
+"""A twin calibrated, sealed, run and verified: its codes as predicted, each mismatch blind, and recovery from each."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from host.agreement import agreement, hidden_camera
+from host.commands.agreement import calibrated_twin
+from host.commands.verify import verify_sensor
+from host.daemon import Limits
+from host.figures.agreement import draw
+from host.sealing import seal, seal_of
+from host.twin.bench import BenchError
+from host.verification import FILE_NAME, Check, Verification, read_verification, verification, write_verification
+from host.verification_parts import TwinParts
+from host.verifying import NotSealed, verify, with_earlier
+from optics.bundle import Attachment, Bundle, default_bundle_path, read_bundle, write_bundle
+from optics.code_change import photographs
+from tests.host import seal_parts as parts
+from tests.host.sensing import Memory, Running, board_missing, make_room
+
+pytestmark = pytest.mark.skipif(bool(board_missing()), reason=f"no board program: {board_missing()}")
+SEED, OTHER = 3, 4
+MEASUREMENTS = 4
+
+
+@pytest.fixture(scope="module")
+def sealed() -> Bundle:
+    return calibrated_twin(read_bundle(default_bundle_path()), SEED, lambda _text: None)
+
+
+@pytest.fixture(scope="module")
+def room(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_room(tmp_path_factory.mktemp("scene") / "room", 12)
+
+
+Run = Callable[..., Memory]
+
+
+@pytest.fixture
+def run(room: Path, tmp_path: Path) -> Run:
+    """Run a bundle through the daemon, on the twin of a seed; its state stays the same between two runs of a test."""
+
+    def made(bundle: Bundle, seed: int = SEED, **overrides: Any) -> Memory:
+        path = tmp_path / "sealed.canopic"
+        write_bundle(bundle, path)
+        limits = Limits(MEASUREMENTS, stay_blind=False)
+        given = {"bundle": str(path), "capture.seed": seed, **overrides}
+        with Running(room, tmp_path / "state", limits, **given) as running:
+            return running.finish()
+
+    return made
+
+
+def blind(memory: Memory) -> str:
+    """Why nothing was measured."""
+    assert memory.measurements == []
+    assert memory.summary is not None
+    assert memory.summary.state == "blind"
+    return str(memory.summary.reason)
+
+
+def senses(memory: Memory) -> bool:
+    return len(memory.measurements) == MEASUREMENTS
+
+
+# The model's codes and the twin's
+
+
+def test_predicted_codes_agree_with_the_twins_as_well_as_its_noise_allows(sealed: Bundle, tmp_path: Path) -> None:
+    chosen = [each for each in photographs(sealed.rows_px, sealed.columns_px) if each[0] in ("astronaut", "coffee")]
+    seen: list[tuple[int, int]] = []
+    found = agreement(sealed, hidden_camera(SEED), chosen, lambda done, total, _: seen.append((done, total)))
+    assert [row.name for row in found.rows][0::4] == ["nothing calibrated", "+ sensor noise"]
+    assert found.before.share < 0.5
+    assert 0.9 < found.exposures.share < 0.995
+    # Only one of a prediction and an exposure is noisy, so a good model is at least as near as two exposures.
+    assert found.after.share > found.exposures.share - 0.01
+    assert found.after.share > found.rows[2].share > found.rows[1].share > found.before.share
+    assert seen[-1] == (8, 8)
+    assert json.loads(json.dumps(found.as_json()))["photographs"] == ["astronaut", "coffee"]
+    draw(found, tmp_path / "agreement.png")
+    assert (tmp_path / "agreement.png").stat().st_size > 10_000
+
+
+def test_the_model_of_one_twin_does_not_fit_another(sealed: Bundle) -> None:
+    chosen = [each for each in photographs(sealed.rows_px, sealed.columns_px) if each[0] == "coffee"]
+    camera, other = hidden_camera(SEED), hidden_camera(OTHER)
+    right = agreement(sealed, camera, chosen).after.share
+    wrong = agreement(sealed, replace(camera, kernels=other.kernels, board=other.board), chosen).after.share
+    assert wrong < right - 0.02
+
+
+# The daemon
+
+
+def test_a_sealed_twin_senses_with_its_trims_and_says_which_bundle(sealed: Bundle, run: Run) -> None:
+    memory = run(sealed)
+    named = seal_of(sealed)
+    assert named is not None
+    assert senses(memory)
+    assert {m["provenance"]["thresholds_digest"] for m in memory.measurements} == {named["board"]["thresholds_digest"]}
+    assert {m["provenance"]["board_serial"] for m in memory.measurements} == {named["board"]["serial"]}
+    assert memory.about is not None
+    assert memory.about.bundle_id == sealed.id
+
+
+def test_another_board_blinds_until_the_sealed_one_is_back(sealed: Bundle, run: Run) -> None:
+    assert "board TWIN-0003 is sealed, this is TWIN-0004" in blind(run(sealed, OTHER))
+    assert senses(run(sealed))
+
+
+def test_another_model_in_the_archive_blinds(sealed: Bundle, run: Run) -> None:
+    name = next(iter(sealed.models))
+    lenient = replace(sealed, metadata={**sealed.metadata, name: {**sealed.metadata[name], "score_threshold": 0.99}})
+    assert f"model {name} is another one" in blind(run(lenient))
+    assert senses(run(sealed))
+
+
+def test_other_trims_in_the_archive_blind(sealed: Bundle, run: Run) -> None:
+    assert sealed.calibration is not None
+    arrays = sealed.calibration.arrays | {"board.trims": np.zeros(15, np.int16)}
+    changed = replace(sealed, calibration=Attachment(sealed.calibration.document, arrays))
+    assert "an array of the calibration" in blind(run(changed))
+    assert senses(run(sealed))
+
+
+def test_trims_that_the_seal_does_not_name_blind(sealed: Bundle, run: Run) -> None:
+    """A seal whose digest of thresholds is another one, made consistent by whoever changed it."""
+    assert sealed.calibration is not None
+    document = sealed.calibration.document
+    named = {**document["seal"], "board": {**document["seal"]["board"], "thresholds_digest": "00000000"}}
+    changed = replace(sealed, calibration=Attachment({**document, "seal": named}, sealed.calibration.arrays))
+    assert "sealed are 00000000" in blind(run(changed))
+    assert senses(run(sealed))
+
+
+def test_a_real_seal_does_not_run_on_a_twin_nor_a_forced_one(sealed: Bundle, run: Run) -> None:
+    plain, now = read_bundle(default_bundle_path()), datetime.now(UTC).isoformat()
+    real = seal(plain, {"board": parts.board(plain)}, sealed_at=now, by=parts.BY)
+    assert "sealed on real parts, and this is a twin" in blind(run(real))
+    failed = parts.board(plain, twin=True)
+    failed = replace(failed, outcome=replace(failed.outcome, passed=False))
+    forced = seal(plain, {"board": failed}, sealed_at=now, by=parts.BY, as_twin=True, force=True)
+    assert "had not passed: board" in blind(run(forced))
+    assert senses(run(sealed))
+
+
+def test_a_mask_that_the_bundle_does_not_hold_blinds(sealed: Bundle, run: Run) -> None:
+    assert "the bundle names no mask" in blind(run(sealed, **{"mask.id": "abcd1234"}))
+    assert senses(run(sealed))
+
+
+def test_a_failed_or_old_or_damaged_verification_blinds_until_one_passes(
+    sealed: Bundle, run: Run, tmp_path: Path
+) -> None:
+    state = tmp_path / "state"
+    bad, good = Check("psf", 0.3, 0.1, "", False, "the PSF changed"), Check("psf", 0.0, 0.1, "", True, "fine")
+    write_verification(verification(sealed.id, [bad]), state)
+    assert "psf: the PSF changed" in blind(run(sealed))
+    (state / FILE_NAME).write_text("no json")
+    assert "cannot be read" in blind(run(sealed))
+    write_verification(verification(sealed.id, [good]), state)
+    assert senses(run(sealed))
+    old = (datetime.now(UTC) - timedelta(days=40)).isoformat(timespec="seconds")
+    aged = _sealed_at(sealed, old)
+    write_verification(Verification(aged.id, old, (good,)), state)
+    assert "40 days ago" in blind(run(aged))
+    write_verification(verification(aged.id, [good]), state)
+    assert senses(run(aged))
+
+
+def _sealed_at(bundle: Bundle, at: str) -> Bundle:
+    assert bundle.calibration is not None
+    document = bundle.calibration.document
+    return replace(
+        bundle,
+        calibration=Attachment({**document, "seal": {**document["seal"], "sealed_at": at}}, bundle.calibration.arrays),
+    )
+
+
+# Verifying
+
+
+def names(checks: list[Check], passed: bool) -> list[str]:
+    return [check.name for check in checks if check.passed == passed]
+
+
+def test_parts_that_are_what_they_were_pass(sealed: Bundle) -> None:
+    said: list[str] = []
+    checks = verify(sealed, TwinParts(SEED), progress=said.append)
+    assert names(checks, True) == ["board", "psf", "read_noise", "black_level", "range"]
+    assert names(checks, False) == []
+    assert any(text.startswith("psf: ") for text in said)
+
+
+@pytest.mark.parametrize(
+    ("fault", "failed", "says"),
+    [
+        ("psf_drifted", "psf", ""),
+        ("mask_missing", "psf", "mask_missing"),
+        ("source_off", "psf", "source_off"),
+        ("board_drifted", "board", "switches"),
+        ("stuck_comparator", "board", "comparator"),
+        ("too_dark", "range", "too_dark"),
+    ],
+)
+def test_what_has_drifted_fails_alone(sealed: Bundle, fault: str, failed: str, says: str) -> None:
+    checks = verify(sealed, TwinParts(SEED, fault))
+    assert names(checks, False) == [failed]
+    assert says in next(check.note for check in checks if not check.passed)
+
+
+def test_other_parts_fail(sealed: Bundle) -> None:
+    checks = verify(sealed, TwinParts(OTHER))
+    assert "board" in names(checks, False)
+    assert "board TWIN-0003 is sealed, this is TWIN-0004" in checks[0].note
+
+
+def test_what_cannot_be_verified_is_said(sealed: Bundle) -> None:
+    with pytest.raises(NotSealed, match="canopic seal"):
+        verify(read_bundle(default_bundle_path()), TwinParts(SEED))
+    with pytest.raises(BenchError, match="psf_drifted"):
+        TwinParts(SEED, "no such fault")
+    unreachable = verify(sealed, TwinParts(SEED, "no_board"))
+    assert names(unreachable, False) == ["board"]
+
+
+def test_what_failed_stays_failed_until_it_is_checked_again(sealed: Bundle) -> None:
+    bad = Check("psf", None, 0.0, "", False, "changed")
+    good = Check("board", 0.1, 2.0, "mV", True, "fine")
+    earlier = verification(sealed.id, [bad])
+    assert names(with_earlier([good], earlier, sealed.id), False) == ["psf"]
+    assert names(with_earlier([good], earlier, "another bundle"), False) == []
+    assert names(with_earlier([replace(bad, passed=True)], earlier, sealed.id), False) == []
+
+
+def test_the_command_blinds_the_daemon_and_lets_it_measure_again(
+    sealed: Bundle, run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_bundle(sealed, tmp_path / "sealed.canopic")
+
+    def verified(fault: str | None, as_json: bool = True) -> int:
+        return verify_sensor(
+            None, bundle=str(tmp_path / "sealed.canopic"), path="twin", board=None, seed=SEED, twin_fault=fault,
+            state=tmp_path / "state", unattended=False, yes=False, as_json=as_json,
+        )  # fmt: skip
+
+    assert senses(run(sealed))
+    assert verified("board_drifted") == 1
+    said = json.loads(capsys.readouterr().out)
+    assert (said["kind"], said["passed"]) == ("verify", False)
+    assert "board: " in blind(run(sealed))
+    assert verified(None, as_json=False) == 0
+    assert "passed: 5 checks passed" in capsys.readouterr().out
+    record = read_verification(tmp_path / "state")
+    assert record is not None
+    assert record.bundle_id == sealed.id
+    assert senses(run(sealed))

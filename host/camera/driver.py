@@ -29,8 +29,8 @@ from host.camera.unpack import RawFormat, site_black_dn, unpack
 T = TypeVar("T")
 # Opening asks the sensor for all its modes, each by configuring it; closing may wait for a frame.
 OPEN_S, CONTROL_S, CLOSE_S = 30.0, 3.0, 5.0
-# What a call may take beyond the time that it was itself given.
-GRACE_S = 0.5
+# What a call may take beyond the time that it was itself given: unpacking a large mosaic on a small computer.
+GRACE_S = 2.0
 # Frames at the start of a stream that no metadata tell apart from good ones: the sensor is still waking up.
 STARTUP_FRAMES = 3
 # After so many frames without the exposure that was asked for, it is not late but ignored.
@@ -116,7 +116,8 @@ class Camera:
                 self._control(device, *self._clamped(FIRST_EXPOSURE_US, FIRST_GAIN), first=True)
                 device.start()
             except BaseException:
-                _shut(device)
+                with contextlib.suppress(Exception):
+                    _shut(device)
                 raise
             return device, identity
 
@@ -128,6 +129,8 @@ class Camera:
             self._device, self._identity = attendant.call(open_and_start, deadline, late=put_away)
         except Stuck as error:
             attendant.dismiss()
+            for device in opened:
+                _let_go(device)
             raise CameraHung(f"{error}. {_RECOVERY}") from error
         except CameraError:
             attendant.dismiss()
@@ -196,8 +199,7 @@ class Camera:
         try:
             attendant.call(lambda: _shut(device), Deadline(CLOSE_S, "closing the camera"))
         except Stuck:
-            # picamera2 closes itself when Python ends, and would wait for the same camera without an end.
-            atexit.unregister(device.close)
+            _let_go(device)
         except Exception as error:  # noqa: BLE001 - nobody is left who could do something about it
             self._failure = CameraLost(f"closing the camera failed: {error}")
         attendant.dismiss()
@@ -372,6 +374,11 @@ class Camera:
         self._mosaic.fill(0)
         if self._device is not device:
             _shut(device)
+
+
+def _let_go(device: Any) -> None:
+    """picamera2 closes itself when Python ends, and would wait for a camera that hangs without an end."""
+    atexit.unregister(device.close)
 
 
 def _shut(device: Any) -> None:

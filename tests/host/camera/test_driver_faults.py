@@ -141,7 +141,8 @@ def test_long_exposures_that_are_ignored_are_no_hang(monkeypatch: pytest.MonkeyP
             camera.capture(lambda _mosaic, _about: None)
 
 
-def test_a_call_that_never_comes_back_costs_the_camera_only() -> None:
+def test_a_call_that_never_comes_back_costs_the_camera_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(driver, "GRACE_S", 0.05)
     hardware = twin_camera(ramp(), QUIET)
     camera = Camera(hardware, WANTED, capture_timeout_s=0.05)
     camera.open()
@@ -159,7 +160,8 @@ def test_a_call_that_never_comes_back_costs_the_camera_only() -> None:
     _works(hardware)
 
 
-def test_a_call_that_comes_back_late_gives_the_camera_back() -> None:
+def test_a_call_that_comes_back_late_gives_the_camera_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(driver, "GRACE_S", 0.05)
     for close_first in (True, False):
         hardware = twin_camera(ramp(), QUIET)
         camera = Camera(hardware, WANTED, capture_timeout_s=0.05)

@@ -119,9 +119,10 @@ def full_scale(
 
     thresholds: float32 (15,), fractions of full scale. others: looks at nearly the same setting at other times: the
     answer is for the mean light of all of them. Its uncertainty is the scatter of single exposures over the root of
-    their number, the bins' width, and the scatter of the light between looks over the root of theirs, widened to the
-    standard deviation of Student's distribution (few looks are easily alike by chance). The maximum over a cell's pixels
-    takes noise for light, by two standard deviations and more: so this is the setting for this sensor's noise, not for
+    their number, the bins' width, and the scatter of the light (between looks, or between exposures where that is
+    more: looks may fall on one phase of a flicker) over the root of the looks' number, widened to the standard
+    deviation of Student's distribution (few looks are easily alike by chance). The maximum over a cell's pixels takes
+    noise for light, by two standard deviations and more: so this is the setting for this sensor's noise, not for
     a noiseless one. Raises ValueError for fewer than two exposures.
     """
     counts = look.counts
@@ -134,7 +135,8 @@ def full_scale(
     light = np.array([each.means.mean() / each.product_us for each in [look, *others]])
     if not light.mean() > 0:
         raise ValueError("there is no light: the cells' mean is not above 0")
-    between = _widened(light) / light.mean()
+    single = np.concatenate([each.means / each.product_us for each in [look, *others]])
+    between = _widened(light, single) / light.mean()
     noise = wanted.std(ddof=1) / np.sqrt(len(wanted)) / wanted.mean()
     product_us = float(wanted.mean() * light[0] / light.mean())
 
@@ -146,7 +148,6 @@ def full_scale(
     lower, upper = (_of_rank(total, max(1, round(rank + step))) for step in (scatter, -scatter))
     above = _share_from(counts, top)
     below = 1 - _share_from(counts, bottom)
-    single = np.concatenate([each.means / each.product_us for each in [look, *others]])
     return FullScale(
         product_us=product_us,
         product_sigma_us=float(product_us * np.sqrt(noise**2 + bins**2 + between**2)),
@@ -161,12 +162,13 @@ def full_scale(
     )
 
 
-def _widened(values: NDArray[np.float64]) -> float:
-    """Standard uncertainty of the mean of few values: that of Student's distribution; 0 for fewer than four of them."""
-    if values.size < 4:
+def _widened(looks: NDArray[np.float64], single: NDArray[np.float64]) -> float:
+    """Standard uncertainty of the mean light of few looks: that of Student's distribution; 0 for fewer than four."""
+    if looks.size < 4:
         return 0.0
-    freedom = values.size - 1
-    return float(values.std(ddof=1) / np.sqrt(values.size) * np.sqrt(freedom / (freedom - 2)))
+    freedom = looks.size - 1
+    scatter = max(looks.std(ddof=1), single.std(ddof=1))
+    return float(scatter / np.sqrt(looks.size) * np.sqrt(freedom / (freedom - 2)))
 
 
 def _of_rank(counts: NDArray[np.int64], rank: int) -> float:

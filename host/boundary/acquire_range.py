@@ -25,9 +25,11 @@ UNKNOWN, OFF, ON = -1, 0, 1
 
 
 def acquire(rig: Rig, step: Step, before: Mapping[str, StepData]) -> StepData:
-    """One step. settings["role"]: "find" (search from 10 ms at gain 1) or "look" (at what the looks before it
-    say) or "check" (the same, refined once more), "frames", and the plane's rows_px, columns_px, pool, thresholds, gains and the
-    camera's limits exposure_us, gain, mains_hz. Raises what the camera raises, ValueError for a plane that it has not.
+    """One step.
+
+    settings["role"]: "find" (search from 10 ms at gain 1), "look" (at what the looks before say) or "check" (the same,
+    refined once more); "frames"; rows_px, columns_px, pool, thresholds and gains of the plane; exposure_us, gain and
+    mains_hz, the camera's limits. Raises what the camera raises, ValueError for a plane that it has not.
     """
     settings = step.settings
     look = _Looking(rig, settings)

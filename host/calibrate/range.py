@@ -17,8 +17,9 @@ from optics.bundle import Bundle
 from optics.exposure import SATURATED_SHARE_TARGET
 
 ACQUIRE = "host.boundary.acquire_range:acquire"
-LOOKS, QUICK_LOOKS = 8, 4
-LOOK_FRAMES, CHECK_FRAMES = 4, 16
+# Frames of each look: unequal, so that looks do not fall on the same phase of a light that flickers regularly.
+LOOK_FRAMES, QUICK_LOOKS = (4, 6, 3, 8, 5, 4, 7, 3), 4
+CHECK_FRAMES = 16
 SCENE = Setup(field="scene")
 ASK = (
     "Put the mask on, take the lens cover off, and let the camera see what it will look at, in the brightest light "
@@ -50,8 +51,8 @@ def make_procedure(bundle: Bundle, quick: bool = False, mains_hz: int = 50) -> P
         "mains_hz": mains_hz,
     }
     steps = [Step("find", "looking for the exposure that fits the light", SCENE, ASK, {**settings, "role": "find"})]
-    for number in range(1, (QUICK_LOOKS if quick else LOOKS) + 1):
-        look = {**settings, "role": "look", "frames": LOOK_FRAMES}
+    for number, frames in enumerate(LOOK_FRAMES[: QUICK_LOOKS if quick else None], 1):
+        look = {**settings, "role": "look", "frames": frames}
         steps.append(Step(f"look_{number}", "the same light again: does it change?", SCENE, "", look))
     check = {**settings, "role": "check", "frames": CHECK_FRAMES // 2 if quick else CHECK_FRAMES}
     steps.append(Step("check", "at the setting that was found: how many cells are clipped?", SCENE, "", check))

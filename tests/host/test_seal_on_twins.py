@@ -152,6 +152,28 @@ def test_a_real_seal_does_not_run_on_a_twin_nor_a_forced_one(sealed: Bundle, run
     assert senses(run(sealed))
 
 
+REHEARSED = {"camera.device": "twin"}
+
+
+def test_another_camera_blinds_the_camera_path_until_the_sealed_one_is_back(sealed: Bundle, run: Run) -> None:
+    plain, now = read_bundle(default_bundle_path()), datetime.now(UTC).isoformat()
+    other = {"psf": parts.psf(twin=True, camera="imx708 elsewhere")}
+    elsewhere = seal(plain, other, sealed_at=now, by=parts.BY, as_twin=True)  # type: ignore[arg-type]
+    path = {"capture.path": "camera", **REHEARSED}
+    assert "camera imx708 elsewhere is sealed, this is imx219" in blind(run(elsewhere, **path))
+    assert senses(run(sealed, **path))
+
+
+def test_another_board_blinds_the_loop_and_a_seal_without_board_does_too(sealed: Bundle, run: Run) -> None:
+    loop = {"capture.path": "loop", **REHEARSED}
+    assert "board TWIN-0003 is sealed, this is TWIN-0004" in blind(run(sealed, OTHER, **loop))
+    memory = run(sealed, **loop)
+    assert senses(memory)
+    named = seal_of(sealed)
+    assert named is not None
+    assert {m["provenance"]["thresholds_digest"] for m in memory.measurements} == {named["board"]["thresholds_digest"]}
+
+
 def test_a_mask_that_the_bundle_does_not_hold_blinds(sealed: Bundle, run: Run) -> None:
     assert "the bundle names no mask" in blind(run(sealed, **{"mask.id": "abcd1234"}))
     assert senses(run(sealed))

@@ -137,7 +137,11 @@ def fit_response(sweeps: Sequence[Sweep], snr: float, leak: float = 0.0) -> Resp
     every = np.arange(LEVELS, dtype=np.float64)
     smooth = PchipInterpolator(levels, phase)(every)
     between = np.abs(smooth - CubicSpline(levels, phase)(every)) if levels.size > 3 else np.zeros(LEVELS)
-    sigma = np.hypot(np.sqrt(np.interp(every, levels, variance)), between)
+    # A scatter told by few residuals is uncertain itself: a t distribution's width (JCGM 101:2008, 6.4.9.4). Each of
+    # the two parts of the variance has about half of them.
+    freedom = (len(sweeps) - len(groups)) * (levels.size - 1) / 2
+    wider = np.sqrt(freedom / (freedom - 2)) if freedom > 2 else np.inf
+    sigma = np.hypot(wider * np.sqrt(np.interp(every, levels, variance)), between)
     return Response(
         levels,
         np.asarray(smooth),

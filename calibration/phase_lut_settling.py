@@ -15,6 +15,8 @@ from calibration.phase_lut_fringes import complex_of
 STANDING = 0.01
 # Time constants over the length of the record, from which the fit starts.
 GRID = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
+# What of the watched steps is not one value for each picture.
+PER_STEP = ("test", "level")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,14 +81,40 @@ def remaining(delay_s: float, constant_s: float, after_s: NDArray[np.float64]) -
     return np.asarray(np.exp(-np.maximum(0, after_s - delay_s) / constant_s))
 
 
-def fit_settling(after_s: NDArray[np.float64], left: NDArray[np.float64]) -> Settling:
-    """Fit delay and time constant to the shares that were seen left.
+def settling_of(watched: Mapping[str, NDArray[Any]], falling: bool) -> Settling:
+    """Delay and time constant of the steps one way, in data as for `shares_left`.
+
+    The runs are independent, the pictures of one are not (a ripple, the level that it starts from): the uncertainties
+    are those of leaving out each run in turn (jackknife, doi:10.1214/aos/1176345462), widened for few runs as a t
+    distribution's is, by sqrt((n - 1) / (n - 3)) (JCGM 101:2008, 6.4.9.4). Raises ValueError for fewer than 4 runs.
+    """
+    runs = np.unique(watched["run"])
+    count = int(runs.size)
+    if count < 4:
+        raise ValueError(f"steps are watched in 4 runs or more, got {count}")
+    delay_s, constant_s = fit_step(*shares_left(watched, falling))
+    turns = math.log(1 / STANDING)
+    left_out = []
+    for run in runs:
+        kept = watched["run"] != run
+        rest = {name: value if name in PER_STEP else value[kept] for name, value in watched.items()}
+        delay, constant = fit_step(*shares_left(rest, falling), (delay_s, constant_s))
+        left_out.append((delay, constant, delay + constant * turns))
+    spread = np.std(np.array(left_out), axis=0) * math.sqrt((count - 1) * (count - 1) / (count - 3))
+    settle_s = delay_s + constant_s * turns
+    return Settling(
+        delay_s, float(spread[0]), constant_s, float(spread[1]), settle_s, float(spread[2])
+    )  # fmt: skip
+
+
+def fit_step(
+    after_s: NDArray[np.float64], left: NDArray[np.float64], near: tuple[float, float] | None = None
+) -> tuple[float, float]:
+    """(delay, time constant), seconds, of least squares through the shares that were seen left.
 
     after_s: float64 (n,), seconds from writing the image to the middle of each exposure. left: float64 (n,), the share
-    of the step still to go, 1 before and 0 after it. The uncertainties are those of least squares with a scatter that
-    may differ from point to point (White's heteroscedasticity-consistent covariance, doi:10.2307/1912934, with the
-    small-sample correction by leverage, HC3: doi:10.1016/0304-4076(85)90158-7). Raises ValueError for fewer than 4
-    points.
+    of the step still to go, 1 before and 0 after it. near: where to look, None: everywhere. Raises ValueError for fewer
+    than 4 points.
     """
     if after_s.size < 4 or after_s.shape != left.shape:
         raise ValueError(f"a step is seen at 4 moments or more, got {after_s.shape} and {left.shape}")
@@ -95,28 +123,12 @@ def fit_settling(after_s: NDArray[np.float64], left: NDArray[np.float64]) -> Set
     def miss(parameters: NDArray[np.float64]) -> NDArray[np.float64]:
         return remaining(parameters[0], math.exp(parameters[1]), after_s) - left
 
-    # Before the delay the model is flat: descents from several places on a grid find the best of its valleys.
-    grid = [(delay * span_s, math.log(constant * span_s)) for delay in (0, 0.01, 0.03, 0.1) for constant in GRID]
-    starts = sorted(grid, key=lambda start: float((miss(np.array(start)) ** 2).sum()))[:3]
-    fits = [least_squares(miss, start, x_scale=(0.01 * span_s, 0.3)) for start in starts]
-    best = min(fits, key=lambda fit: float(fit.cost))
-    covariance = _covariance(np.asarray(best.jac), best.fun)
-    delay_s, constant_s = float(best.x[0]), math.exp(float(best.x[1]))
-    turns = math.log(1 / STANDING)
-    towards = np.array([1.0, constant_s * turns])
-    return Settling(
-        delay_s,
-        math.sqrt(covariance[0, 0]),
-        constant_s,
-        constant_s * math.sqrt(covariance[1, 1]),
-        delay_s + constant_s * turns,
-        float(np.sqrt(towards @ covariance @ towards)),
-    )
-
-
-def _covariance(jacobian: NDArray[np.float64], residual: NDArray[np.float64]) -> NDArray[np.float64]:
-    inverse = np.linalg.pinv(jacobian.T @ jacobian)
-    leverage = np.einsum("ij,jk,ik->i", jacobian, inverse, jacobian)
-    corrected = residual / np.maximum(1 - leverage, 0.1)
-    meat = (jacobian * corrected[:, None] ** 2).T @ jacobian
-    return np.asarray(inverse @ meat @ inverse)
+    if near is not None:
+        starts = [(near[0], math.log(near[1]))]
+    else:
+        # Before the delay the model is flat: descents from several places on a grid find the best of its valleys.
+        grid = [(delay * span_s, math.log(constant * span_s)) for delay in (0, 0.01, 0.03, 0.1) for constant in GRID]
+        starts = sorted(grid, key=lambda start: float((miss(np.array(start)) ** 2).sum()))[:3]
+    fits = [least_squares(miss, start, x_scale=(0.01 * span_s, 0.3), xtol=1e-12, ftol=1e-12) for start in starts]
+    best = min(fits, key=lambda fit: float(fit.cost)).x
+    return float(best[0]), math.exp(float(best[1]))

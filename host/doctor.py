@@ -10,15 +10,14 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from serial.tools import list_ports
 
 from host.config import default_state_directory
+from host.doctor_machine import Check, Machine
+from host.doctor_pi import examine_pi
 from optics.archive import BundleError
 from optics.bundle import default_bundle_path, read_bundle
-
-Verdict = Literal["ok", "missing", "wrong", "optional"]
 
 NEEDED_PACKAGES = (
     ("numpy", "numpy"), ("cv2", "opencv-python-headless"), ("onnxruntime", "onnxruntime"),
@@ -30,16 +29,6 @@ SOURCE_ROOT = Path(__file__).resolve().parent.parent
 
 
 @dataclass(frozen=True)
-class Check:
-    """One part: `found` says what and which version, `fix` is the one command that mends it ("" where it is ok)."""
-
-    part: str
-    verdict: Verdict
-    found: str
-    fix: str = ""
-
-
-@dataclass(frozen=True)
 class Ability:
     """Something that this machine can do, or why it cannot."""
 
@@ -48,25 +37,49 @@ class Ability:
     why: str = ""
 
 
-def examine() -> list[Check]:
-    """Look at every part, change nothing."""
-    return [*_python(), *_packages(), *_firmware(), _bundle(), _sqlite(), _state(), *_serial(), *_cameras(), *_extras()]
+def examine(machine: Machine | None = None) -> list[Check]:
+    """Look at every part, change nothing. machine: where, None: here."""
+    looked_at = Machine() if machine is None else machine
+    return [
+        *_python(), *_packages(), *_firmware(), _bundle(), _sqlite(), _state(), *_serial(), *_webcam(), *_extras(),
+        *examine_pi(looked_at),
+    ]  # fmt: skip
 
 
 def abilities(checks: list[Check]) -> list[Ability]:
     """What the machine can run, from what was found."""
     bad = {check.part: check for check in checks if check.verdict in ("missing", "wrong")}
+    there = {check.part for check in checks if check.verdict == "ok"}
     base = [part for part in bad if part.startswith(("Python", "package", "default bundle", "SQLite"))]
-    blocked = f"see {', '.join(base)}" if base else ""
+
+    def lacking(*parts: str) -> str:
+        """Of these parts, those that are in the way: broken ones, and ones that are not there at all."""
+        broken = [*base, *(part for part in parts if part in bad)]
+        if broken:
+            return f"see {', '.join(broken)}"
+        absent = [part for part in parts if part not in there and part != "board program"]
+        return f"no {', no '.join(absent)}" if absent else ""
+
     board = [check for check in checks if check.part.startswith("serial port")]
-    usable = [check for check in board if check.verdict == "ok"]
-    twin_blocked = blocked or ("see board program" if "board program" in bad else "")
-    board_blocked = blocked or (
-        "" if usable else "no usable serial port: connect a board" if not board else "see serial port"
-    )
+    usable = any(check.verdict == "ok" for check in board)
+    no_board = "" if usable else "no usable serial port: connect a board" if not board else "see serial port"
+    library = ("libseccomp",) if "libseccomp" in bad else ()
+    twin = lacking("board program")
+    on_board = lacking() or no_board
+    camera = lacking("Raspberry Pi", "picamera2", "camera", "seccomp", *library)
+    rehearsal = lacking("seccomp", *library)
+    screen = camera or lacking("modulator's display")
     return [
-        Ability("the twin, `canopic run`: the whole camera without hardware", not twin_blocked, twin_blocked),
-        Ability("a board, `canopic run --board PORT`", not board_blocked, board_blocked),
+        Ability("the twin, `canopic run`: the whole camera without hardware", not twin, twin),
+        Ability("a board, `canopic run --board PORT`", not on_board, on_board),
+        Ability("a camera of this Pi, `canopic run --path camera`", not camera, camera),
+        Ability("camera and board, `canopic run --path loop`", not (camera or no_board), camera or no_board),
+        Ability(
+            "rehearsals: every calibration on a twin, `canopic calibrate psf --path twin`", not rehearsal, rehearsal
+        ),
+        Ability("calibrations with a camera: psf, sensor, range", not camera, camera),
+        Ability("calibration of a board", not on_board, on_board),
+        Ability("calibration of a modulator: slm", not screen, screen),
     ]
 
 
@@ -150,7 +163,7 @@ def _serial() -> Iterator[Check]:
             yield Check("serial port", "wrong", f"{found}: no permission", f"sudo usermod -aG dialout {_user()}")
 
 
-def _cameras() -> Iterator[Check]:
+def _webcam() -> Iterator[Check]:
     devices = sorted(Path("/dev").glob("video[0-9]*"))
     for device in devices[:1]:
         allowed = os.access(device, os.R_OK | os.W_OK)

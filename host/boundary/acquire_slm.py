@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from calibration.bayer import planes
 from calibration.phase_lut_fringes import Picture, find_carrier, halves, reduce_picture
-from calibration.phase_lut_settling import creep, fit_settling, shares_left
+from calibration.phase_lut_settling import creep, fit_step, shares_left
 from calibration.phase_lut_setup import MOST_CREEP, Look, look_of, recognise
 from host.board.deadline import Deadline
 from host.boundary.rig import Rig
@@ -70,8 +70,8 @@ class _Fringes:
 
     def wait(self, watched: StepData) -> None:
         """Wait for as long as the steps that were watched need until e^-9 of them is left."""
-        up, down = (fit_settling(*shares_left(watched, falling)) for falling in (False, True))
-        needed_s = max(each.delay_s + 9 * each.constant_s for each in (up, down))
+        steps = [fit_step(*shares_left(watched, falling)) for falling in (False, True)]
+        needed_s = max(delay_s + 9 * constant_s for delay_s, constant_s in steps)
         self._wait_s = float(np.clip(needed_s, 0.02, 2 * self._wait_s))
 
     def resume(self, seen: StepData) -> None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from calibration.outcome import Limit, Outcome, finite, judged, wrong_setup
 from calibration.phase_lut import Sweep, fit_response, invert, level_of_turn, ripple_of, two_half_phases
 from calibration.phase_lut_fringes import complex_of, fixed_pattern, undrawn
-from calibration.phase_lut_settling import creep, fit_settling, shares_left
+from calibration.phase_lut_settling import creep, settling_of
 from calibration.phase_lut_setup import MOST_CREEP, look_of, recognise
 from host.calibrate.procedure import Procedure, Setup, Step, StepData
 from optics.bundle import Bundle
@@ -31,7 +31,7 @@ MOST_SETTLE_MS, MOST_FLICKER_PERCENT, MOST_SPREAD_PERCENT = 500.0, 3.0, 8.0
 def make_procedure(bundle: Bundle | None = None, quick: bool = False) -> Procedure:
     """The procedure; the bundle does not matter to it. quick: fewer levels, sweeps and pictures, more uncertain."""
     del bundle
-    spacing, sweeps, repeats, pictures = (15, 4, 8, 40) if quick else (5, 8, 16, 120)
+    spacing, sweeps, repeats, pictures = (15, 4, 10, 40) if quick else (5, 8, 16, 120)
     wait = {"wait_s": 0.5}
     look = {"what": "look", "still": 16 if quick else 32, "levels": list(LOOK_LEVELS), **wait}
     steps = [
@@ -78,7 +78,7 @@ def conclude(data: Mapping[str, StepData]) -> Outcome:
     response = fit_response(sweeps, look.snr, look.leak)
     inverse = invert(response.phase_rad)
     turn, turn_sigma = level_of_turn(response)
-    rise, fall = (fit_settling(*shares_left(data["settle"], falling)) for falling in (False, True))
+    rise, fall = (settling_of(data["settle"], falling) for falling in (False, True))
     slower = max(rise, fall, key=lambda each: each.settle_s)
     reach_rad = float(response.phase_rad[-1])
     flicker, flicker_sigma = ripple_of(*held_phases(data["hold"]), reach_rad)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from calibration.outcome import Outcome
 from calibration.phase_lut import two_half_phases, unwrapped_response
 from calibration.phase_lut_fringes import GRID, complex_of
-from calibration.phase_lut_settling import fit_settling, remaining, shares_left
+from calibration.phase_lut_settling import remaining, settling_of, shares_left
 from host.calibrate.procedure import StepData
 from host.calibrate.slm import held_phases, sweep_of
 from host.figures.style import ACCENT, BLUE, HEIGHTS, INK, MUTED, RED, figure, heading, panels, ruled, strips
@@ -102,7 +102,7 @@ def _scatter_panel(axes: Axes, outcome: Outcome, data: Mapping[str, StepData]) -
 def _steps_panel(axes: Axes, watched: StepData) -> None:
     for falling, colour, name in ((False, BLUE, "up"), (True, RED, "down")):
         after_s, left = shares_left(watched, falling)
-        fit = fit_settling(after_s, left)
+        fit = settling_of(watched, falling)
         axes.plot(1e3 * after_s, np.maximum(left, 1e-4), ".", color=colour, markersize=4)
         times_s = np.linspace(0, fit.settle_s * 1.3, 200)
         shape = remaining(fit.delay_s, fit.constant_s, times_s)

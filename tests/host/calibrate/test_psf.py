@@ -55,8 +55,8 @@ def test_a_mask_turned_by_180_degrees_is_named() -> None:
 
 def test_frames_with_a_flash_or_a_bump_are_refused_with_the_reason_and_harm_nothing() -> None:
     # Frames with the source on: at most 20 go into finding the exposure and the source; the next ones are measured.
-    odd = {"flashes": frozenset({24}), "bumps": frozenset({27})}
-    bench, data, outcome = calibrate(7, None, SPOTS, **odd)
+    odd: dict[str, Any] = {"flashes": frozenset({24}), "bumps": frozenset({27})}
+    bench, data, outcome = calibrate(7, None, SPOTS, True, **odd)
     assert outcome.passed
     assert outcome.result["frames_refused"] == {"flash": 1, "bump": 1}
     assert "1 frames for a flash, 1 for a bump" in outcome.reason

@@ -7,6 +7,8 @@ it knows the numbers of each architecture. What is not on the list fails with EP
 import ctypes
 import errno
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 LIBRARY = "libseccomp.so.2"
 
@@ -33,7 +35,7 @@ ABSENT = ("clone3", "openat2")
 
 _ALLOW, _ERRNO = 0x7FFF0000, 0x00050000
 _MASKED_EQUAL, _EQUAL = 7, 4
-_TSYNC = 4
+_TSYNC, _NATIVE = 4, 0
 _CLONE_THREAD = 0x00010000
 _INT = 0xFFFFFFFF
 # Every flag of `open` with which something could be written or made.
@@ -57,25 +59,52 @@ class _Comparison(ctypes.Structure):
 
 def restrict_calls(library: str = LIBRARY) -> None:
     """Load the filter for every thread of this process; there is no way back. Raises SeccompUnavailable."""
+    seccomp = _library(library)
+    with _filter(seccomp) as context:
+        # All threads, those of a camera's library included.
+        _checked(seccomp.seccomp_attr_set(context, _TSYNC, 1), "filtering every thread")
+        _checked(seccomp.seccomp_load(context), "loading the filter")
+
+
+def write_program(descriptor: int, architecture: str, library: str = LIBRARY) -> None:
+    """Write the filter of another architecture ("aarch64", "x86_64") to a file, as the kernel would run it: classic BPF
+    (linux/filter.h), 8 bytes an instruction. For whoever checks it. Raises SeccompUnavailable."""
+    seccomp = _library(library)
+    with _filter(seccomp, architecture) as context:
+        _checked(seccomp.seccomp_export_bpf(context, descriptor), "writing the filter")
+
+
+def _library(name: str) -> ctypes.CDLL:
     try:
-        seccomp = ctypes.CDLL(library, use_errno=True)
+        seccomp = ctypes.CDLL(name, use_errno=True)
     except OSError as error:
-        raise SeccompUnavailable(f"{library} cannot be loaded: sudo apt-get install libseccomp2") from error
-    seccomp.seccomp_init.restype = ctypes.c_void_p
-    seccomp.seccomp_init.argtypes = [ctypes.c_uint32]
-    seccomp.seccomp_release.argtypes = [ctypes.c_void_p]
-    seccomp.seccomp_load.argtypes = [ctypes.c_void_p]
-    seccomp.seccomp_attr_set.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_uint32]
+        raise SeccompUnavailable(f"{name} cannot be loaded: sudo apt-get install libseccomp2") from error
+    pointer, number = ctypes.c_void_p, ctypes.c_uint32
+    seccomp.seccomp_init.restype, seccomp.seccomp_init.argtypes = pointer, [number]
+    seccomp.seccomp_release.argtypes = [pointer]
+    seccomp.seccomp_load.argtypes = [pointer]
+    seccomp.seccomp_export_bpf.argtypes = [pointer, ctypes.c_int]
+    seccomp.seccomp_attr_set.argtypes = [pointer, ctypes.c_int, number]
+    seccomp.seccomp_arch_resolve_name.restype, seccomp.seccomp_arch_resolve_name.argtypes = number, [ctypes.c_char_p]
+    seccomp.seccomp_arch_add.argtypes = seccomp.seccomp_arch_remove.argtypes = [pointer, number]
     seccomp.seccomp_syscall_resolve_name.argtypes = [ctypes.c_char_p]
     seccomp.seccomp_rule_add_array.argtypes = [
-        ctypes.c_void_p, ctypes.c_uint32, ctypes.c_int, ctypes.c_uint, ctypes.POINTER(_Comparison),
+        pointer, number, ctypes.c_int, ctypes.c_uint, ctypes.POINTER(_Comparison),
     ]  # fmt: skip
+    return seccomp
+
+
+@contextmanager
+def _filter(seccomp: ctypes.CDLL, architecture: str | None = None) -> Iterator[int]:
+    """The filter as libseccomp holds it, for this computer's architecture or another one."""
     context = seccomp.seccomp_init(_ERRNO | errno.EPERM)
     if not context:
         raise SeccompUnavailable("libseccomp could not make a filter")
     try:
-        # All threads, those of a camera's library included.
-        _checked(seccomp.seccomp_attr_set(context, _TSYNC, 1), "filtering every thread")
+        if architecture is not None and architecture != os.uname().machine:
+            token = seccomp.seccomp_arch_resolve_name(architecture.encode())
+            _checked(seccomp.seccomp_arch_add(context, token), f"a filter for {architecture}")
+            _checked(seccomp.seccomp_arch_remove(context, _NATIVE), f"a filter for {architecture} alone")
         for name in _NEEDED.split():
             _rule(seccomp, context, _ALLOW, name)
         for name in ABSENT:
@@ -88,7 +117,7 @@ def restrict_calls(library: str = LIBRARY) -> None:
         _rule(seccomp, context, _ALLOW, "tgkill", _Comparison(0, _MASKED_EQUAL, _INT, os.getpid()))
         for option in _PRCTL_ALLOWED:
             _rule(seccomp, context, _ALLOW, "prctl", _Comparison(0, _MASKED_EQUAL, _INT, option))
-        _checked(seccomp.seccomp_load(context), "loading the filter")
+        yield context
     finally:
         seccomp.seccomp_release(context)
 

@@ -2,14 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from calibration.comparators_drift import find_drift
 from host.board.bench import ApproachName
-from host.board.client import BoardClient
 from host.board.thresholds import COMPARATORS, DAC_FULL_SCALE, REFERENCE_VOLTS
 
 # A twentieth of the default encoding's smallest step (46 mV) and a fortieth of what an armed board takes for a fault
@@ -22,6 +21,15 @@ _READS = 32
 _CORE = 7  # levels across the transition, 1.5 deviations apart
 _APPROACHES: tuple[tuple[ApproachName, float], ...] = (("below", 0.5), ("above", -0.5))
 _ARRAYS = ("transition_volts", "transition_sigma_volts", "noise_volts", "hysteresis_volts")
+
+
+class Sweeps(Protocol):
+    """What a check needs of BoardClient."""
+
+    def sweep(
+        self, comparator: int, start: int, step: int, count: int, reads: int, approach: ApproachName
+    ) -> NDArray[np.uint16]:
+        """In how many of `reads` readings the comparator was high at each level, uint16 (count,)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,7 +53,7 @@ class DriftCheck:
 
 
 def drift_check(
-    client: BoardClient,
+    client: Sweeps,
     sealed: Mapping[str, NDArray[Any]],
     *,
     comparators: Sequence[int] = range(COMPARATORS),

@@ -1,8 +1,7 @@
 """Calibrating boards, on the real firmware: hidden parameters are covered, wrong boards named, runs resumed."""
 
 import dataclasses
-import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +13,12 @@ from scipy.stats import binomtest
 
 from calibration.outcome import Outcome
 from host.board.client import BoardClient
-from host.board.errors import BoardProgramError
+from host.board.errors import BoardFault, BoardLost, BoardProgramError, ProtocolViolation, ThresholdMismatch
 from host.board.thresholds import COMPARATORS, thresholds_to_dac_codes
-from host.calibrate.acquire_board import board_rig, twin_board_rig
-from host.calibrate.board import analyse, drift_check, make_procedure
+from host.calibrate.acquire_board import board_rig, trouble, twin_board_rig
+from host.calibrate.board import analyse, make_procedure
 from host.calibrate.board_ramps import TRIMMED
-from host.calibrate.procedure import Procedure, Setup, Step, StepData
+from host.calibrate.procedure import Setup, Step, StepData
 from host.calibrate.run import SessionError, run_procedure
 from host.calibrate.sessions import RigSession
 from host.calibrate.store import StepStore
@@ -188,6 +187,15 @@ class StoppingSession:
         return self.inner.acquire(step, before)
 
 
+def test_what_the_board_says_is_called_by_the_names_of_the_faults() -> None:
+    assert trouble(BoardFault(2, "readback_drift", 3)) == "dac_drift"
+    assert trouble(BoardFault(3, "comparator_stuck", 3)) == "stuck_comparator"
+    assert trouble(BoardFault(4, "brown_out", None)) == "brown_out"
+    assert trouble(ThresholdMismatch("another code", 3)) == "dac_drift"
+    assert trouble(BoardLost("the port is gone")) == "no_board"
+    assert trouble(ProtocolViolation("nonsense")) == "board_error"
+
+
 @pytest.mark.parametrize("last", [1, 2, 3, 4])
 def test_an_interrupted_run_goes_on_where_it_stopped(bundle: Bundle, tmp_path: Path, last: int) -> None:
     procedure = make_procedure(bundle)
@@ -285,63 +293,6 @@ def test_figures_are_drawn_for_boards_that_pass_and_for_wrong_ones(
         with Image.open(tmp_path / name) as picture:
             assert picture.size == size
             assert np.unique(np.asarray(picture.convert("L").resize((64, 64)))).size > 8  # it shows something
-
-
-# Drift
-
-
-@pytest.fixture
-def sealed(bundle: Bundle) -> Iterator[tuple[BoardProcess, BoardClient, Outcome]]:
-    """A calibrated board that runs with its trims, committed."""
-    procedure: Procedure = make_procedure(bundle)
-    with BoardProcess(**make_bench("board", 11).board) as process, BoardClient(process.pty) as client:
-        rig = board_rig(client, bundle)
-        outcome, _ = run_procedure(procedure, RigSession(procedure, rig, "twin 11"))
-        client.provision(rig.encoding_id, rig.dac_codes, outcome.arrays["trims"])
-        yield process, client, outcome
-
-
-@pytest.mark.parametrize("armed", [False, True])
-def test_a_comparator_that_drifts_is_found_and_one_that_comes_back_is_not(
-    sealed: tuple[BoardProcess, BoardClient, Outcome], armed: bool
-) -> None:
-    process, client, outcome = sealed
-    if armed:
-        client.arm(4, 4, 1)
-    assert drift_check(client, outcome.arrays).ok
-    offset = _offset(process, 6)
-    for volts in (4e-3, -5e-3, 0.06):
-        process.control(f"offset 6 {offset + volts}")
-        found = drift_check(client, outcome.arrays)
-        assert found.moved == (6,)
-        assert "comparator 6" in found.reason
-        assert np.sign(found.drift_volts[6]) == -np.sign(volts)
-    process.control(f"offset 6 {offset}")
-    assert drift_check(client, {f"board.{name}": value for name, value in outcome.arrays.items()}).ok
-    assert drift_check(client, outcome.arrays, comparators=[6]).comparators == (6,)
-
-
-def test_still_boards_raise_no_alarm_and_half_a_limit_is_measured(
-    sealed: tuple[BoardProcess, BoardClient, Outcome],
-) -> None:
-    process, client, outcome = sealed
-    for _ in range(20):
-        assert drift_check(client, outcome.arrays, false_alarm=0.01).ok
-    offset = _offset(process, 3)
-    process.control(f"offset 3 {offset - 1e-3}")
-    found = drift_check(client, outcome.arrays)
-    assert found.ok
-    assert abs(found.drift_volts[3] - 1e-3) < 4 * found.drift_sigma_volts[3]
-
-
-def test_a_calibration_without_transitions_is_refused(sealed: tuple[BoardProcess, BoardClient, Outcome]) -> None:
-    _, client, _ = sealed
-    with pytest.raises(ValueError, match="calibrate board"):
-        drift_check(client, {})
-
-
-def _offset(process: BoardProcess, comparator: int) -> float:
-    return float(json.loads(process.control("reveal"))["offset_volts"][comparator])
 
 
 def _rms(values: NDArray[np.float64]) -> float:

@@ -250,6 +250,27 @@ def _share_sigma(light: Light, sigma: Floats, total: Floats) -> Floats:
     return np.asarray(np.where(np.isfinite(sigma), result, np.inf))
 
 
+def share_within(light: Light, centre: tuple[int, int], sides_px: Sequence[int]) -> tuple[Floats, Floats]:
+    """Share of each colour's light in squares around a pixel: (share, standard uncertainty), float64 (3, sides).
+
+    sides_px: odd; what of a square is not in the region is left out. Independent pixels x and a common background b:
+    of S = sum_in (x - b) / sum (x - b) the variance is
+    [(1 - 2 S) sum_in sigma^2 + S^2 sum sigma^2 + (n_in - n S)^2 sigma_b^2] / total^2.
+    """
+    finite = np.where(np.isfinite(light.sigma), light.sigma, 0.0) ** 2
+    total, whole, count = light.planes.sum(axis=(1, 2)), finite.sum(axis=(1, 2)), light.planes[0].size
+    shares, spreads = [], []
+    for side in sides_px:
+        low = [max(0, at - side // 2) for at in centre]
+        inside = (slice(None), slice(low[0], centre[0] + side // 2 + 1), slice(low[1], centre[1] + side // 2 + 1))
+        share = light.planes[inside].sum(axis=(1, 2)) / total
+        ground = ((light.planes[inside][0].size - count * share) * light.background_sigma) ** 2
+        variance = (1 - 2 * share) * finite[inside].sum(axis=(1, 2)) + share**2 * whole + ground
+        shares.append(share)
+        spreads.append(np.sqrt(np.maximum(variance, 0)) / total)
+    return np.stack(shares, axis=1), np.stack(spreads, axis=1)
+
+
 def _gains(light: Light, total: Floats) -> tuple[Floats, Floats]:
     """Factors that make every colour's light that of green, and their standard uncertainties (independent colours)."""
     count = light.planes[0].size

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from calibration.hdr import BracketPart
 from calibration.outcome import Limit, Outcome, judged
-from calibration.point_source import Light, PointSpread, point_spread, source_light
+from calibration.point_source import Light, PointSpread, point_spread, share_within, source_light
 from calibration.point_source_setup import wander_px
 from calibration.registration import rotation_shows
 from host.calibrate.procedure import Procedure, Setup, Step, StepData
@@ -31,6 +31,8 @@ MOST_CLIPPED_LIGHT = 1e-3
 LEAST_WINDOW_SHARE = 0.97
 # As optics.field: up to where one PSF stands for all positions and distances.
 HELD_CORRELATION = 0.9
+# Sides of squares around the centre whose share of green light is told: the PSF in five numbers.
+SQUARES_PX = (1, 3, 7, 13, 21)
 # Spread of a sensor's response where it was not measured, percent: typical of small sensors.
 USUAL_PRNU_PERCENT = 1.0
 FIELD_DEG = 2.0
@@ -228,6 +230,7 @@ def _outcome(
     origin = step["origin_px"]
     shift = [at - middle for at, middle in zip(spread.centre_px, spread.centre, strict=True)]
     rotation = _rotation(spread, designed)
+    squares, squares_sigma = share_within(light, spread.centre, SQUARES_PX)
     refused = {"flash": int(np.sum(step["flashes"])), "bump": int(np.sum(step["bumps"]))}
     wander, _ = wander_px(np.asarray(step["shifts_px"]), np.asarray(step["shift_sigma_px"]))
     result: dict[str, Any] = {
@@ -248,6 +251,9 @@ def _outcome(
         "scale": None if fitted is None else fitted.scale,
         "scale_sigma": None if fitted is None else fitted.scale_sigma,
         "discrepancy": None if fitted is None else fitted.discrepancy,
+        "squares_px": list(SQUARES_PX),
+        "share_in_squares": _list(squares[1]),
+        "share_in_squares_sigma": _list(squares_sigma[1]),
         "window_px": spread.side,
         "window_share": _list(spread.share),
         "clipped_px": spread.clipped,

@@ -160,7 +160,7 @@ def _snr_panel(axes: Axes, step: StepData) -> None:
 
 def _elsewhere_panel(axes: Axes, result: Mapping[str, Any]) -> None:
     entries = [
-        (f"{each['source_deg'][0]:+g}, {each['source_deg'][1]:+g} deg", each["correlation_with_axis"])
+        (f"{each['source_deg'][0]:g}, {each['source_deg'][1]:g} deg", each["correlation_with_axis"])
         for each in result["field"]
     ] + [(f"{each['distance_mm'] / 1000:g} m", each["correlation_with_axis"]) for each in result["depth"]]
     axes.set_title("likeness to the PSF on the axis")
@@ -170,6 +170,8 @@ def _elsewhere_panel(axes: Axes, result: Mapping[str, Any]) -> None:
         return
     at = np.arange(len(entries))
     axes.barh(at, [value for _, value in entries], color=MUTED, height=0.6)
+    for place, (_, value) in zip(at, entries, strict=True):
+        axes.text(value, float(place), f"{value:.4f} ", ha="right", va="center", color="white", fontsize=8)
     axes.axvline(0.9, color=INK, linewidth=0.9, linestyle="--")
     axes.set_yticks(at, [name for name, _ in entries])
     axes.set_xlim(min(0.8, *(value for _, value in entries)), 1.0)

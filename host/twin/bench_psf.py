@@ -10,7 +10,7 @@ square of the angle and dimmed by the fourth power of its cosine; a source at a 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import scipy.ndimage
@@ -36,7 +36,8 @@ FAULTS: dict[str, str] = {
     "ambient_changed": "the room's light is switched on during the measurement",
     "source_out_of_field": "the source stands at the edge of what the sensor sees",
 }
-Kind = Literal["bundle", "spots"]
+# As the calibration tells a PSF in few numbers: sides of squares around its centre.
+SQUARES_PX = (1, 3, 7, 13, 21)
 
 # Geometry of a small camera: the mask 5 mm before the sensor, 12 um between pixels of a colour plane.
 SENSOR_MM, PLANE_PIXEL_UM = 5.0, 12.0
@@ -210,6 +211,7 @@ def make(seed: int, fault: str | None = None, options: Mapping[str, Any] | None 
         "rotation_deg": math.degrees(turn) if rotation_shows(designed) else None,
         "scale": scale * ratio if fault != "mask_missing" else None,
         "gains": [float(each) for each in light[1] / light],
+        "share_in_squares": _in_squares(world, side),
         "prnu_percent": sensor.prnu_percent,
         "wrong_setup": fault,
     }
@@ -229,6 +231,22 @@ def spots_design(side: int = 31, seed: int = 0) -> NDArray[np.float64]:
     speckle = np.maximum(scipy.ndimage.gaussian_filter(rng.standard_normal((side, side)), 1.6), 0) * within
     speckle = scipy.ndimage.gaussian_filter(speckle, 1.0, mode="constant")
     return _three(speckle / speckle.sum())
+
+
+def _in_squares(world: PointWorld, side: int) -> list[float]:
+    """Share of the source's green light in squares around its pixel, of what lies above the level at the rim of a
+    region of twice the design's side."""
+    row, column = world.chief_ray_px((0.0, 0.0))
+    plane = world.picture((0.0, 0.0), None)[1]
+    region = plane[max(0, row - side) : row + side + 1, max(0, column - side) : column + side + 1]
+    if min(region.shape, default=0) < 2 * max(SQUARES_PX) // 2 or not region.any():
+        return []
+    rim = np.ones(region.shape, dtype=bool)
+    rim[2:-2, 2:-2] = False
+    above = plane - region[rim].mean()
+    total = region.sum() - region[rim].mean() * region.size
+    halves = (each // 2 for each in SQUARES_PX)
+    return [float(above[row - h : row + h + 1, column - h : column + h + 1].sum() / total) for h in halves]
 
 
 def _break(world: PointWorld, fault: str | None, side: int, rng: np.random.Generator) -> None:

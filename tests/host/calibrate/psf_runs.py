@@ -68,7 +68,7 @@ def sigmas(bench: Bench, outcome: Outcome) -> dict[str, float]:
     """(found - true) / stated standard uncertainty of every hidden number."""
     result, truth = outcome.result, bench.truth
     found = {}
-    for name in ("shift_px", "gains"):
+    for name in ("shift_px", "gains", "share_in_squares"):
         for index, (value, true) in enumerate(zip(result[name], truth[name], strict=True)):
             if result[f"{name}_sigma"][index] > 0:
                 found[f"{name}[{index}]"] = (value - true) / result[f"{name}_sigma"][index]

@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib.metadata
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,8 +17,10 @@ MAIN_PX, BUFFERS = (320, 240), 4
 
 def configuration(device: Any, mode: RawMode, wanted: CameraWanted) -> dict[str, Any]:
     """What to configure a picamera2 `device` with for this raw mode. Raises CameraMissing where it is too old."""
-    transform = type(device.create_video_configuration()["transform"])
     try:
+        if "flush" not in inspect.signature(device.capture_request).parameters:
+            raise TypeError("capture_request() has no argument 'flush'")
+        transform = type(device.create_video_configuration()["transform"])
         made: dict[str, Any] = device.create_video_configuration(
             main={"size": MAIN_PX, "format": "YUV420"},
             raw={"size": mode.size_px, "format": mode.asked_format},

@@ -10,12 +10,12 @@ installed picamera2):
                               stream_configuration: checks, adjusted modes and formats, padded strides
     set_controls              unknown names raise; what is set lands `latency_frames` later, the gain one frame sooner
     start, stop, close        stop waits its turn behind jobs that wait for a frame, so it can wait for ever
-    capture_request, captured_request, capture_metadata, capture_buffer, capture_array, drop_frames, switch_mode,
+    capture_request, captured_request, capture_metadata, capture_buffer, capture_array, drop_frames,
     dispatch_functions, wait, cancel_all_and_flush: a queue of jobs that frames feed; a capture that timed out stays in
                               it and swallows the next frame; nothing comes once all buffers are held
     CompletedRequest, MappedArray, SensorFormat, Transform, Job (host/twin/picamera_parts.py)
 
-Not there: previews, encoders, files, images, the lores stream, tuning files, autofocus, two cameras at once.
+Not there: previews, encoders, files, images, the lores stream, tuning files, autofocus, mode switches, two cameras.
 
 With pace "fast" the sensor's clock jumps from frame to frame when somebody waits for one, and a time-out is over at
 once; what would wait for ever does.

@@ -127,6 +127,15 @@ def test_a_frame_that_had_begun_before_is_not_given(exposure_us: int) -> None:
             assert float(mosaic.mean()) == pytest.approx(expected, abs=1)
 
 
+def test_long_exposures_have_the_time_that_they_take() -> None:
+    with Camera(twin_camera(flat(0.001, 0.001, 0.001), QUIET), WANTED, capture_timeout_s=0.5) as camera:
+        camera.set_exposure(2e6, 1)
+        for _ in range(3):
+            assert camera.capture(lambda _mosaic, about: about.exposure_us) == pytest.approx(2e6, rel=1e-3)
+        camera.set_exposure(1e4, 1)
+        assert camera.capture(lambda _mosaic, about: about.exposure_us) == pytest.approx(1e4, rel=0.01)
+
+
 def test_of_a_scene_that_is_only_watched_no_frame_is_left_out() -> None:
     hardware = twin_camera(ramp(), QUIET)
     with Camera(hardware, WANTED) as camera:

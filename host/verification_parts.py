@@ -118,7 +118,10 @@ class TwinParts:
         """The simulated camera, with other noise than when it was calibrated."""
         bench = make_bench(procedure.kind, self._seed, self._fault if procedure.kind in self._kinds else None)
         if self._fault == "psf_drifted" and isinstance(bench.world, PointWorld):
-            bench.world.mask_psf = gaussian_filter(bench.world.mask_psf, (0, DRIFT_BLUR_PX, DRIFT_BLUR_PX))
+            wider = gaussian_filter(bench.world.mask_psf, (0, DRIFT_BLUR_PX, DRIFT_BLUR_PX))
+            # Without what was drawn of the mask as it was.
+            drifted = replace(bench.world, mask_psf=wider, _drawn={})
+            bench = replace(bench, world=drifted, light=drifted, arrange=drifted.arrange)
         with twin_rig(_one_camera(bench, self._seed)) as rig:
             yield RigSession(procedure, rig, f"twin {self._seed}")
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -35,15 +35,21 @@ def _nothing(_: Setup) -> None:
     """A board's bench needs no hands."""
 
 
+def _unheard(_: NDArray[np.uint16], __: NDArray[np.int16]) -> None:
+    """Nobody asked."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class BoardRig:
     """A board, and what it is to be. client: connected, or to be connected by the first step. dac_codes: uint16 (15,),
-    the encoding's thresholds. arrange: hands at the bench (none are needed)."""
+    the encoding's thresholds. arrange: hands at the bench (none are needed). swept: told of every finished step's
+    dac_codes and trims (a twin then knows which truth belongs to them)."""
 
     client: BoardClient
     encoding_id: str
     dac_codes: NDArray[np.uint16]
     arrange: Callable[[Setup], None] = _nothing
+    swept: Callable[[NDArray[np.uint16], NDArray[np.int16]], None] = _unheard
 
 
 @contextmanager
@@ -61,16 +67,22 @@ def board_rig(client: BoardClient, bundle: Bundle) -> BoardRig:
 
 @contextmanager
 def twin_board_rig(bundle: Bundle, seed: int, fault: str | None) -> Iterator[tuple[BoardRig, Mapping[str, Any]]]:
-    """A simulated board with hidden parameters drawn from the seed, and the truth about it (see bench_board.py).
+    """A simulated board with hidden parameters drawn from the seed, and the truth about it (see bench_board.py), which
+    is kept up: `transition_volts` are those with the trims that were swept last.
 
     Raises BenchError for a fault that it does not know, SessionError where it cannot be started.
     """
-    from host.twin.bench_board import twin_board
+    from host.twin.bench_board import true_board, twin_board
 
     try:
         thresholds = thresholds_to_dac_codes(bundle.encoding.thresholds)
-        with twin_board(seed, fault, thresholds) as (port, truth), BoardClient(port) as client:
-            yield board_rig(client, bundle), truth
+        with twin_board(seed, fault, thresholds) as (process, truth), BoardClient(process.pty) as client:
+
+            def swept(dac_codes: NDArray[np.uint16], trims: NDArray[np.int16]) -> None:
+                if np.array_equal(dac_codes, thresholds):
+                    truth["transition_volts"] = true_board(process, dac_codes, trims)["transition_volts"]
+
+            yield replace(board_rig(client, bundle), swept=swept), truth
     except BoardError as error:
         raise SessionError(str(error), "no_board") from error
 
@@ -99,6 +111,7 @@ def acquire(rig: BoardRig, step: Step, before: dict[str, StepData]) -> StepData:
         serial = rig.client.identity.board_serial
     except BoardError as error:
         raise SessionError(str(error), trouble(error)) from error
+    rig.swept(plan.dac_codes, plan.trims)
     return {
         "start_codes": plan.start_codes,
         "step_codes": plan.step_codes,

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -50,8 +49,8 @@ def make(seed: int, fault: str | None) -> Bench:
 
 
 @contextmanager
-def twin_board(seed: int, fault: str | None, dac_codes: ArrayLike) -> Iterator[tuple[Path, Mapping[str, Any]]]:
-    """A running board of that seed and fault: its port, and the truth for thresholds `dac_codes`, uint16 (15,).
+def twin_board(seed: int, fault: str | None, dac_codes: ArrayLike) -> Iterator[tuple[BoardProcess, dict[str, Any]]]:
+    """A running board of that seed and fault, and the truth for thresholds `dac_codes`, uint16 (15,).
 
     Raises BenchError for an unknown fault, BoardProgramError where the firmware cannot be built or started.
     """
@@ -59,7 +58,7 @@ def twin_board(seed: int, fault: str | None, dac_codes: ArrayLike) -> Iterator[t
     with BoardProcess(**bench.board) as process:
         truth = {"board_serial": bench.board["serial"], **bench.truth, **true_board(process, dac_codes)}
         inject(process, seed, fault)
-        yield process.pty, truth
+        yield process, truth
 
 
 def inject(process: BoardProcess, seed: int, fault: str | None) -> None:

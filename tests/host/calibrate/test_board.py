@@ -264,6 +264,8 @@ def test_a_quick_run_finds_the_same_with_fewer_readings(bundle: Bundle, boards: 
     assert outcome.passed, outcome.reason
     off = np.array(outcome.result["transition_before_volts"]) - truth["transition_before_volts"]
     assert (np.abs(off) < 4.5 * np.array(outcome.result["transition_before_volts_sigma"])).all()
+    sealed = outcome.arrays["transition_volts"] - truth["transition_volts"]  # with the trims of this very run
+    assert (np.abs(sealed) < 4.5 * outcome.arrays["transition_sigma_volts"]).all()
     slow = boards[0]
     assert data[TRIMMED]["reads"] * 4 == slow.data[TRIMMED]["reads"]
     ratio = outcome.arrays["transition_sigma_volts"] / slow.outcome.arrays["transition_sigma_volts"]

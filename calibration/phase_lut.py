@@ -118,7 +118,8 @@ def fit_response(sweeps: Sequence[Sweep], snr: float, leak: float = 0.0) -> Resp
     constant, share = _variance_model(np.tile(phase[1:], squares.shape[0]), squares[:, 1:].ravel(), floor)
     weights = sum(1 / group.size for group in groups) / len(groups) ** 2
     counted = int(tests[0].sum()) * len(groups)
-    variance = (constant + share * phase**2) * weights + leak**2 * (1 - np.cos(phase)) / counted
+    variance = (constant + share * phase**2) * weights
+    steady = leak * np.sqrt((1 - np.cos(phase)) / counted)
 
     gains = np.full(tests.shape[1], np.nan)
     spreads = []
@@ -141,7 +142,8 @@ def fit_response(sweeps: Sequence[Sweep], snr: float, leak: float = 0.0) -> Resp
     # the two parts of the variance has about half of them.
     freedom = (len(sweeps) - len(groups)) * (levels.size - 1) / 2
     wider = np.sqrt(freedom / (freedom - 2)) if freedom > 2 else np.inf
-    sigma = np.hypot(wider * np.sqrt(np.interp(every, levels, variance)), between)
+    scattered = wider * np.sqrt(np.interp(every, levels, variance))
+    sigma = np.sqrt(scattered**2 + np.interp(every, levels, steady) ** 2 + between**2)
     return Response(
         levels,
         np.asarray(smooth),

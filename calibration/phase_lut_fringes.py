@@ -64,7 +64,11 @@ def reduce_picture(plane: NDArray[np.float64], carrier: tuple[float, float]) -> 
     cells = plane[: rows * GRID[0], : columns * GRID[1]].reshape(GRID[0], rows, GRID[1], columns)
     frequencies = [carrier, (0.0, 0.0), *_elsewhere(carrier, rows, columns)]
     found = np.stack([_shifted_down(cells, frequency) for frequency in frequencies])
-    return Picture(found[0], found[1].real.copy(), found[2:])
+    background = found[1].real.copy()
+    # What the window lets through of an even background is known, and taken out.
+    even = np.stack([_even(cells.shape, frequency) for frequency in frequencies])
+    found -= even * background
+    return Picture(found[0], background, found[2:])
 
 
 def region_mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -132,16 +136,26 @@ def complex_of(data: Mapping[str, NDArray[Any]], name: str) -> Phasors:
 
 def _shifted_down(cells: NDArray[np.float64], frequency: tuple[float, float]) -> Phasors:
     """Windowed mean of (rows of cells, rows, columns of cells, columns) times exp(2 pi i f x)."""
-    grid_rows, rows, grid_columns, columns = cells.shape
-    # The periodic window of a region that begins half a pixel outside it: its samples are not zero at the rim.
-    down = _window(rows) * np.exp(2j * np.pi * frequency[0] * np.arange(grid_rows * rows)).reshape(grid_rows, rows)
-    right = _window(columns) * np.exp(
-        2j * np.pi * frequency[1] * np.arange(grid_columns * columns)
-    ).reshape(grid_columns, columns)  # fmt: skip
+    down, right = _waves(cells.shape, frequency)
     return np.asarray(np.einsum("ahbw,ah,bw->ab", cells, down, right, optimize=True).ravel())
 
 
+def _even(shape: tuple[int, ...], frequency: tuple[float, float]) -> Phasors:
+    """The same of light 1 everywhere."""
+    down, right = _waves(shape, frequency)
+    return np.asarray(np.outer(down.sum(axis=1), right.sum(axis=1)).ravel())
+
+
+def _waves(shape: tuple[int, ...], frequency: tuple[float, float]) -> tuple[Phasors, Phasors]:
+    """Window times exp(2 pi i f x): (rows of cells, rows) and (columns of cells, columns)."""
+    grid_rows, rows, grid_columns, columns = shape
+    down = np.exp(2j * np.pi * frequency[0] * np.arange(grid_rows * rows)).reshape(grid_rows, rows)
+    right = np.exp(2j * np.pi * frequency[1] * np.arange(grid_columns * columns)).reshape(grid_columns, columns)
+    return _window(rows) * down, _window(columns) * right
+
+
 def _window(count: int) -> NDArray[np.float64]:
+    """Blackman's, without its two zeros, sum 1."""
     weights = np.blackman(count + 2)[1:-1]
     return np.asarray(weights / weights.sum())
 

@@ -107,6 +107,15 @@ def settling_of(watched: Mapping[str, NDArray[Any]], falling: bool) -> Settling:
     )  # fmt: skip
 
 
+def slower(one: Settling, other: Settling) -> tuple[float, float]:
+    """The longer of two settle times, and its standard uncertainty, seconds. Where it is not sure which is the longer
+    (closer than twice the uncertainty of their difference), the larger uncertainty of the two."""
+    first, second = sorted((one, other), key=lambda each: each.settle_s, reverse=True)
+    unsure = first.settle_s - second.settle_s < 2 * math.hypot(one.settle_sigma_s, other.settle_sigma_s)
+    sigma_s = max(one.settle_sigma_s, other.settle_sigma_s) if unsure else first.settle_sigma_s
+    return first.settle_s, sigma_s
+
+
 def fit_step(
     after_s: NDArray[np.float64], left: NDArray[np.float64], near: tuple[float, float] | None = None
 ) -> tuple[float, float]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from calibration.outcome import Limit, Outcome, finite, judged, wrong_setup
 from calibration.phase_lut import Sweep, fit_response, invert, level_of_turn, ripple_of, two_half_phases
 from calibration.phase_lut_fringes import complex_of, fixed_pattern, undrawn
-from calibration.phase_lut_settling import creep, settling_of
+from calibration.phase_lut_settling import creep, settling_of, slower
 from calibration.phase_lut_setup import MOST_CREEP, look_of, recognise
 from host.calibrate.procedure import Procedure, Setup, Step, StepData
 from optics.bundle import Bundle
@@ -31,7 +31,7 @@ MOST_SETTLE_MS, MOST_FLICKER_PERCENT, MOST_SPREAD_PERCENT = 500.0, 3.0, 8.0
 def make_procedure(bundle: Bundle | None = None, quick: bool = False) -> Procedure:
     """The procedure; the bundle does not matter to it. quick: fewer levels, sweeps and pictures, more uncertain."""
     del bundle
-    spacing, sweeps, repeats, pictures = (15, 4, 10, 40) if quick else (5, 8, 16, 120)
+    spacing, sweeps, repeats, pictures = (15, 4, 16, 40) if quick else (5, 8, 24, 120)
     wait = {"wait_s": 0.5}
     look = {"what": "look", "still": 16 if quick else 32, "levels": list(LOOK_LEVELS), **wait}
     steps = [
@@ -79,7 +79,7 @@ def conclude(data: Mapping[str, StepData]) -> Outcome:
     inverse = invert(response.phase_rad)
     turn, turn_sigma = level_of_turn(response)
     rise, fall = (settling_of(data["settle"], falling) for falling in (False, True))
-    slower = max(rise, fall, key=lambda each: each.settle_s)
+    settle_s, settle_sigma_s = slower(rise, fall)
     reach_rad = float(response.phase_rad[-1])
     flicker, flicker_sigma = ripple_of(*held_phases(data["hold"]), reach_rad)
     fixed_rad, drawn_rad = fixed_pattern(look.fixed)
@@ -91,7 +91,8 @@ def conclude(data: Mapping[str, StepData]) -> Outcome:
     spread = float(np.std(gains))
     # d spread / d gain of a region is (gain - mean) / (regions * spread); the halves' means move whole halves.
     apart = abs(float(gains[look.test].mean() - gains[~look.test].mean()))
-    by_halves = apart / (4 * spread) * np.sqrt(2) * response.half_sigma
+    apart_sigma = np.sqrt(2) * response.half_sigma
+    by_halves = max(apart, apart_sigma) / (4 * spread) * apart_sigma
     spread_sigma = float(np.linalg.norm([response.gain_sigma / np.sqrt(gains.size), gains_drawn, by_halves]))
     residual_rad = float(np.sqrt((inverse.error_rad**2).mean()))
 
@@ -104,8 +105,8 @@ def conclude(data: Mapping[str, StepData]) -> Outcome:
         "residual_rms_rad_sigma": float(np.sqrt((response.sigma_rad**2).mean())),
         "residual_largest_rad": float(np.abs(inverse.error_rad).max()),
         "falls_back_rad": inverse.fall_rad,
-        "settle_ms": 1e3 * slower.settle_s,
-        "settle_ms_sigma": 1e3 * slower.settle_sigma_s,
+        "settle_ms": 1e3 * settle_s,
+        "settle_ms_sigma": 1e3 * settle_sigma_s,
         "rise_constant_ms": 1e3 * rise.constant_s,
         "rise_constant_ms_sigma": 1e3 * rise.constant_sigma_s,
         "fall_constant_ms": 1e3 * fall.constant_s,
@@ -136,7 +137,7 @@ def conclude(data: Mapping[str, StepData]) -> Outcome:
         Limit("phase_range_rad", reach_rad, LEAST_RANGE_RAD, "least", "rad", "the phase of the highest level"),
         Limit("residual_rms_rad", residual_rad, MOST_RESIDUAL_RAD, "most", "rad", "the rms phase error of the table"),
         Limit("phase_sigma_rad", worst_sigma_rad, MOST_SIGMA_RAD, "most", "rad", "the largest uncertainty of a phase"),
-        Limit("settle_ms", 1e3 * slower.settle_s, MOST_SETTLE_MS, "most", "ms", "the time until an image stands"),
+        Limit("settle_ms", 1e3 * settle_s, MOST_SETTLE_MS, "most", "ms", "the time until an image stands"),
         Limit("flicker_percent", 100 * flicker, MOST_FLICKER_PERCENT, "most", "%", "the rms ripple of the phase"),
         Limit(
             "response_spread_percent", 100 * spread, MOST_SPREAD_PERCENT, "most", "%",
@@ -150,7 +151,7 @@ def conclude(data: Mapping[str, StepData]) -> Outcome:
         arrays,
         summary=(
             f"The panel reaches {reach_rad / np.pi:.2f} pi; with its table phases are {residual_rad:.3f} rad rms off, "
-            f"an image stands after {1e3 * slower.settle_s:.0f} ms, ripple is {100 * flicker:.2f} %."
+            f"an image stands after {1e3 * settle_s:.0f} ms, ripple is {100 * flicker:.2f} %."
         ),
         advice=(
             "a panel that does not reach a turn takes a shorter wavelength or another gamma curve in its controller; "

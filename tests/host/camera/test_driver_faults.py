@@ -228,6 +228,18 @@ def test_opening_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     _works(hardware)
 
 
+@pytest.mark.parametrize("fault", ["hang", "unplugged"])
+def test_hangs_on_the_real_clock(fault: str) -> None:
+    hardware = twin_camera(ramp(), QUIET, fps=200, pace="realtime")
+    with Camera(hardware, WANTED, capture_timeout_s=0.2) as camera:
+        camera.capture(lambda _mosaic, _about: None)
+        hardware.fault = fault
+        with pytest.raises(CameraHung):
+            camera.capture(lambda _mosaic, _about: None)
+    hardware.fault = None
+    _works(hardware)
+
+
 def test_the_job_of_a_capture_that_timed_out_is_taken_out_of_the_queue() -> None:
     hardware = twin_camera(ramp(), QUIET)
     with Camera(hardware, WANTED) as camera:

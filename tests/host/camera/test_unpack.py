@@ -120,6 +120,17 @@ def test_unknown_formats_are_refused_by_name(name: str, says: str) -> None:
     assert name in f"{caught.value}"
 
 
+@given(name=st.one_of(st.text(max_size=20), st.from_regex(r"S[RGB]{4}\d{1,2}(_\w+)?", fullmatch=True)))
+def test_any_name_is_a_format_or_refused(name: str) -> None:
+    try:
+        form = raw_format(name)
+    except CameraUnsuitable:
+        return
+    assert form.name == name
+    assert form.bayer in ORDERS
+    assert f"{form.bits}" in name
+
+
 def test_a_buffer_that_is_too_small_is_no_picture() -> None:
     with pytest.raises(CameraLost, match="cannot hold 4 x 2"):
         _unpacked(bytes(15), "SRGGB10", (4, 2), 8)

@@ -16,6 +16,8 @@ from optics.metrics import MetricError, aligned_correlation, moved
 # A deployment may change a PSF by this much (temperature, another lamp) before its codes do: it is what a mask that
 # stands 2 % nearer or farther than when it was sealed does to the default bundle's PSF.
 PSF_ALLOWANCE = 0.02
+# Wrong set-ups of the PSF's calibration that say something about the mask; the others are of the bench.
+OF_THE_MASK = ("mask_flipped", "mask_turned", "mask_missing")
 # The difference of two measurements of one PSF is noise over thousands of pixels, so its rms hardly varies: this much
 # above the expected one is no chance.
 NOISE_FACTOR = 1.25
@@ -52,8 +54,11 @@ def psf_check(outcome: Outcome, psf: NDArray[np.floating[Any]], sigma: NDArray[n
     """
     advice = "look whether the mask sits as it did and is clean; if so, calibrate the PSF again and seal"
     found, found_sigma = (outcome.arrays.get(name) for name in ("psf", "psf_sigma"))
-    if outcome.result.get("wrong_setup") is not None or found is None or found_sigma is None:
-        return failed_check("psf", outcome.reason)
+    name = outcome.result.get("wrong_setup")
+    if name in OF_THE_MASK:
+        return failed_check("psf", f"the PSF is not the sealed one ({outcome.reason}): {advice}")
+    if name is not None or found is None or found_sigma is None:
+        return failed_check("psf", f"the PSF could not be measured ({outcome.reason})")
     try:
         left, noise = psf_difference(found, found_sigma, psf, sigma)
     except (MetricError, ValueError) as error:

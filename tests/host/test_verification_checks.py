@@ -75,7 +75,9 @@ def test_a_wider_or_narrower_psf_fails_and_the_right_one_passes_again(width: flo
 
 def test_a_psf_that_was_not_measured_fails_with_its_reason() -> None:
     wrong = Outcome("psf", False, "source_off: no light", {"wrong_setup": "source_off"})
-    assert psf_check(wrong, SEALED, SIGMAS).note == "source_off: no light"
+    assert "could not be measured (source_off: no light)" in psf_check(wrong, SEALED, SIGMAS).note
+    other = Outcome("psf", False, "mask_missing: an open stop", {"wrong_setup": "mask_missing"})
+    assert "not the sealed one (mask_missing: an open stop)" in psf_check(other, SEALED, SIGMAS).note
     assert not psf_check(outcome(np.zeros((3, 31, 31))), SEALED, SIGMAS).passed
 
 

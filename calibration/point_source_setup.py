@@ -19,6 +19,9 @@ Floats = NDArray[np.float64]
 
 # How an acquisition ended.
 STATUS = {"measured": 0, "no light": 1, "saturated": 2, "skipped": 3}
+# Dark frames are this dark at the longest exposure, above black and in shares of full scale: some ten times what dark
+# current of a warm sensor gives in a fifth of a second.
+DARK_SHARE = 0.01
 # Ambient light: scatter around a straight line, or a jump, by more than this share of its own level ...
 AMBIENT_SHARE, AMBIENT_SIGMAS = 0.03, 6.0
 # ... and by more than this share of the source's mean light in the region, which is all that it can spoil.
@@ -39,6 +42,11 @@ ORIENTATION_GAIN = 0.05
 LARGEST_SCALE = 1.0335
 # Nearer to the sensor's edge than this share of the designed PSF's side, part of the PSF is not on the sensor.
 EDGE_SHARE = 0.35
+
+
+def covered(level_dn: float, black_dn: float, white_dn: float) -> bool:
+    """Whether a mean level is that of a sensor under its cover."""
+    return level_dn - black_dn < DARK_SHARE * (white_dn - black_dn)
 
 
 def cover_is_on(ambient_rates: Floats, scales_us: Floats, dark_rates: Floats, dark_scales_us: Floats) -> bool:

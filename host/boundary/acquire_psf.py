@@ -16,7 +16,7 @@ from calibration.bayer import quads
 from calibration.hdr import NEAR_FULL, BracketPart
 from calibration.point_source import source_light
 from calibration.point_source_frames import Reduced, reduce_frames
-from calibration.point_source_setup import STATUS
+from calibration.point_source_setup import STATUS, covered
 from host.boundary.rig import Rig, stack
 from host.calibrate.procedure import Step, StepData, scalar
 from host.camera.about import Exposed
@@ -47,7 +47,9 @@ def acquire(rig: Rig, step: Step, before: dict[str, StepData]) -> StepData:
     if step.name == "dark":
         rig.light.set(False)
         return _dark(rig)
-    failed = any(int(data["status"]) != STATUS["measured"] for data in before.values() if "status" in data)
+    failed = not _covered(before["dark"]) or any(
+        int(data["status"]) != STATUS["measured"] for data in before.values() if "status" in data
+    )
     if failed:
         # Nothing that follows a wrong set-up can be of use: the reason is told without asking for more.
         return {"status": scalar(STATUS["skipped"])}
@@ -55,6 +57,11 @@ def acquire(rig: Rig, step: Step, before: dict[str, StepData]) -> StepData:
         return _source(rig, step.settings, float(before["dark"]["gain"]))
     finally:
         rig.light.set(False)
+
+
+def _covered(dark: StepData) -> bool:
+    """Whether the dark frames were dark."""
+    return covered(float(np.max(dark["level_dn"])), float(np.mean(dark["black_dn"])), float(dark["white_dn"]))
 
 
 def _dark(rig: Rig) -> StepData:

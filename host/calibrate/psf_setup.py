@@ -10,6 +10,7 @@ from calibration.point_source_setup import (
     STATUS,
     ambient_fault,
     cover_is_on,
+    covered,
     mask_orientation,
     moves,
     near_edge,
@@ -30,6 +31,14 @@ MOST_AMBIENT = 0.8
 
 def before_measuring(name: str, step: StepData, dark: StepData) -> Outcome | None:
     """What is wrong with a step's set-up before its light is looked at."""
+    level, black, white = float(np.max(dark["level_dn"])), float(np.mean(dark["black_dn"])), float(dark["white_dn"])
+    if not covered(level, black, white):
+        return wrong_setup(
+            "psf",
+            "cover_off",
+            f"the dark frames are not dark: {(level - black) / (white - black) * 100:.1f} % of full scale at "
+            f"{float(np.max(dark['exposure_us'])) / 1000:.0f} ms. Put the lens cover on for them",
+        )
     where = "" if name == "axis" else f" (step {name})"
     status = int(step["status"])
     if status == STATUS["skipped"]:

@@ -31,6 +31,7 @@ FAULTS: dict[str, str] = {
     "two_sources": "a second point of light is switched together with the first: a reflection, or another LED",
     "mask_flipped": "the mask is mounted with its structured side towards the source: mirrored, and further away",
     "mask_missing": "there is no mask: the light falls through the open stop",
+    "cover_off": "the lens cover is not on for the dark frames",
     "cover_on": "the lens cover is still on when the source is measured",
     "ambient_flicker": "the room's lamps flicker",
     "ambient_changed": "the room's light is switched on during the measurement",
@@ -68,6 +69,7 @@ class PointWorld:
     dead: bool = False
     cover_on: bool = False
     cover_stuck: bool = False
+    cover_lost: bool = False
     sway_px: float = 0.0
     sway_hz: float = 0.0
     flicker: float = 0.0
@@ -147,7 +149,7 @@ class PointWorld:
 
     def arrange(self, setup: Setup) -> None:
         """Bring the bench into a set-up."""
-        self.cover_on = setup.cover_on or self.cover_stuck
+        self.cover_on = (setup.cover_on or self.cover_stuck) and not self.cover_lost
         self.source_deg, self.distance_mm = setup.source_deg, setup.distance_mm
 
 
@@ -263,6 +265,8 @@ def _break(world: PointWorld, fault: str | None, side: int, rng: np.random.Gener
     elif fault == "two_sources":
         direction, away = rng.uniform(0, 2 * math.pi), side * rng.uniform(0.4, 0.6)
         world.second = away * math.sin(direction), away * math.cos(direction), float(rng.uniform(0.35, 0.9))
+    elif fault == "cover_off":
+        world.cover_lost = True
     elif fault == "cover_on":
         world.cover_stuck = True
     elif fault == "ambient_flicker":

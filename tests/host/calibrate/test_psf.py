@@ -19,8 +19,10 @@ from host.twin.bench import make_bench
 from host.twin.bench_psf import FAULTS, default_design, make, spots_design
 from optics.bundle import Attachment, Bundle, default_bundle_path, read_bundle
 from optics.encoding import Encoding
+from optics.masks.contour import contour_mask
 from optics.metrics import aligned_correlation
-from tests.host.calibrate.psf_runs import calibrate, gaussian_design, true_psf
+from optics.psf import psf as mask_psf
+from tests.host.calibrate.psf_runs import calibrate, gaussian_design, sigmas, true_psf
 
 SPOTS, GAUSSIAN = spots_design(), gaussian_design()
 
@@ -208,3 +210,16 @@ class _InProcess:
 def _bundle_of(design: np.ndarray) -> Bundle:
     bundle = read_bundle(default_bundle_path())
     return Bundle(bundle.encoding, mask=Attachment({}, {"psf": design.astype(np.float32)}))
+
+
+def test_a_mask_from_physics_is_calibrated_and_its_flip_is_seen() -> None:
+    """A contour mask's PSF, three wavelengths through a propagation, thin bright curves: nothing the fit assumes."""
+    design = mask_psf(contour_mask(np.random.default_rng(1))).astype(np.float64)
+    bench, data, outcome = calibrate(21, None, design)
+    assert outcome.passed, outcome.reason
+    assert min(outcome.result["correlation"]["aligned"]) > 0.998
+    assert min(outcome.result["correlation"]["designed"]) < min(outcome.result["correlation"]["aligned"])
+    assert all(abs(value) < 4 for value in sigmas(bench, outcome).values())
+    away = (outcome.arrays["psf"] - true_psf(bench, data, outcome)) / outcome.arrays["psf_sigma"]
+    assert np.mean(np.abs(away) < 2) == pytest.approx(0.954, abs=0.025)
+    assert calibrate(22, "mask_flipped", design)[2].result["wrong_setup"] == "mask_flipped"

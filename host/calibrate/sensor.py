@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from calibration.outcome import Limit, Outcome, finite, judged, wrong_setup
+from calibration.photon_sensitivity import CalibratedLight, sensitivity
 from calibration.photon_setup import light_above_darkness, metering_fault, stacks_fault
 from calibration.photon_stacks import StackStatistics, from_arrays
 from calibration.photon_transfer import Estimate, NotMeasurable, SensorEstimate, estimate_sensor
@@ -35,12 +36,12 @@ UNKNOWN_EFFICIENCY = "not known: quantum efficiency and photons need a light of 
 # Acceptance. A sensor beyond these would change codes by itself.
 GAIN_SIGMA_PERCENT, QUICK_GAIN_SIGMA_PERCENT = 1.0, 2.0
 LINEARITY_PERCENT, PRNU_PERCENT, DYNAMIC_RANGE_DB = 3.0, 5.0, 40.0
-BLACK_SHARE, SITE_GAIN_PERCENT, TRANSFER_CHI2 = 0.004, 3.0, 3.0
+BLACK_SHARE, SITE_GAIN_PERCENT, TRANSFER_CHI2, UNDERFLOW_PERCENT = 0.004, 3.0, 3.0, 0.5
 
 
-def make_procedure(bundle: Bundle, quick: bool = False) -> Procedure:
+def make_procedure(bundle: Bundle, quick: bool = False, lamp: CalibratedLight | None = None) -> Procedure:
     """The steps: the same for every bundle, whose plane only has to fit. quick: fewer exposures, about twice the
-    uncertainty."""
+    uncertainty. lamp: a calibrated light, where there is one; only then photons are known."""
     frames, middle = (QUICK_FRAMES, QUICK_MIDDLE_FRAMES) if quick else (FRAMES, MIDDLE_FRAMES)
     rungs = [*(QUICK_RUNGS if quick else RUNGS), *END_RUNGS]
     steps = [Step("meter", "looking for the exposure that fills the scale", FLAT, LIGHT_ASK, {"role": "meter"})]
@@ -62,7 +63,7 @@ def make_procedure(bundle: Bundle, quick: bool = False) -> Procedure:
         longer = middle if number in (1, len(dark)) else frames
         ask = DARK_ASK if number == 1 else ""
         steps.append(Step(f"dark_{number}", text, COVERED, ask, {"role": "dark", "frames": longer, **settings}))
-    return Procedure("sensor", steps, ACQUIRE, conclude=lambda data: conclude(data, quick), draw=draw,
+    return Procedure("sensor", steps, ACQUIRE, conclude=lambda data: conclude(data, quick, lamp), draw=draw,
                      options={"quick": quick, "plane_px": [bundle.rows_px, bundle.columns_px]})  # fmt: skip
 
 
@@ -72,7 +73,7 @@ def stacks_of(data: Mapping[str, StepData], kind: str) -> list[StackStatistics]:
     return [from_arrays({key: value for key, value in step.items() if key != "cover"}) for step in found]
 
 
-def conclude(data: Mapping[str, StepData], quick: bool = False) -> Outcome:
+def conclude(data: Mapping[str, StepData], quick: bool = False, lamp: CalibratedLight | None = None) -> Outcome:
     """All steps to the outcome: a wrong set-up by its name, else the estimates against the acceptance limits."""
     meter = data["meter"]
     about = {"camera": words(meter["camera"]), "bits": int(meter["bits"]), "gain": 1.0}
@@ -94,10 +95,11 @@ def conclude(data: Mapping[str, StepData], quick: bool = False) -> Outcome:
     ladder = [*light, max(references, key=lambda stack: stack.frames)]
     try:
         estimate = estimate_sensor(dark, ladder)
+        photons = _photons(ladder, estimate, lamp)
     except NotMeasurable as error:
         return wrong_setup("sensor", "not_measurable", str(error), about)
     reported = float(references[0].reported_black_dn.mean())
-    result = {**about, **described(estimate), "black_level_reported_dn": reported}
+    result = {**about, **described(estimate), **photons, "black_level_reported_dn": reported}
     arrays = {
         "site_gain_dn_per_e": estimate.site_gain_dn_per_e,
         "black_sites_dn": estimate.black_sites_dn,
@@ -108,7 +110,7 @@ def conclude(data: Mapping[str, StepData], quick: bool = False) -> Outcome:
     return judged(
         "sensor",
         result,
-        _limits(estimate, reported, white, quick),
+        [*_limits(estimate, reported, white, quick), _underflow(dark)],
         arrays,
         summary=_summary(estimate),
         advice="repeat with a steadier, more even light; what stays is the sensor's own",
@@ -133,9 +135,23 @@ def described(estimate: SensorEstimate) -> dict[str, Any]:
         "black_level_dn": [finite(value) for value in estimate.black_sites_dn],
     }
     result["transfer_chi2_per_degree"] = finite(estimate.transfer.chi2 / max(1, estimate.transfer.free))
-    result["quantum_efficiency"] = result["threshold_photons"] = None
-    result["quantum_efficiency_why"] = UNKNOWN_EFFICIENCY
+    inside = estimate.deviations_percent[np.isfinite(estimate.deviations_percent)]
+    result["linearity_range_percent"] = [float(inside.min()), float(inside.max())]
     return result
+
+
+def _photons(ladder: list[StackStatistics], estimate: SensorEstimate, lamp: CalibratedLight | None) -> dict[str, Any]:
+    """What needs a calibrated light, a value for each site, or why it is not known."""
+    if lamp is None:
+        names = ("quantum_efficiency", "threshold_photons")
+        return {**dict.fromkeys(names), **{f"{name}_why": UNKNOWN_EFFICIENCY for name in names}}
+    found = sensitivity(ladder, estimate, lamp)
+    return {
+        "quantum_efficiency": found.quantum_efficiency.tolist(),
+        "quantum_efficiency_sigma": found.quantum_efficiency_sigma.tolist(),
+        "threshold_photons": found.threshold_photons.tolist(),
+        "threshold_photons_sigma": found.threshold_photons_sigma.tolist(),
+    }
 
 
 def words(array: Any) -> str:
@@ -175,6 +191,12 @@ def _limits(estimate: SensorEstimate, reported: float, white: float, quick: bool
         Limit("transfer", estimate.transfer.chi2 / max(1, estimate.transfer.free), TRANSFER_CHI2, "most", "",
               "chi-square per degree of freedom of the photon transfer line"),
     ]  # fmt: skip
+
+
+def _underflow(dark: list[StackStatistics]) -> Limit:
+    """The black level must be so high that the noise around it is not cut off (EMVA 1288, section 6.5)."""
+    worst = max(float(stack.zero_share.max()) for stack in dark)
+    return Limit("underflow", 100 * worst, UNDERFLOW_PERCENT, "most", "%", "share of dark values that are cut off at 0")
 
 
 def _summary(estimate: SensorEstimate) -> str:

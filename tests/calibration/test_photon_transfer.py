@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from calibration.photon_fits import relative_deviations, weighted_line
+from calibration.photon_sensitivity import CalibratedLight, sensitivity
 from calibration.photon_setup import light_above_darkness, metering_fault, stacks_fault
 from calibration.photon_stacks import StackReducer, StackStatistics, from_arrays, middle, to_arrays, without_surface
 from calibration.photon_transfer import NotMeasurable, SensorEstimate, estimate_sensor
@@ -279,6 +280,38 @@ def test_metering_names_the_light(
 ) -> None:
     fault = metering_fault(exposures, fractions, (light, 1e-5), 200_000, 100)
     assert (fault and fault[0]) == name
+
+
+def test_photons_are_known_with_a_calibrated_light() -> None:
+    """Full well in 8 ms for the brightest colour, of so many photons that 55 % become electrons there."""
+    truth = Truth(dark_e_per_s=200.0)
+    sensor = Poisson(truth, 15)
+    dark, light = sensor.dark(), sensor.light()
+    estimate = estimate_sensor(dark, light)
+    rate = truth.full_well_e / 8e-3 / 0.55
+    found = sensitivity(light, estimate, CalibratedLight(rate, 0.01 * rate))
+    assert found.quantum_efficiency == pytest.approx(0.55 * COLOURS, abs=4 * 0.002)
+    assert found.quantum_efficiency_sigma / found.quantum_efficiency == pytest.approx(0.01, rel=0.2)
+    threshold = np.sqrt(truth.read_noise_e**2 + 1 / 12 / truth.gain_dn_per_e**2) + 0.5
+    assert found.threshold_photons == pytest.approx(threshold / (0.55 * COLOURS), rel=0.03)
+    with pytest.raises(ValueError, match="above 0"):
+        CalibratedLight(0, 1)
+
+
+def test_the_gain_agrees_with_the_standards_own_fit() -> None:
+    """The line through the origin of dark-corrected variance over mean, unweighted, up to 70 % (section 6.6)."""
+    sensor = Poisson(Truth(dsnu_e=0.0), 16, side=48)
+    dark, light = sensor.dark(), sensor.light()
+    estimate = estimate_sensor(dark, light)
+    site = 1
+    black = dark[0]
+    used = [stack for stack in light if stack.mean_dn[site] - black.mean_dn[site] <= 0.7 * (984 - 64)]
+    x = np.array([stack.mean_dn[site] - black.mean_dn[site] for stack in used])
+    y = np.array([stack.temporal_dn2[site] - black.temporal_dn2[site] for stack in used])
+    gain = (x @ y) / (x @ x)
+    assert estimate.site_gain_dn_per_e[site] == pytest.approx(gain, rel=0.012)
+    noise = np.sqrt(black.temporal_dn2.mean() - 1 / 12) / gain
+    assert estimate.read_noise_e.value == pytest.approx(noise, rel=0.02)
 
 
 def test_dark_current_is_not_taken_for_light() -> None:

@@ -23,6 +23,8 @@ ASK = (
 # Levels of the first look; steps of less than half a turn between them on any panel that reaches 3 pi or less.
 LOOK_LEVELS = (0, 48, 96, 144, 192, 240)
 SETTLE_STEP_RAD = 2.2
+# Levels that every procedure measures, for the result in figures; the arrays have them all.
+SOME_LEVELS = (60, 120, 180, 240)
 LEAST_RANGE_RAD = 2 * np.pi * 255 / 256
 MOST_RESIDUAL_RAD, MOST_SIGMA_RAD = 0.06, 0.05
 MOST_SETTLE_MS, MOST_FLICKER_PERCENT, MOST_SPREAD_PERCENT = 500.0, 3.0, 8.0
@@ -99,6 +101,9 @@ def conclude(data: Mapping[str, StepData]) -> Outcome:
     result: dict[str, Any] = {
         "phase_range_rad": reach_rad,
         "phase_range_rad_sigma": float(response.sigma_rad[-1]),
+        "some_levels": list(SOME_LEVELS),
+        "some_phases_rad": [float(response.phase_rad[level]) for level in SOME_LEVELS],
+        "some_phases_rad_sigma": [float(response.sigma_rad[level]) for level in SOME_LEVELS],
         "level_of_turn": finite(turn),
         "level_of_turn_sigma": finite(turn_sigma),
         "residual_rms_rad": residual_rad,

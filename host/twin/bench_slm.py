@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from calibration.phase_lut_fringes import region_mean, without_plane
 from calibration.phase_lut_settling import STANDING
+from host.calibrate.slm import SOME_LEVELS
 from host.mask.slm import Slm
 from host.twin.bench import Bench
 from host.twin.sensor import SensorModel
@@ -180,6 +181,7 @@ def _truth(panel: Panel, mirrored: bool) -> dict[str, object]:
     constants = {"rise": panel.rise_s, "fall": panel.fall_s}
     return {
         "phase_range_rad": float(curve[-1]),
+        "some_phases_rad": [float(curve[level]) for level in SOME_LEVELS],
         "level_of_turn": float(np.interp(2 * np.pi, curve, np.arange(LEVELS))),
         "rise_constant_ms": 1e3 * panel.rise_s,
         "fall_constant_ms": 1e3 * panel.fall_s,

@@ -11,6 +11,7 @@ from host.board.errors import DeadlineExceeded
 from host.mask.errors import SlmOff, SlmUnsuitable
 from host.mask.interlock import slm_cause
 from host.mask.phase import phase_of_mask
+from host.mask.shown import ShownMask
 from host.mask.slm import LINEAR_LUT, Slm
 from host.twin.slm import Panel, SlmTwin
 from optics.mask import Mask
@@ -235,3 +236,35 @@ class TestTwin:
             seen.add(round(phase, 6))
             assert abs(phase - LINEAR[level]) < 2 * np.pi / 256 * 5.2
         assert len(seen) == 32
+
+
+class TestShownMask:
+    def test_blind_until_it_stands_and_again_after_the_panel_was_off(self):
+        clock, twin, slm = driver(settle_s=0.2)
+        shown = ShownMask(slm, np.full(SHAPE, np.pi), check_s=1.0)
+        kinds = []
+
+        def look() -> str | None:
+            cause = shown.cause()
+            kinds.append(None if cause is None else cause.kind)
+            return kinds[-1]
+
+        assert look() == "slm_settling"
+        clock.sleep(0.21)
+        assert look() is None
+        assert np.allclose(twin.phase_rad(clock.now_s), np.pi)
+        twin.off = True
+        assert look() is None  # asked once a second
+        clock.sleep(1.0)
+        assert look() == "slm_off"
+        assert look() == "slm_off"
+        twin.off = False
+        assert look() == "slm_settling"
+        assert np.allclose(twin.phase_rad(clock.now_s + 1), np.pi)  # shown anew
+        clock.sleep(0.21)
+        assert look() is None
+
+    def test_a_mask_that_does_not_fit_is_refused_at_once(self):
+        _, _, slm = driver()
+        with pytest.raises(SlmUnsuitable, match="pixels"):
+            ShownMask(slm, np.zeros((3, 3)))

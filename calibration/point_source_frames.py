@@ -32,8 +32,7 @@ class Reduced:
     dn_per_electron: see calibration.hdr.BracketPart. shifts_px: float64 (frames on, 2), where the source stood in each
     frame against the reference, (rows, columns), refused frames included; shift_sigma_px: what noise does to them.
     on_means_dn, off_means_dn: float64 (frames,), mean of each frame. flashes, bumps: how many frames were refused for
-    their brightness, and for the source's position. halves_dn: float64 (2, 4, rows, columns), difference of the first
-    and of the second half of the frames.
+    their brightness, and for the source's position.
     """
 
     difference_dn: Floats
@@ -48,7 +47,6 @@ class Reduced:
     off_means_dn: Floats
     flashes: int
     bumps: int
-    halves_dn: Floats
 
     def refusals(self) -> str:
         """Which frames were refused and why, in words; empty for none."""
@@ -91,13 +89,6 @@ def reduce_frames(
     used = bright_on & steady if (bright_on & steady).sum() >= len(on) // 2 else bright_on
     lit = on[used]
     difference = lit.mean(axis=0, dtype=np.float64) - off_mean
-    middle_on, middle_off = len(lit) // 2, len(dark) // 2
-    halves = np.stack(
-        [
-            first.mean(axis=0, dtype=np.float64) - second.mean(axis=0, dtype=np.float64)
-            for first, second in ((lit[:middle_on], dark[:middle_off]), (lit[middle_on:], dark[middle_off:]))
-        ]
-    )
     return Reduced(
         difference,
         np.asarray(lit.max(axis=0) >= NEAR_FULL * white_dn),
@@ -111,7 +102,6 @@ def reduce_frames(
         off_means,
         int((~bright_on).sum() + (~bright_off).sum()),
         int((bright_on & ~used).sum()),
-        halves,
     )
 
 

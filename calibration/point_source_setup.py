@@ -30,6 +30,8 @@ AMBIENT_OF_SOURCE = 1e-3
 JUMP_SHARE = 0.85
 # A source that keeps its place within this (rms, pixels) stands still; noise is allowed for besides.
 STILL_PX, STILL_SIGMAS = 0.2, 3.0
+# Between the first and the second half of the frames it may creep by so much.
+CREEP_PX, CREEP_SIGMAS = 0.1, 5.0
 # Frames refused before it is the set-up that is wrong.
 MOST_REFUSED = 0.25
 # A second source: at least so bright against the first, and both together explain the picture this well.
@@ -111,10 +113,29 @@ def wander_px(shifts_px: Floats, sigma_px: Floats) -> tuple[float, float]:
     return float(np.sqrt((kept**2).mean())), float(np.sqrt((sigma_px[known] ** 2).sum(axis=1).mean()))
 
 
+def creep_px(shifts_px: Floats, sigma_px: Floats) -> tuple[float, float]:
+    """How far the source lies in the second half of the frames from where it lay in the first: (distance, its noise).
+
+    Medians over each half, which a bump does not move; shapes as in `wander_px`, frames in the order they were taken.
+    """
+    known = np.isfinite(sigma_px).all(axis=1)
+    middle = shifts_px.shape[1] // 2
+    if not known.any() or not middle:
+        return 0.0, math.inf
+    halves = [np.median(part[known].reshape(-1, 2), axis=0) for part in (shifts_px[:, :middle], shifts_px[:, middle:])]
+    # A median is noisier than a mean by the root of pi / 2.
+    frames = middle * known.sum()
+    noise = math.sqrt(math.pi / 2 * 2 / frames * float((sigma_px[known] ** 2).sum(axis=1).mean()))
+    return float(np.hypot(*(halves[1] - halves[0]))), noise
+
+
 def moves(shifts_px: Floats, sigma_px: Floats) -> bool:
-    """Whether the source does not keep its place."""
+    """Whether the source does not keep its place, from frame to frame or from the first half to the second."""
     wander, noise = wander_px(shifts_px, sigma_px)
-    return math.isfinite(noise) and wander > max(STILL_PX, STILL_SIGMAS * noise)
+    creep, creep_noise = creep_px(shifts_px, sigma_px)
+    if not math.isfinite(noise):
+        return False
+    return wander > max(STILL_PX, STILL_SIGMAS * noise) or creep > max(CREEP_PX, CREEP_SIGMAS * creep_noise)
 
 
 def near_edge(places_px: list[tuple[float, float]], plane_px: tuple[int, int], design_px: int) -> bool:

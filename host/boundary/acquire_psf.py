@@ -114,6 +114,7 @@ def _source(rig: Rig, settings: Any, gain: float) -> StepData:
         "peak_px": np.array(peak, dtype=np.float64),
         "centroid_px": np.array(at),
         "plane_px": np.array([rows, columns]),
+        "cover_switch": scalar({None: -1.0, False: 0.0, True: 1.0}[rig.cover_is_on()]),
         "design_px": scalar(float(settings["design_px"])),
     }
     if clipped or found_sigmas < FOUND_SIGMAS:
@@ -310,7 +311,6 @@ def _kept(reduced: list[Reduced], abouts: list[Exposed]) -> dict[str, NDArray[An
         "gains": np.array([about.gain for about in abouts]),
         "difference_dn": np.stack([each.difference_dn for each in reduced]),
         "saturated": np.stack([each.saturated for each in reduced]),
-        "halves_dn": reduced[0].halves_dn,
         "frames_on": np.array([each.frames_on for each in reduced]),
         "frames_off": np.array([each.frames_off for each in reduced]),
         "frames_taken": np.array([len(each.on_means_dn) for each in reduced]),

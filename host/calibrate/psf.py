@@ -6,17 +6,21 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import TypeAdapter
 
 from calibration.hdr import BracketPart
 from calibration.outcome import Limit, Outcome, judged
 from calibration.point_source import Light, PointSpread, point_spread, share_within, source_light
-from calibration.point_source_setup import wander_px
+from calibration.point_source_setup import creep_px, wander_px
 from calibration.registration import rotation_shows
 from host.calibrate.procedure import Procedure, Setup, Step, StepData
 from host.calibrate.psf_setup import LEAST_SNR, after_measuring, before_measuring, too_dim
 from host.figures.calibration_psf import draw
-from optics.bundle import Bundle
+from optics.bundle import Attachment, Bundle
+from optics.mask import Geometry, Mask
+from optics.materials import Material
 from optics.metrics import MetricError, aligned_correlation
+from optics.psf import psf as mask_psf
 
 Floats = NDArray[np.float64]
 
@@ -111,12 +115,18 @@ def make_procedure(bundle: Bundle, quick: bool = False) -> Procedure:
 
 
 def designed_psf(bundle: Bundle) -> Floats:
-    """The PSF that the bundle's mask should have, float64 (3, rows, columns): the mask's own where the bundle holds it
-    (array "psf" of its mask), else the first kernel for every colour. Raises ValueError for negative taps."""
-    if bundle.mask is not None and "psf" in bundle.mask.arrays:
-        psf = np.asarray(bundle.mask.arrays["psf"], dtype=np.float64)
-        if psf.ndim == 3 and len(psf) == 3 and np.isfinite(psf).all() and psf.min() >= 0:
+    """The PSF that the bundle's mask should have, float64 (3, rows, columns), axis on pixel n // 2.
+
+    The mask's own array "psf" where the bundle holds one; else worked out from the mask; else, without a mask, the
+    first kernel for every colour. Raises ValueError where that has negative taps, or the mask is none.
+    """
+    if bundle.mask is not None:
+        if "psf" in bundle.mask.arrays:
+            psf = np.asarray(bundle.mask.arrays["psf"], dtype=np.float64)
+            if psf.ndim != 3 or len(psf) != 3 or not np.isfinite(psf).all() or psf.min() < 0:
+                raise ValueError(f"the PSF of the bundle's mask must be (3, rows, columns), not negative: {psf.shape}")
             return psf
+        return np.asarray(mask_psf(_mask(bundle.mask)), dtype=np.float64)
     kernel = bundle.encoding.kernels[0].astype(np.float64)
     if kernel.min() < 0:
         raise ValueError(
@@ -124,6 +134,26 @@ def designed_psf(bundle: Bundle) -> Floats:
             "described (`mask`, array psf), or one with realisable kernels"
         )
     return np.repeat(kernel[np.newaxis], 3, axis=0)
+
+
+def _mask(held: Attachment) -> Mask:
+    """The mask as a bundle holds it (host.sealing.mask_attachment). Raises ValueError where it is none."""
+    document, arrays = held.document, held.arrays
+    try:
+        geometry = dict(document["geometry"])
+        if geometry.get("source_distance_m", 0) is None:
+            geometry["source_distance_m"] = math.inf
+        return Mask(
+            np.asarray(arrays["height_m"], dtype=np.float64),
+            float(document["pitch_m"]),
+            TypeAdapter(Material).validate_python(document["material"]),
+            TypeAdapter(Geometry).validate_python(geometry),
+            np.asarray(arrays["stop"], dtype=np.float64),
+            np.asarray(arrays["transmission"], dtype=np.float64),
+            document["surface"],
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"the bundle's mask cannot be read ({error}): seal it again with --mask") from error
 
 
 def known_prnu(bundle: Bundle) -> tuple[float, str]:
@@ -232,7 +262,8 @@ def _outcome(
     rotation = _rotation(spread, designed)
     squares, squares_sigma = share_within(light, spread.centre, SQUARES_PX)
     refused = {"flash": int(np.sum(step["flashes"])), "bump": int(np.sum(step["bumps"]))}
-    wander, _ = wander_px(np.asarray(step["shifts_px"]), np.asarray(step["shift_sigma_px"]))
+    places = np.asarray(step["shifts_px"]), np.asarray(step["shift_sigma_px"])
+    wander, creep = wander_px(*places)[0], creep_px(*places)[0]
     result: dict[str, Any] = {
         "camera": text(dark["camera"]),
         "plane_pixel_um": None if math.isnan(pixel_um) else 2 * pixel_um,
@@ -263,6 +294,7 @@ def _outcome(
         "frames_on": [int(each) for each in step["frames_on"]],
         "frames_refused": refused,
         "wander_px": wander,
+        "creep_px": creep,
         "dn_per_electron": _list(step["dn_per_electron"]),
         "prnu_percent": prnu_percent,
         "prnu_from": prnu_from,

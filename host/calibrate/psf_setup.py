@@ -11,6 +11,7 @@ from calibration.point_source_setup import (
     ambient_fault,
     cover_is_on,
     covered,
+    creep_px,
     mask_orientation,
     moves,
     near_edge,
@@ -64,7 +65,8 @@ def before_measuring(name: str, step: StepData, dark: StepData) -> Outcome | Non
     if status == STATUS["no light"]:
         dark_scales = np.asarray(dark["exposure_us"]) * float(dark["gain"])
         dark_rates = (np.asarray(dark["level_dn"]) - float(np.mean(dark["black_dn"]))) / dark_scales
-        if cover_is_on(rates, scales, dark_rates, dark_scales):
+        switch = float(step["cover_switch"])  # 1: the cover's switch says on, 0: off, -1: there is none
+        if switch == 1 or (switch < 0 and cover_is_on(rates, scales, dark_rates, dark_scales)):
             return wrong_setup(
                 "psf",
                 "cover_on",
@@ -104,11 +106,12 @@ def _unsteady(step: StepData, where: str) -> Outcome | None:
     bumped = float(np.sum(step["bumps"])) / float(np.sum(step["frames_taken"]))
     if moves(shifts, sigma) or bumped > MOST_REFUSED:
         wander, _ = wander_px(shifts, sigma)
+        creep, _ = creep_px(shifts, sigma)
         return wrong_setup(
             "psf",
             "moving",
-            f"the source wanders by {wander:.2f} pixels (rms) from frame to frame{where}. Fix source and camera to the "
-            "same table, and keep hands and fans away",
+            f"the source wanders by {wander:.2f} pixels (rms) from frame to frame, and by {creep:.2f} from the first "
+            f"half of them to the second{where}. Fix source and camera to the same table, and keep hands and fans away",
         )
     return None
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from calibration.point_source_setup import ambient_fault, cover_is_on, moves, near_edge, wander_px
+from calibration.point_source_setup import ambient_fault, cover_is_on, creep_px, moves, near_edge, wander_px
 
 Floats = NDArray[np.float64]
 SCALES = np.tile(np.repeat([10_000.0, 40_000.0, 160_000.0], 8), 3)
@@ -56,6 +56,11 @@ def test_a_swaying_source_moves_and_a_noisy_one_does_not() -> None:
     assert moves(swaying, sigma)
     # Between exposures, too, not only within one.
     assert moves(still + np.array([0.0, 0.5, 1.0])[:, np.newaxis, np.newaxis], sigma)
+    # Slowly, too: a tripod that settles by less than any frame shows.
+    settling = rng.normal(0, 0.05, (3, 16, 2)) + np.linspace(0, 0.3, 16)[np.newaxis, :, np.newaxis]
+    assert wander_px(settling, sigma)[0] < 0.2
+    assert creep_px(settling, sigma)[0] == pytest.approx(0.16 * np.sqrt(2), abs=0.06)
+    assert moves(settling, sigma)
     # One bump is refused elsewhere, and is no motion.
     bumped = still.copy()
     bumped[1, 4] = 5.0

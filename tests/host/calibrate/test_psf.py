@@ -1,6 +1,7 @@
 """`calibrate psf` on its bench: hidden masks are found, wrong set-ups are named, and what leaves is no picture."""
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,21 @@ import pytest
 from calibration.point_source import point_spread
 from host.boundary.acquire_psf import acquire
 from host.boundary.rigs import twin_rig
-from host.calibrate.procedure import StepData
+from host.calibrate.procedure import Step, StepData
 from host.calibrate.psf import USUAL_PRNU_PERCENT, designed_psf, known_prnu, light_of, likeness_to, make_procedure
 from host.calibrate.run import run_procedure
 from host.figures.calibration_psf import draw
-from host.twin.bench import make_bench
+from host.sealing import mask_attachment
+from host.twin.bench import Bench, make_bench
 from host.twin.bench_psf import FAULTS, default_design, make, spots_design
-from optics.bundle import Attachment, Bundle, default_bundle_path, read_bundle
+from optics.bundle import (
+    Attachment,
+    Bundle,
+    bundle_from_bytes,
+    bundle_to_bytes,
+    default_bundle_path,
+    read_bundle,
+)
 from optics.encoding import Encoding
 from optics.masks.contour import contour_mask
 from optics.metrics import aligned_correlation
@@ -179,6 +188,25 @@ def test_a_signed_kernel_is_no_psf() -> None:
         designed_psf(signed)
     masked = Bundle(signed.encoding, mask=Attachment({}, {"psf": SPOTS.astype(np.float32)}))
     assert designed_psf(masked) == pytest.approx(SPOTS)
+    for wrong in (Attachment({}, {"psf": np.ones((2, 3), np.float32)}), Attachment({"pitch_m": 1e-6}, {})):
+        with pytest.raises(ValueError, match="mask"):
+            designed_psf(Bundle(signed.encoding, mask=wrong))
+
+
+def test_the_design_is_worked_out_from_the_mask_that_a_sealed_bundle_holds() -> None:
+    mask = contour_mask(np.random.default_rng(1))
+    encoding = read_bundle(default_bundle_path()).encoding
+    sealed = bundle_from_bytes(bundle_to_bytes(Bundle(encoding, mask=mask_attachment(mask))))
+    assert designed_psf(sealed) == pytest.approx(mask_psf(mask), abs=1e-7)
+
+
+@pytest.mark.parametrize(("switch", "named"), [(True, "cover_on"), (False, "source_off")])
+def test_a_cover_switch_tells_a_cover_from_a_dead_source_in_a_dark_room(switch: bool, named: str) -> None:
+    bench = make(12, "source_off", {"designed": SPOTS})
+    world: Any = bench.world
+    world.ambient = 0 * world.ambient
+    outcome = run_procedure(make_procedure(_bundle_of(SPOTS), quick=True), _InProcess(bench, lambda: switch))[0]
+    assert outcome.result["wrong_setup"] == named
 
 
 def test_likeness_of_the_axis_to_itself_is_one() -> None:
@@ -199,12 +227,12 @@ class _InProcess:
 
     device = "bench"
 
-    def __init__(self, bench: object) -> None:
-        self._bench = bench
+    def __init__(self, bench: Bench, cover_is_on: Callable[[], bool | None] = lambda: None) -> None:
+        self._bench, self._cover_is_on = bench, cover_is_on
 
-    def acquire(self, step: object, before: dict[str, StepData]) -> StepData:
-        with twin_rig(self._bench) as rig:  # type: ignore[arg-type]
-            return acquire(rig, step, before)  # type: ignore[arg-type]
+    def acquire(self, step: Step, before: dict[str, StepData]) -> StepData:
+        with twin_rig(self._bench) as rig:
+            return acquire(replace(rig, cover_is_on=self._cover_is_on), step, before)
 
 
 def _bundle_of(design: np.ndarray) -> Bundle:

@@ -11,11 +11,13 @@ from host.boundary.measuring import NotMeasurable
 from host.causes import Cause, Interlock
 from host.config import Config
 from host.daemon import Daemon, Limits, stand_blind
+from host.gpio.pins import Pins
 from host.interlocks import StatusLight, interlocks_of, open_panel
 from host.measurement import KernelUse
 from host.outputs.report import About, Output, Summary
 from host.pipeline import Pipeline
 from host.sealing import sealed_exposure
+from host.shown_mask import ShownMask, open_shown_mask
 from host.source import Source, open_source
 from host.stop import StopRequest
 from host.storage import open_storage
@@ -97,9 +99,11 @@ def run_configured(
             cause = Cause(type(error).__name__, str(error), True, "correct the bundle, then start again")
             return stand_blind(cause, storage, outputs, stop, settings.limits.stay_blind)
         panel = open_panel(config, stack)
-        if isinstance(panel, Cause):
-            return stand_blind(panel, storage, outputs, stop, settings.limits.stay_blind)
-        if panel is not None:
+        shown = open_shown_mask(config, equipment.bundle, stack)
+        for missing in (panel, shown):
+            if isinstance(missing, Cause):
+                return stand_blind(missing, storage, outputs, stop, settings.limits.stay_blind)
+        if isinstance(panel, Pins):
             outputs = [*outputs, StatusLight(panel)]
         for output in outputs:
             output.progress(_slow_step(config))
@@ -137,7 +141,11 @@ def run_configured(
             outputs=outputs,
             stop=stop,
             limits=settings.limits,
-            interlocks=[*interlocks_of(config, bundle, settings.directory, panel), *settings.interlocks],
+            interlocks=[
+                *interlocks_of(config, bundle, settings.directory, panel if isinstance(panel, Pins) else None),
+                *([shown] if isinstance(shown, ShownMask) else []),
+                *settings.interlocks,
+            ],
         )
         return daemon.run()
 

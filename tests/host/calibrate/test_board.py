@@ -117,6 +117,20 @@ def test_intervals_cover_hidden_parameters_over_a_hundred_boards(
         assert shares[0] < 0.8, f"{name}: the uncertainties are far too large"
 
 
+def test_an_uneven_dac_is_in_the_uncertainty_where_little_noise_hides_it(bundle: Bundle) -> None:
+    procedure, off = make_procedure(bundle), []
+    codes = thresholds_to_dac_codes(bundle.encoding.thresholds)
+    for seed in range(20):
+        uneven = {**make_bench("board", seed).board, "noise_volts": 1e-4, "dac_dnl_lsb": 0.99}
+        with BoardProcess(**uneven) as process, BoardClient(process.pty) as client:
+            outcome, _ = run_procedure(procedure, RigSession(procedure, board_rig(client, bundle), "twin"))
+            truth = true_board(process, codes, outcome.arrays["trims"])
+        at, sigma = outcome.arrays["transition_volts"], outcome.arrays["transition_sigma_volts"]
+        off.append((at - truth["transition_volts"]) / sigma)
+    inside = int((np.abs(off) < 2).sum())
+    assert binomtest(inside, 300, 0.954, alternative="less").pvalue > 1e-3, f"{inside} of 300"
+
+
 def test_what_remains_after_trimming_is_at_the_physical_limit(boards: list[Board]) -> None:
     measured = np.array([b.outcome.result["residual_rms_volts"] for b in boards])
     limit = np.array([b.outcome.result["physical_limit_volts"] for b in boards])

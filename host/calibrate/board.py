@@ -121,7 +121,7 @@ class BoardAnalysis:
 
 
 def analyse(data: Mapping[str, StepData], dac_codes: NDArray[np.uint16]) -> BoardAnalysis:
-    """The finished ramps of all four steps, put together. dac_codes: uint16 (15,), wanted."""
+    """The finished ramps of all five steps, put together. dac_codes: uint16 (15,), wanted."""
     wanted = dac_codes_to_volts(dac_codes)
     before, before_sigma, _ = found_at(data, FINE, dac_codes)
     after, after_sigma, seen = found_at(data, TRIMMED, dac_codes)

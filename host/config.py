@@ -111,7 +111,9 @@ class Mask(Section):
         description="what is written on the mask: the first digits of its id in the bundle; null: not checked",
     )
     slm_display: str = Field(
-        default="/dev/fb0", min_length=1, description="slm only: framebuffer that the SLM shows, or twin"
+        default="/dev/fb0",
+        min_length=1,
+        description="slm only: framebuffer (/dev/fb0, /dev/fb0@HDMI-A-2) or sdl:NUMBER",
     )
     slm_settle_ms: float = Field(
         default=100.0, ge=0, le=10_000, description="slm only: time until a new phase image stands, milliseconds"

@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -167,27 +167,33 @@ def broken_seal(bundle: Bundle) -> str | None:
 
 
 def sealed_trims(bundle: Bundle) -> NDArray[np.int16] | None:
-    """int16 (15,), what is added to the DAC codes of the thresholds on the sealed board; None: not calibrated."""
+    """int16 (15,), what is added to the DAC codes of the thresholds on the sealed board; None: not calibrated.
+
+    This and the readers below give None, too, for what no calibration gives: a bundle that somebody has changed must
+    not stop the daemon, which says what `broken_seal` finds.
+    """
     found = _array(bundle, "board.trims")
-    return None if found is None else found.astype(np.int16)
+    return found.astype(np.int16) if found is not None and _are_trims(found) else None
 
 
 def sealed_gains(bundle: Bundle) -> tuple[float, float, float] | None:
     """Factors for red, green and blue that give each colour of white light as much as green; None: not calibrated."""
-    found = sealed_result(bundle, "psf").get("gains")
-    return None if found is None else (float(found[0]), float(found[1]), float(found[2]))
+    found: Any = sealed_result(bundle, "psf").get("gains")
+    return (float(found[0]), float(found[1]), float(found[2])) if _are_gains(found) else None
 
 
 def sealed_exposure(bundle: Bundle) -> tuple[int, float] | None:
     """Exposure (whole microseconds) and gain at which the scene's light fits the range; None: not calibrated."""
-    found = sealed_result(bundle, "range")
-    return None if not found else (round(float(found["exposure_us"])), float(found["gain"]))
+    exposure_us, gain = (sealed_result(bundle, "range").get(name) for name in ("exposure_us", "gain"))
+    return (max(1, round(exposure_us)), float(gain)) if _positive(exposure_us) and _positive(gain) else None
 
 
 def sealed_psf(bundle: Bundle) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
     """The measured PSF, float32 (3, h, w), and its standard uncertainty of that shape; None: not calibrated."""
     psf, sigma = _array(bundle, "psf.psf"), _array(bundle, "psf.psf_sigma")
-    return None if psf is None or sigma is None else (psf.astype(np.float32), sigma.astype(np.float32))
+    if psf is None or sigma is None or not _are_psfs(psf, sigma):
+        return None
+    return psf.astype(np.float32), sigma.astype(np.float32)
 
 
 def sealed_result(bundle: Bundle, kind: Kind) -> dict[str, Any]:
@@ -260,22 +266,36 @@ def _check_origin(calibrations: Mapping[Kind, Kept], as_twin: bool) -> None:
 def _check_psf(kept: Kept) -> None:
     psf, sigma = (kept.outcome.arrays.get(name) for name in ("psf", "psf_sigma"))
     again = "run `canopic calibrate psf` again"
-    if psf is None or sigma is None or psf.ndim != 3 or psf.shape[0] != COLOURS or psf.shape != sigma.shape:
+    if psf is None or sigma is None or not _are_psfs(psf, sigma):
         raise SealError(f"the calibration 'psf' holds no PSF of three colours with its uncertainty: {again}")
-    if not (np.isfinite(psf).all() and np.isfinite(sigma).all() and sigma.min() >= 0):
-        raise SealError(f"the calibrated PSF or its uncertainty has values that are no numbers: {again}")
     light = psf.sum(axis=(1, 2), dtype=np.float64)
     if not (light.min() > 0 and light.max() <= 1 + THROUGHPUT_TOLERANCE):
         raise SealError(f"the calibrated PSF passes {light.max():.3g} of the light, expected 0 to 1: {again}")
-    gains = kept.outcome.result.get("gains")
-    if not isinstance(gains, list) or len(gains) != COLOURS or not all(_positive(each) for each in gains):
+    if not _are_gains(gains := kept.outcome.result.get("gains")):
         raise SealError(f"the calibration 'psf' holds no gain above 0 for each colour, got {gains!r}: {again}")
+
+
+def _are_psfs(psf: NDArray[Any], sigma: NDArray[Any]) -> bool:
+    """Whether these are a PSF of three colours and its uncertainty."""
+    if psf.ndim != 3 or psf.shape[0] != COLOURS or 0 in psf.shape or psf.shape != sigma.shape:
+        return False
+    if psf.dtype.kind != "f" or sigma.dtype.kind != "f":
+        return False
+    return bool(np.isfinite(psf).all() and np.isfinite(sigma).all() and sigma.min() >= 0)
+
+
+def _are_gains(gains: Any) -> bool:
+    return isinstance(gains, list) and len(gains) == COLOURS and all(map(_positive, gains))
+
+
+def _are_trims(trims: NDArray[Any]) -> bool:
+    return trims.shape == (COMPARATORS,) and trims.dtype == np.int16
 
 
 def _check_board(kept: Kept) -> None:
     again = "run `canopic calibrate board` again"
     trims = kept.outcome.arrays.get("trims")
-    if trims is None or trims.shape != (COMPARATORS,) or trims.dtype != np.int16:
+    if trims is None or not _are_trims(trims):
         raise SealError(f"the calibration 'board' holds no {COMPARATORS} trims (int16): {again}")
     for name in ("board_serial", "thresholds_digest", "encoding_id"):
         if not (isinstance(value := kept.outcome.result.get(name), str) and value):
@@ -361,7 +381,7 @@ def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _positive(value: Any) -> bool:
+def _positive(value: Any) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value > 0
 
 

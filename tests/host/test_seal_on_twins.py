@@ -2,26 +2,32 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from host.agreement import agreement, hidden_camera
+from host.boundary.measuring import Measuring, digital
+from host.camera.about import Exposed
 from host.commands.agreement import calibrated_twin
 from host.commands.verify import verify_sensor
 from host.daemon import Limits
 from host.figures.agreement import draw
+from host.sealed_model import predicted_codes, sealed_model
 from host.sealing import seal, seal_of
-from host.twin.bench import BenchError
+from host.twin.bench import BenchError, make_bench
+from host.twin.mosaic import MosaicSensor
 from host.verification import FILE_NAME, Check, Verification, read_verification, verification, write_verification
 from host.verification_parts import TwinParts
 from host.verifying import NotSealed, verify, with_earlier
 from optics.bundle import Attachment, Bundle, default_bundle_path, read_bundle, write_bundle
 from optics.code_change import photographs
+from optics.encoding import convolve_psf
 from tests.host import seal_parts as parts
 from tests.host.sensing import Memory, Running, board_missing, make_room
 
@@ -95,6 +101,42 @@ def test_the_model_of_one_twin_does_not_fit_another(sealed: Bundle) -> None:
     right = agreement(sealed, camera, chosen).after.share
     wrong = agreement(sealed, replace(camera, kernels=other.kernels, board=other.board), chosen).after.share
     assert wrong < right - 0.02
+
+
+@dataclass(eq=False)
+class Still:
+    """Light that stands still on the sensor (host.twin.bench.World)."""
+
+    light: NDArray[np.float32]
+
+    def __post_init__(self) -> None:
+        _, self.rows_px, self.columns_px = self.light.shape
+
+    def irradiance(self, time_s: float) -> NDArray[np.float32]:
+        del time_s
+        return self.light
+
+
+def test_codes_of_the_boundary_are_predicted_from_the_mosaic_up(sealed: Bundle) -> None:
+    """Path camera: Bayer mosaic, converter, colours evened out, digital thresholds, all of it the product's own."""
+    camera, own = hidden_camera(SEED), make_bench("sensor", SEED)
+    scene = dict(photographs(sealed.rows_px, sealed.columns_px))["coffee"]
+    light = np.maximum(convolve_psf(scene, camera.kernels), 0)
+    bits, black_dn = own.camera_options["bits"], own.camera_options["black_dn"]
+    sensor = MosaicSensor(Still(light), own.sensor, np.random.default_rng(1), bits, black_dn, "RGGB")
+    mosaic = np.empty(sensor.size_px[::-1], np.uint16)
+    about = Exposed(0, 0.0, 10_000.0, 1.0, (black_dn,) * 4, 2**bits - 1, "RGGB")
+    measuring = Measuring(sealed, digital(sealed))
+    codes = []
+    for _ in range(2):
+        sensor.take(0.0, 10_000.0, 1.0, mosaic)
+        codes.append(measuring.codes(mosaic, about))
+    predicted = predicted_codes(sealed_model(sealed, "camera", (10_000.0, 1.0)), scene)
+    limit = (codes[0] == codes[1]).mean()
+    assert limit > 0.9
+    assert (predicted == codes[0]).mean() > limit - 0.01
+    uneven = predicted_codes(sealed_model(sealed, "board", (10_000.0, 1.0)), scene)
+    assert (uneven == codes[0]).mean() < limit - 0.1
 
 
 # The daemon

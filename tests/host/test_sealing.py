@@ -159,6 +159,24 @@ def test_a_mask_with_its_source_at_infinity_can_be_stored(mask: Mask) -> None:
     assert np.array_equal(about.arrays["height_m"], mask.height_m)
 
 
+@pytest.mark.parametrize("nonsense", [None, "x", [], [1.0, 2.0], [1.0, 2.0, "x"], {"a": 1}, -1.0, 1e999])
+def test_readers_give_nothing_for_what_no_calibration_gives(bundle: Bundle, nonsense: Any) -> None:
+    """Somebody may have changed the bundle: the daemon must live to say so."""
+    for document in (
+        {"psf": nonsense, "range": nonsense},
+        {"psf": {"gains": nonsense}, "range": {"exposure_us": nonsense, "gain": 1.0}},
+        {"range": {"exposure_us": 100.0, "gain": nonsense}},
+    ):
+        arrays: dict[str, Any] = {
+            "board.trims": np.zeros(3),
+            "psf.psf": np.zeros((3, 0, 0)),
+            "psf.psf_sigma": np.ones(1),
+        }
+        each = replace(bundle, calibration=Attachment(document, arrays))
+        found = (sealed_trims(each), sealed_gains(each), sealed_exposure(each), sealed_psf(each))
+        assert found == (None,) * 4
+
+
 def changed(bundle: Bundle, **fields: Any) -> Bundle:
     """A bundle in which somebody replaced a part; its manifest is consistent again."""
     return bundle_from_bytes(bundle_to_bytes(replace(bundle, **fields)))

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from host.capture import Identity
@@ -283,3 +283,33 @@ def test_a_broken_bundle_stays_blind_and_an_unsealed_one_is_free(
     cause = SealInterlock(unsealed, "ffff", tmp_path)(None)
     assert cause is not None
     assert cause.kind == "mask_id"
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-9, 10**20) | st.floats(allow_nan=False) | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(data=st.data())
+def test_no_seal_however_strange_stops_the_daemon(bundle: Bundle, tmp_path_factory: Any, data: st.DataObject) -> None:
+    """One entry of the seal, or of what is in one, replaced by any JSON: a cause or none, never an exception."""
+    named = seal_of(bundle)
+    assert named is not None
+    assert bundle.calibration is not None
+    key = data.draw(st.sampled_from(sorted(named)))
+    value = data.draw(JSON)
+    if isinstance(named[key], dict) and data.draw(st.booleans()):
+        inner = data.draw(st.sampled_from(sorted(named[key])))
+        value = {**named[key], inner: value}
+    document = {**bundle.calibration.document, "seal": {**named, key: value}}
+    changed = replace(bundle, calibration=Attachment(document, bundle.calibration.arrays))
+    asked = SealInterlock(changed, None, tmp_path_factory.getbasetemp(), lambda: NOW_S)
+    for identity in (None, found(), found(capture_path="twin", camera=None)):
+        cause = asked(identity)
+        assert cause is None or cause.reason
+    if key in ("arrays_digest", "results_digest", "encoding_id", "models", "sensor_px") and value != named[key]:
+        assert asked(found()) is not None
+    assert SealInterlock(bundle, None, tmp_path_factory.getbasetemp(), lambda: NOW_S)(found()) is None

@@ -64,7 +64,7 @@ class Child:
     """One boundary process and the pipes to it."""
 
     def __init__(self, spec: Mapping[str, Any], allowed: frozenset[Kind]) -> None:
-        """Start it. allowed: types of records that it may send."""
+        """Start it. allowed: types of records that it may send. Raises BoundaryFailed."""
         self._records = Records(allowed)
         self._process = subprocess.Popen(
             [sys.executable, "-m", "host.boundary.process"],
@@ -75,7 +75,11 @@ class Child:
             env={**os.environ, **_ENVIRONMENT},
             process_group=0,  # Ctrl-C in the terminal is for the daemon, which then ends this one
         )
-        self.send(packed_json(Kind.SPEC, spec))
+        try:
+            self.send(packed_json(Kind.SPEC, spec))
+        except BaseException:  # whatever ended it, Ctrl-C too: no child is left behind
+            self.kill()
+            raise
 
     @property
     def pid(self) -> int:

@@ -4,10 +4,12 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
+from tests.host.boundary.canary import descendants
 from tests.host.sensing import make_room
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -51,6 +53,22 @@ def test_without_a_camera_it_ends_blind_with_what_to_do() -> None:
     assert last["state"] == "blind"
     assert "python3-picamera2" in last["reason"]
     assert "--camera twin" in done.stdout
+
+
+def test_a_daemon_that_is_killed_takes_the_boundary_process_with_it(room: Path) -> None:
+    arguments = ["--path", "camera", "--camera", "twin", "--scene", str(room), "--json"]
+    command = [sys.executable, "-c", "from host.cli import main; main()", "run", *arguments]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as daemon:
+        assert daemon.stdout is not None
+        for line in daemon.stdout:
+            if b'"measurement"' in line:
+                break
+        (boundary,) = descendants(daemon.pid)
+        daemon.kill()
+    end_s = time.monotonic() + 10
+    while Path(f"/proc/{boundary}").exists():
+        assert time.monotonic() < end_s
+        time.sleep(0.05)
 
 
 @pytest.mark.parametrize(

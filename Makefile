@@ -56,6 +56,8 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@scripts/debian-packages want $(TEST_PACKAGES)
 	@echo "canopic: installing the Python packages for tests and training (a few minutes)"
 	@$(PIP) -e '.[dev]'
+# picamera2's own code, without the libcamera that it needs, to hold the camera's twin and driver against; a Pi has it.
+	@$(if $(SYSTEM_SITE),true,$(PIP) --no-deps picamera2) || echo "canopic: no picamera2; the tests against its code are skipped"
 	@touch $@ $(VENV)/.base
 
 clean:

@@ -7,6 +7,7 @@ Kobayashi, doi:10.1364/JOSA.72.000156). A Blackman window keeps the background o
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,15 @@ from numpy.typing import NDArray
 
 # Regions, rows x columns. The left half of the columns lies on one half of the modulator, the right half on the other.
 GRID = (4, 4)
+# Share of the picture's width that is left out on either side of the middle: there the two halves of the modulator blur
+# into each other (fringing field), which would take some thousandths off every phase.
+GUARD = 1 / 24
+# Middles of the columns of regions, in widths of a region.
+_MIDDLES = np.array([0.5, 1.5, 2.5, 3.5]) + np.array([0, 0, 1, 1]) * 2 * GUARD / ((0.5 - GUARD) / 2)
 # Fewer fringes in a region, and the background reaches the carrier through the window; more than 0.4 a pixel alias.
 LEAST_FRINGES, MOST_PER_PX = 3.5, 0.42
 Phasors = NDArray[np.complex128]
+Places = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -25,7 +32,7 @@ class Picture:
 
     phasors: complex128 (regions,), row by row of GRID, units of the picture. background: float64 (regions,), the mean
     light. floor: complex128 (other frequencies, regions): the same at frequencies where no fringes are, which is noise
-    and what does not belong to the fringes.
+    and what does not belong to the fringes; no frequencies unless asked for.
     """
 
     phasors: Phasors
@@ -53,29 +60,29 @@ def find_carrier(plane: NDArray[np.float64]) -> tuple[float, float]:
     return float(fy), float(fx)
 
 
-def reduce_picture(plane: NDArray[np.float64], carrier: tuple[float, float]) -> Picture:
-    """Phasors, background and floor of every region of a picture, float64 (rows, columns). See Picture.
+def reduce_picture(plane: NDArray[np.float64], carrier: tuple[float, float], floor: bool = False) -> Picture:
+    """Phasors, background and, where asked for, floor of every region of a picture, float64 (rows, columns).
 
     Raises ValueError for a picture with less than 8 pixels a region and side.
     """
-    rows, columns = plane.shape[0] // GRID[0], plane.shape[1] // GRID[1]
-    if min(rows, columns) < 8:
-        raise ValueError(f"a picture of fringes has at least {8 * GRID[0]} x {8 * GRID[1]} pixels, got {plane.shape}")
-    cells = plane[: rows * GRID[0], : columns * GRID[1]].reshape(GRID[0], rows, GRID[1], columns)
-    frequencies = [carrier, (0.0, 0.0), *_elsewhere(carrier, rows, columns)]
-    found = np.stack([_shifted_down(cells, frequency) for frequency in frequencies])
+    places = _places(plane.shape)
+    if min(places[0].shape[1], places[1].shape[1]) < 8:
+        raise ValueError(f"a picture of fringes has at least 32 x 36 pixels, got {plane.shape}")
+    cells = _cells(plane, places)
+    sides = places[0].shape[1], places[1].shape[1]
+    frequencies = [carrier, (0.0, 0.0), *(_elsewhere(carrier, *sides) if floor else [])]
+    found = np.stack([_shifted_down(cells, places, frequency) for frequency in frequencies])
     background = found[1].real.copy()
     # What the window lets through of an even background is known, and taken out.
-    even = np.stack([_even(cells.shape, frequency) for frequency in frequencies])
+    even = np.stack([_even(places, frequency) for frequency in frequencies])
     found -= even * background
     return Picture(found[0], background, found[2:])
 
 
 def region_mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Mean of a map, float64 (rows, columns), over each region with the weights of its window: float64 (regions,)."""
-    rows, columns = values.shape[0] // GRID[0], values.shape[1] // GRID[1]
-    cells = values[: rows * GRID[0], : columns * GRID[1]].reshape(GRID[0], rows, GRID[1], columns)
-    return np.asarray(_shifted_down(cells, (0.0, 0.0)).real)
+    places = _places(values.shape)
+    return np.asarray(_shifted_down(_cells(values, places), places, (0.0, 0.0)).real)
 
 
 def halves() -> NDArray[np.bool_]:
@@ -117,14 +124,14 @@ def fixed_pattern(phasors: Phasors) -> tuple[NDArray[np.float64], float]:
 
 def _gradients(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """(down, right) gradients of the quadratic through the regions, for each region."""
-    y, x = (each.ravel().astype(float) for each in np.meshgrid(range(GRID[0]), range(GRID[1]), indexing="ij"))
+    y, x = (each.ravel() for each in np.meshgrid(np.arange(GRID[0]) + 0.5, _MIDDLES, indexing="ij"))
     design = np.column_stack([np.ones(y.size), y, x, y * y, y * x, x * x])
     _, ay, ax, ayy, ayx, axx = np.linalg.lstsq(design, values, rcond=None)[0]
     return np.asarray(ay + 2 * ayy * y + ayx * x), np.asarray(ax + ayx * y + 2 * axx * x)
 
 
 def _less_plane(unwrapped: NDArray[np.float64]) -> NDArray[np.float64]:
-    y, x = (each.ravel().astype(float) for each in np.meshgrid(range(GRID[0]), range(GRID[1]), indexing="ij"))
+    y, x = (each.ravel() for each in np.meshgrid(np.arange(GRID[0]) + 0.5, _MIDDLES, indexing="ij"))
     design = np.column_stack([np.ones(y.size), y, x])
     return np.asarray(unwrapped - design @ np.linalg.lstsq(design, unwrapped, rcond=None)[0])
 
@@ -134,30 +141,51 @@ def complex_of(data: Mapping[str, NDArray[Any]], name: str) -> Phasors:
     return np.asarray(data[f"{name}_re"] + 1j * data[f"{name}_im"], dtype=np.complex128)
 
 
-def _shifted_down(cells: NDArray[np.float64], frequency: tuple[float, float]) -> Phasors:
-    """Windowed mean of (rows of cells, rows, columns of cells, columns) times exp(2 pi i f x)."""
-    down, right = _waves(cells.shape, frequency)
-    return np.asarray(np.einsum("ahbw,ah,bw->ab", cells, down, right, optimize=True).ravel())
+def _places(shape: tuple[int, ...]) -> Places:
+    """Rows and columns of the picture in each region: (rows of regions, rows), (columns of regions, columns)."""
+    rows, guard = shape[0] // GRID[0], round(shape[1] * GUARD)
+    columns = (shape[1] // 2 - guard) // 2
+    left = np.arange(2 * columns).reshape(2, columns)
+    return np.arange(GRID[0] * rows).reshape(GRID[0], rows), np.concatenate([left, left + shape[1] - 2 * columns])
 
 
-def _even(shape: tuple[int, ...], frequency: tuple[float, float]) -> Phasors:
+def _cells(plane: NDArray[np.float64], places: Places) -> NDArray[np.float64]:
+    """The regions of a picture: (rows of regions, rows, columns of regions, columns)."""
+    return plane[places[0][:, :, None, None], places[1]]
+
+
+def _shifted_down(
+    cells: NDArray[np.float64],
+    places: Places,
+    frequency: tuple[float, float],
+) -> Phasors:
+    """Windowed mean of each region times exp(2 pi i f x): complex128 (regions,)."""
+    down, right = _waves(places, frequency)
+    lines = np.einsum("ahbw,bw->ahb", cells, right)
+    return np.asarray(np.einsum("ahb,ah->ab", lines, down).ravel())
+
+
+def _even(places: Places, frequency: tuple[float, float]) -> Phasors:
     """The same of light 1 everywhere."""
-    down, right = _waves(shape, frequency)
+    down, right = _waves(places, frequency)
     return np.asarray(np.outer(down.sum(axis=1), right.sum(axis=1)).ravel())
 
 
-def _waves(shape: tuple[int, ...], frequency: tuple[float, float]) -> tuple[Phasors, Phasors]:
-    """Window times exp(2 pi i f x): (rows of cells, rows) and (columns of cells, columns)."""
-    grid_rows, rows, grid_columns, columns = shape
-    down = np.exp(2j * np.pi * frequency[0] * np.arange(grid_rows * rows)).reshape(grid_rows, rows)
-    right = np.exp(2j * np.pi * frequency[1] * np.arange(grid_columns * columns)).reshape(grid_columns, columns)
-    return _window(rows) * down, _window(columns) * right
+def _waves(places: Places, frequency: tuple[float, float]) -> tuple[Phasors, Phasors]:
+    """Window times exp(2 pi i f x), for rows and columns of the regions."""
+    down, right = (
+        _window(each.shape[1]) * np.exp(2j * np.pi * f * each) for f, each in zip(frequency, places, strict=True)
+    )
+    return down, right
 
 
+@cache
 def _window(count: int) -> NDArray[np.float64]:
     """Blackman's, without its two zeros, sum 1."""
     weights = np.blackman(count + 2)[1:-1]
-    return np.asarray(weights / weights.sum())
+    weights /= weights.sum()
+    weights.flags.writeable = False
+    return np.asarray(weights)
 
 
 def _elsewhere(carrier: tuple[float, float], rows: int, columns: int) -> list[tuple[float, float]]:

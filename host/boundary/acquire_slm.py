@@ -69,9 +69,9 @@ class _Fringes:
         self._seen: StepData = {}
 
     def wait(self, watched: StepData) -> None:
-        """Wait for as long as the steps that were watched need until e^-9 of them is left."""
+        """Wait for as long as the steps that were watched need until e^-8 of them is left."""
         steps = [fit_step(*shares_left(watched, falling)) for falling in (False, True)]
-        needed_s = max(delay_s + 9 * constant_s for delay_s, constant_s in steps)
+        needed_s = max(delay_s + 8 * constant_s for delay_s, constant_s in steps)
         self._wait_s = float(np.clip(needed_s, 0.02, 2 * self._wait_s))
 
     def resume(self, seen: StepData) -> None:
@@ -86,7 +86,7 @@ class _Fringes:
         self._show(self._pattern(0))
         exposure_us, gain, saturated = self._expose()
         self._carrier = self._capture(lambda plane, _mosaic, _about: find_carrier(plane))
-        still = [self._picture() for _ in range(int(self._settings["still"]))]
+        still = [self._picture(floor=True) for _ in range(int(self._settings["still"]))]
         asked = [int(level) for level in self._settings["levels"]]
         answers = []
         for level in asked:
@@ -192,12 +192,12 @@ class _Fringes:
     def _show(self, levels: Pattern) -> None:
         written_s = self._slm.write(levels)
         ready_s = written_s + self._wait_s
-        while self._capture(lambda _plane, _mosaic, about: about.time_s) < ready_s:
+        while self._rig.camera.capture(lambda _mosaic, about: about.time_s, self._deadline) < ready_s:
             self._deadline.check()
 
-    def _picture(self) -> Picture:
+    def _picture(self, floor: bool = False) -> Picture:
         self._deadline.check()
-        return self._capture(lambda plane, _mosaic, _about: reduce_picture(plane, self._carrier))
+        return self._capture(lambda plane, _mosaic, _about: reduce_picture(plane, self._carrier, floor))
 
     def _expose(self) -> tuple[float, float, float]:
         """Bring the brightest fringes to AIM; (exposure_us, gain, share of sites at full scale)."""

@@ -33,14 +33,15 @@ MOST_SETTLE_MS, MOST_FLICKER_PERCENT, MOST_SPREAD_PERCENT = 500.0, 3.0, 8.0
 def make_procedure(bundle: Bundle | None = None, quick: bool = False) -> Procedure:
     """The procedure; the bundle does not matter to it. quick: fewer levels, sweeps and pictures, more uncertain."""
     del bundle
-    spacing, sweeps, repeats, pictures = (15, 4, 16, 40) if quick else (5, 8, 24, 120)
+    spacing, sweeps, repeats, pictures = (15, 4, 12, 40) if quick else (5, 8, 24, 120)
+    watch_s = 0.42 if quick else 0.6
     wait = {"wait_s": 0.5}
     look = {"what": "look", "still": 16 if quick else 32, "levels": list(LOOK_LEVELS), **wait}
     steps = [
         Step("look", "a first look at the fringes, and whether the panel answers", SETUP, ASK, look),
         Step(
             "settle", f"{repeats} steps up and down, watched picture by picture", SETUP,
-            settings={"what": "settle", "step_rad": SETTLE_STEP_RAD, "repeats": repeats, "watch_s": 0.6, **wait},
+            settings={"what": "settle", "step_rad": SETTLE_STEP_RAD, "repeats": repeats, "watch_s": watch_s, **wait},
         ),
         *(
             Step(
@@ -72,8 +73,8 @@ def conclude(data: Mapping[str, StepData]) -> Outcome:
         return wrong_setup(
             "slm",
             "not_settled",
-            f"0.5 s after a new image the phase still moves by {moving:.0%} of the step: a cold panel, warm it up (the "
-            "time it says in its data sheet, with the laser on), or it is not made for images that change",
+            f"half a second after a new image the phase still moves by {moving:.0%} of the step: a cold panel, warm it "
+            "up (as long as its data sheet says, with the laser on), or it is not made for images that change",
         )
 
     sweeps = [sweep_of(each) for name, each in data.items() if name.startswith("sweep")]

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.ndimage import gaussian_filter
 
 from calibration.phase_lut_fringes import (
     GRID,
@@ -49,8 +50,8 @@ def test_shifts_are_exact_to_a_thousandth_where_the_carrier_is_only_nearly_known
 
 def test_phases_of_regions_are_their_own():
     phases = np.linspace(-1.5, 1.5, 16)
-    rows, columns = SHAPE[0] // GRID[0], SHAPE[1] // GRID[1]
-    each = np.kron(phases.reshape(GRID), np.ones((rows, columns)))
+    # Columns 66 to 77 of 144 are left out: they belong to no region.
+    each = np.repeat(np.repeat(phases.reshape(GRID), 24, axis=0), [33, 39, 39, 33], axis=1)
     found = reduce_picture(picture((0.0, 0.2), each), (0.0, 0.2))
     assert np.abs(np.angle(found.phasors * np.exp(-1j * phases))).max() < 3e-3
     assert np.allclose(region_mean(each), phases)
@@ -62,10 +63,10 @@ def test_noise_is_as_the_window_says():
     rng = np.random.default_rng(1)
     sigma, carrier = 0.01, (0.0, 0.2)
     clean = picture(carrier)
-    found = [reduce_picture(clean + sigma * rng.standard_normal(SHAPE), carrier) for _ in range(300)]
+    found = [reduce_picture(clean + sigma * rng.standard_normal(SHAPE), carrier, floor=True) for _ in range(300)]
     phases = np.angle([each.phasors for each in found])
     # Variance of a weighted sum of white noise over its modulus: sum w^2 sigma^2 / 2 for each quadrature.
-    rows, columns = (np.blackman(n // 4 + 2)[1:-1] for n in SHAPE)
+    rows, columns = (np.blackman(n + 2)[1:-1] for n in (24, 33))
     squares = (rows**2).sum() / rows.sum() ** 2 * (columns**2).sum() / columns.sum() ** 2
     expected = sigma * np.sqrt(squares / 2) / (0.5 * 0.8 / 2)
     assert phases.std(axis=0).mean() == pytest.approx(expected, rel=0.05)
@@ -77,13 +78,13 @@ def test_noise_is_as_the_window_says():
 
 
 def test_pictures_that_are_too_small():
-    with pytest.raises(ValueError, match="at least 32 x 32"):
+    with pytest.raises(ValueError, match="at least 32 x 36"):
         reduce_picture(np.zeros((31, 40)), (0.0, 0.2))
 
 
 def test_planes_are_taken_out_and_bends_stay():
-    y, x = np.mgrid[:4, :4].astype(float)
-    bend = 0.3 * (x - 1.5) ** 2
+    y, x = np.meshgrid(np.arange(4.0), np.array([0.5, 1.5, 2.5 + 4 / 11, 3.5 + 4 / 11]), indexing="ij")
+    bend = 0.3 * (x - x.mean()) ** 2
     steep = np.angle(np.exp(1j * (bend + 1.9 * x - 1.1 * y + 0.4)))
     flat = without_plane(steep.ravel()).reshape(4, 4)
     assert np.allclose(flat, bend - bend.mean(), atol=1e-9)
@@ -105,6 +106,16 @@ def test_a_beam_that_is_not_even_is_allowed_for():
     gains = 1 + 0.05 * region_mean(v)
     drawn, _ = undrawn(gains, np.ones(16))
     assert np.allclose(drawn, gains)
+
+
+def test_the_border_between_the_halves_does_not_count():
+    """A half that blurs into the other: seen to be the full step."""
+    carrier, step = (0.0, 0.2), 2.0
+    blurred = np.where(SHAPE[1] / 2 > X, step, 0.0)
+    blurred = gaussian_filter(blurred, (0, 2.4), mode="nearest")
+    zero = reduce_picture(picture(carrier), carrier).phasors
+    seen = np.angle(reduce_picture(picture(carrier, blurred), carrier).phasors * np.conj(zero))
+    assert np.allclose(seen, np.where(halves(), step, 0), atol=5e-4)
 
 
 def test_complex_arrays():

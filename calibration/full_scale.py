@@ -79,12 +79,23 @@ def look_of(arrays: Mapping[str, NDArray[Any]]) -> Look:
 
 
 def histogram(cells: NDArray[np.floating]) -> NDArray[np.int64]:
-    """Counts of pooled values of any shape: int64 (BINS,). Raises ValueError for values that are not finite."""
-    values = np.asarray(cells, dtype=np.float64).ravel()
-    if not np.isfinite(values).all():
-        raise ValueError("pooled values must be finite")
-    index = np.clip(((values - LOWEST) / WIDTH).astype(np.int64), 0, BINS - 1)
-    return np.bincount(index, minlength=BINS).astype(np.int64)
+    """Counts of pooled values of any shape: int64 (BINS,). Raises ValueError for values that are not finite.
+
+    What it works in is zeroed: the values in their places are more than the counts may tell.
+    """
+    values = np.array(cells, dtype=np.float64).ravel()
+    try:
+        if not np.isfinite(values).all():
+            raise ValueError("pooled values must be finite")
+        values -= LOWEST
+        values /= WIDTH
+        np.clip(values, 0, BINS - 1, out=values)
+        index = values.astype(np.int64)
+        counts = np.bincount(index, minlength=BINS).astype(np.int64)
+        index.fill(0)
+        return counts
+    finally:
+        values.fill(0)
 
 
 def reached_by(counts: NDArray[np.int64], share: float) -> float:

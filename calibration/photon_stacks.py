@@ -11,8 +11,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.bayer import quads
-
 SITES = 4
 # Of a large sensor its middle is measured, this many quads on each side: light is even over it more easily.
 LARGEST_WINDOW_QUADS = 512
@@ -56,30 +54,44 @@ class StackStatistics:
 
 
 class StackReducer:
-    """Takes mosaics one by one and keeps sums over them (Welford, doi:10.1080/00401706.1962.10490022), none of them."""
+    """Takes mosaics one by one and keeps sums over them (Welford, doi:10.1080/00401706.1962.10490022), none of them.
+
+    What it works in is its own memory and zero between two mosaics; `clear` zeroes the sums as well.
+    """
 
     def __init__(self) -> None:
         self._frames = 0
         self._frame_means: list[NDArray[np.float64]] = []
-        self._mean = self._squares = np.zeros((SITES, 0, 0))
-        self._saturated = self._zero = np.zeros(SITES)
+        self._mean = self._squares = self._value = self._scratch = np.zeros((SITES, 0, 0))
+        self._saturated, self._zero = np.zeros(SITES), np.zeros(SITES)
 
     def add(self, mosaic: NDArray[np.uint16], white_dn: float) -> None:
         """One exposure, (rows, columns) of digital numbers. Raises ValueError for an odd side or another size."""
-        value = quads(middle(mosaic)).astype(np.float64)
+        window = middle(mosaic)
+        shape = (SITES, window.shape[0] // 2, window.shape[1] // 2)
+        if mosaic.shape[0] % 2 or mosaic.shape[1] % 2:
+            raise ValueError(f"a Bayer mosaic has an even number of rows and columns, got {mosaic.shape}")
         if self._frames == 0:
-            self._mean, self._squares = np.zeros_like(value), np.zeros_like(value)
-        elif value.shape != self._mean.shape:
-            raise ValueError(f"exposures of one stack have one size, got {value.shape} after {self._mean.shape}")
+            self._mean, self._squares, self._value, self._scratch = (np.zeros(shape) for _ in range(4))
+        elif shape != self._mean.shape:
+            raise ValueError(f"exposures of one stack have one size, got {shape} after {self._mean.shape}")
+        value = self._value
         self._frames += 1
-        self._frame_means.append(value.mean(axis=(1, 2)))
-        self._saturated = self._saturated + (value >= white_dn).mean(axis=(1, 2))
-        self._zero = self._zero + (value <= 0).mean(axis=(1, 2))
-        value -= self._mean
-        self._squares += value * value * ((self._frames - 1) / self._frames)
-        value /= self._frames
-        self._mean += value
-        value.fill(0)
+        try:
+            for site in range(SITES):
+                value[site] = window[site // 2 :: 2, site % 2 :: 2]
+            self._frame_means.append(value.mean(axis=(1, 2)))
+            self._saturated += (value >= white_dn).mean(axis=(1, 2))
+            self._zero += (value <= 0).mean(axis=(1, 2))
+            value -= self._mean
+            np.multiply(value, value, out=self._scratch)
+            self._scratch *= (self._frames - 1) / self._frames
+            self._squares += self._scratch
+            value /= self._frames
+            self._mean += value
+        finally:
+            value.fill(0)
+            self._scratch.fill(0)
 
     def reduce(
         self, exposure_us: float, gain: float, white_dn: float, reported_black_dn: tuple[float, float, float, float]
@@ -91,16 +103,22 @@ class StackReducer:
         if min(self._mean.shape[1:]) < 8:
             raise ValueError(f"a spatial variance needs 8 x 8 quads or more, got {self._mean.shape[1:]}")
         frame_means = np.array(self._frame_means)
-        variance = self._squares / (self._frames - 1)
+        variance = self._squares.reshape(SITES, pixels) / (self._frames - 1)
         # What all pixels do together is the light's doing (EMVA 1288 takes the difference of the means off, too).
         together = frame_means.var(axis=0, ddof=1)
-        temporal = np.maximum(variance.mean(axis=(1, 2)) - together, 0) * pixels / (pixels - 1)
-        temporal_sigma = variance.std(axis=(1, 2), ddof=1) / np.sqrt(pixels)
+        average = variance.mean(axis=1)
+        temporal = np.maximum(average - together, 0) * pixels / (pixels - 1)
+        variance -= average[:, np.newaxis]
+        temporal_sigma = np.sqrt(np.einsum("ij,ij->i", variance, variance) / (pixels - 1) / pixels)
+        variance.fill(0)
         flat, surface = without_surface(self._mean)
+        flat = flat.reshape(SITES, pixels)
         free = pixels - SURFACE_TERMS
-        measured = (flat**2).sum(axis=(1, 2)) / free
+        flat *= flat
+        measured = flat.sum(axis=1) / free
         # Variance of a variance: (m4 - s^4) / n, whatever the distribution.
-        fourth = (flat**4).mean(axis=(1, 2))
+        fourth = np.einsum("ij,ij->i", flat, flat) / pixels
+        flat.fill(0)
         spatial_sigma = np.sqrt(np.maximum(fourth - measured**2, 0) / free)
         return StackStatistics(
             exposure_us=float(exposure_us),
@@ -122,8 +140,13 @@ class StackReducer:
 
     def clear(self) -> None:
         """Overwrite the sums: their mean is a picture, if only of an even wall."""
-        self._mean.fill(0)
-        self._squares.fill(0)
+        for part in (self._mean, self._squares, self._value, self._scratch):
+            part.fill(0)
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing of a picture is left."""
+        return not any(part.any() for part in (self._mean, self._squares, self._value, self._scratch))
 
 
 def middle(mosaic: NDArray[np.uint16]) -> NDArray[np.uint16]:
@@ -145,9 +168,10 @@ def without_surface(means: NDArray[np.float64]) -> tuple[NDArray[np.float64], ND
     y, x = np.meshgrid(np.linspace(-1, 1, rows), np.linspace(-1, 1, columns), indexing="ij")
     terms = np.stack([np.ones_like(x), x, y, x * x, x * y, y * y]).reshape(SURFACE_TERMS, -1)
     basis, _ = np.linalg.qr(terms.T)
-    values = means.reshape(count, -1)
-    surface = (values @ basis) @ basis.T
-    return (values - surface).reshape(means.shape), np.ptp(surface, axis=1)
+    flat = means.reshape(count, -1).copy()
+    surface = (flat @ basis) @ basis.T
+    flat -= surface
+    return flat.reshape(means.shape), np.ptp(surface, axis=1)
 
 
 def to_arrays(statistics: StackStatistics) -> dict[str, NDArray[np.float64]]:

@@ -200,6 +200,11 @@ def test_statistics_of_a_stack_are_those_of_its_samples() -> None:
     assert all(np.array_equal(a, b) for a, b in zip(to_arrays(stack).values(), to_arrays(again).values(), strict=True))
     with pytest.raises(ValueError, match="one size"):
         reducer.add(samples[0, :18], 1023)
+    with pytest.raises(ValueError, match="even number"):
+        reducer.add(samples[0, :19], 1023)
+    assert not reducer.empty
+    reducer.clear()
+    assert reducer.empty
     with pytest.raises(ValueError, match="parts"):
         from_arrays({"mean_dn": np.zeros(4)})
 

@@ -77,12 +77,12 @@ def test_the_full_ladder_halves_the_uncertainty(bundle: Bundle) -> None:
 
 @pytest.mark.parametrize("fault", [name for name in FAULTS if name != "controls_ignored"])
 def test_every_wrong_set_up_has_its_name(bundle: Bundle, fault: str) -> None:
-    for seed in range(20, 32):
+    for seed in range(20, 28):
         outcome, _ = calibrated(bundle, make_bench("sensor", seed, fault))
         assert (seed, outcome.result["wrong_setup"]) == (seed, fault)
         assert outcome.reason.startswith(f"{fault}: ")
     # The same bench, set up rightly, is measured again.
-    assert calibrated(bundle, make_bench("sensor", 31))[0].passed
+    assert calibrated(bundle, make_bench("sensor", 27))[0].passed
 
 
 def test_ignored_controls_are_the_drivers_word(bundle: Bundle) -> None:

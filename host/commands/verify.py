@@ -36,7 +36,8 @@ def verify_sensor(
     yes: bool,
     as_json: bool,
 ) -> int:
-    """Check the sealed parts, write the record, print it. Status 0: passed, 1: failed, 2: cannot be done as asked."""
+    """Check the sealed parts, write the record, print it. Status 0: passed (or nothing to check unattended), 1: failed,
+    2: cannot be done as asked."""
     with expected(ConfigError, BundleError, BenchError, CannotCalibrate, NotSealed, ValueError, status=WRONG_INPUT,
                   prefix=""):  # fmt: skip
         loaded = load_config(config, _overrides(bundle, board, state))
@@ -48,6 +49,12 @@ def verify_sensor(
         with _progress() as (progress, pause):
             ask = (lambda _step: None) if yes or parts.arranges_itself or unattended else _person(pause)
             checks = verify(sealed, parts, unattended=unattended, ask=ask, progress=progress)
+    if not checks:
+        # A record would either say that a sensor passed which nobody has looked at, or blind it for no reason.
+        say(
+            "nothing of this sensor can be checked without hands at it: no record is written; run it without --unattended"
+        )
+        return DONE
     directory = _directory(loaded)
     with expected(OSError):
         record = verification(sealed.id, with_earlier(checks, _earlier(directory), sealed.id))

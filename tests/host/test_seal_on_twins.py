@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +17,16 @@ from host.boundary.measuring import Measuring, digital
 from host.camera.about import Exposed
 from host.commands.agreement import calibrated_twin
 from host.commands.verify import verify_sensor
+from host.config import Config
 from host.daemon import Limits
 from host.figures.agreement import draw
 from host.sealed_model import predicted_codes, sealed_model
 from host.sealing import seal, seal_of
 from host.twin.bench import BenchError, make_bench
+from host.twin.board_process import BoardProcess
 from host.twin.mosaic import MosaicSensor
 from host.verification import FILE_NAME, Check, Verification, read_verification, verification, write_verification
-from host.verification_parts import TwinParts
+from host.verification_parts import DeviceParts, TwinParts
 from host.verifying import NotSealed, verify, with_earlier
 from optics.bundle import Attachment, Bundle, default_bundle_path, read_bundle, write_bundle
 from optics.code_change import photographs
@@ -232,10 +235,10 @@ def test_a_failed_or_old_or_damaged_verification_blinds_until_one_passes(
     assert "cannot be read" in blind(run(sealed))
     write_verification(verification(sealed.id, [good]), state)
     assert senses(run(sealed))
-    old = (datetime.now(UTC) - timedelta(days=40)).isoformat(timespec="seconds")
+    old = (datetime.now(UTC) - timedelta(days=100)).isoformat(timespec="seconds")
     aged = _sealed_at(sealed, old)
     write_verification(Verification(aged.id, old, (good,)), state)
-    assert "40 days ago" in blind(run(aged))
+    assert "100 days ago" in blind(run(aged))
     write_verification(verification(aged.id, [good]), state)
     assert senses(run(aged))
 
@@ -285,6 +288,41 @@ def test_other_parts_fail(sealed: Bundle) -> None:
     checks = verify(sealed, TwinParts(OTHER))
     assert "board" in names(checks, False)
     assert "board TWIN-0003 is sealed, this is TWIN-0004" in checks[0].note
+
+
+def test_a_board_on_a_port_is_verified_without_hands(sealed: Bundle) -> None:
+    """The parts of a configuration: a served board, and a camera that nobody can arrange."""
+    with BoardProcess(**make_bench("board", SEED).board) as board:
+        config = Config.model_validate({"capture": {"path": "board", "port": str(board.pty)}})
+        checks = verify(sealed, DeviceParts(sealed, config), unattended=True)
+    # PSF and range ask for hands, so they are left out; what they found last stands.
+    assert [(check.name, check.passed) for check in checks] == [("board", True)]
+    gone = verify(sealed, DeviceParts(sealed, config), unattended=True)
+    assert names(gone, False) == ["board"]
+    nameless = verify(sealed, DeviceParts(sealed, Config()), unattended=True)
+    assert "give --board PORT" in nameless[0].note
+
+
+def test_a_camera_that_nobody_can_arrange_leaves_no_record(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plain, now = read_bundle(default_bundle_path()), datetime.now(UTC).isoformat()
+    alone = seal(plain, {"psf": parts.psf()}, sealed_at=now, by=parts.BY)
+    write_bundle(alone, tmp_path / "alone.canopic")
+    status = verify_sensor(
+        None, bundle=str(tmp_path / "alone.canopic"), path="camera", board=None, seed=None, twin_fault=None,
+        state=tmp_path / "state", unattended=True, yes=False, as_json=False,
+    )  # fmt: skip
+    assert status == 0
+    assert "nothing of this sensor can be checked without hands" in capsys.readouterr().err
+    assert read_verification(tmp_path / "state") is None
+
+
+@pytest.mark.skipif(find_spec("picamera2") is not None, reason="picamera2 is installed: run this where it is not")
+def test_without_picamera2_the_camera_checks_fail_with_what_to_install(sealed: Bundle) -> None:
+    config = Config.model_validate({"capture": {"path": "camera"}})
+    checks = verify(sealed, DeviceParts(sealed, config))
+    failed = {check.name: check.note for check in checks if not check.passed}
+    assert {"board", "psf", "range"} <= set(failed)
+    assert "picamera2" in failed["psf"]
 
 
 def test_what_cannot_be_verified_is_said(sealed: Bundle) -> None:

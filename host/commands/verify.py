@@ -52,7 +52,7 @@ def verify_sensor(
     if not checks:
         # A record would either say that a sensor passed which nobody has looked at, or blind it for no reason.
         say(
-            "nothing of this sensor can be checked without hands at it: no record is written; run it without --unattended"
+            "nothing of this sensor can be checked without hands at it, so no record is written: leave --unattended out"
         )
         return DONE
     directory = _directory(loaded)

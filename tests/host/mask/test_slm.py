@@ -10,11 +10,8 @@ from host.board.deadline import Deadline
 from host.board.errors import DeadlineExceeded
 from host.mask.errors import SlmOff, SlmUnsuitable
 from host.mask.interlock import slm_cause
-from host.mask.phase import phase_of_mask
-from host.mask.shown import ShownMask
 from host.mask.slm import LINEAR_LUT, Slm
 from host.twin.slm import Panel, SlmTwin
-from optics.mask import Mask
 from optics.masks import Slm as SlmGeometry
 from optics.masks import drive_to_phase, phase_to_drive, slm_modulation
 
@@ -160,20 +157,6 @@ def test_refused(act, told):
         act(slm)
 
 
-def test_the_mask_of_a_bundle_in_the_middle_of_the_panel():
-    heights = np.random.default_rng(1).uniform(0, 1e-6, (7, 9))
-    mask = Mask(heights, 8e-6)
-    phase = phase_of_mask(mask, *SHAPE)
-    from optics.materials import refractive_index
-
-    wavelength_m = mask.geometry.wavelengths_m[1]
-    expected = 2 * np.pi * (refractive_index(mask.material, wavelength_m) - 1) * heights / wavelength_m
-    assert np.allclose(phase[2:9, 3:12], expected)
-    assert (phase[0] == 0).all()
-    with pytest.raises(SlmUnsuitable, match="design it"):
-        phase_of_mask(mask, 6, 16)
-
-
 class TestTwin:
     def test_crosstalk_blurs_and_keeps_the_mean(self):
         clock, twin, slm = driver(crosstalk_px=1.2)
@@ -236,35 +219,3 @@ class TestTwin:
             seen.add(round(phase, 6))
             assert abs(phase - LINEAR[level]) < 2 * np.pi / 256 * 5.2
         assert len(seen) == 32
-
-
-class TestShownMask:
-    def test_blind_until_it_stands_and_again_after_the_panel_was_off(self):
-        clock, twin, slm = driver(settle_s=0.2)
-        shown = ShownMask(slm, np.full(SHAPE, np.pi), check_s=1.0)
-        kinds = []
-
-        def look() -> str | None:
-            cause = shown.cause()
-            kinds.append(None if cause is None else cause.kind)
-            return kinds[-1]
-
-        assert look() == "slm_settling"
-        clock.sleep(0.21)
-        assert look() is None
-        assert np.allclose(twin.phase_rad(clock.now_s), np.pi)
-        twin.off = True
-        assert look() is None  # asked once a second
-        clock.sleep(1.0)
-        assert look() == "slm_off"
-        assert look() == "slm_off"
-        twin.off = False
-        assert look() == "slm_settling"
-        assert np.allclose(twin.phase_rad(clock.now_s + 1), np.pi)  # shown anew
-        clock.sleep(0.21)
-        assert look() is None
-
-    def test_a_mask_that_does_not_fit_is_refused_at_once(self):
-        _, _, slm = driver()
-        with pytest.raises(SlmUnsuitable, match="pixels"):
-            ShownMask(slm, np.zeros((3, 3)))

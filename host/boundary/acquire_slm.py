@@ -157,9 +157,13 @@ class _Fringes:
         """One picture of each level, level 0 in between, in an order that drifts do not follow."""
         other = bool(self._settings["other_half"])
         order = [int(level) for level in self._settings["order"]]
+        # After unlike numbers of frames: at even steps a ripple could meet every level of a sweep in the same phase.
+        frames = np.random.default_rng(order).integers(0, 4, len(order))
         phasors = []
-        for level in order:
+        for level, more in zip(order, frames, strict=True):
             self._show(self._pattern(level, other))
+            for _ in range(int(more)):
+                self._rig.camera.capture(lambda _mosaic, _about: None, self._deadline)
             phasors.append(self._picture().phasors)
         return {
             "levels": np.array(order, dtype=np.int64),

@@ -25,6 +25,9 @@ GAIN_RANGE = (0.0, 0.7)
 LINEARITY_RANGE = (0.05, 0.95)
 # A large sensor has hot and dead pixels that are clipped whatever the light.
 CLIPPED_SHARE = 5e-4
+# Points that scatter around the transfer line so much more than their noise (chi-square per degree of freedom) do not
+# lie on a line: its uncertainty grows as their scatter does (Birge, doi:10.1103/PhysRev.40.207).
+EXCESS_CHI2 = 1.5
 # A stack is at the end of the scale when hardly a pixel moves any more.
 PLATEAU_SHARE, PLATEAU_STEP = 0.98, 0.003
 
@@ -49,7 +52,8 @@ class SensorEstimate:
     only an upper limit. full_well_e: electrons at which values stop rising; saturation_capacity_e: at the peak of the
     variance, as the standard defines. dark_current_variance_e_per_s: the cross-check. threshold_e: absolute sensitivity
     threshold in electrons. dynamic_range_db, snr_max: of the standard. site_gain_dn_per_e: of each site alone, float64
-    (4,), and its sigma. transfer: the line variance = offset + K (mean - black level). deviations_percent: float64
+    (4,), and its sigma. transfer: the line variance = offset + K (mean - black level);
+    transfer_scatter_percent: departure of its points beyond their noise, rms. deviations_percent: float64
     (points, 4), NaN outside the range of the linearity. linear_exposure_us: float64 (points,).
     """
 
@@ -71,6 +75,7 @@ class SensorEstimate:
     site_gain_sigma_dn_per_e: NDArray[np.float64]
     black_sites_dn: NDArray[np.float64]
     transfer: Line
+    transfer_scatter_percent: float
     transfer_points: NDArray[np.bool_]
     linear_exposure_us: NDArray[np.float64]
     deviations_percent: NDArray[np.float64]
@@ -93,7 +98,7 @@ def estimate_sensor(dark: Sequence[StackStatistics], light: Sequence[StackStatis
     plateau, plateau_sigma = _plateau(light)
     signal = np.array([stack.mean_dn for stack in light]) - black
     inside = _unclipped(light) & (signal > 0) & (signal <= GAIN_RANGE[1] * (plateau - black))
-    transfer, site_lines = _transfer(dark, light, black, inside)
+    transfer, scatter, site_lines = _transfer(dark, light, black, inside)
     gain = Estimate(transfer.slope, transfer.slope_sigma)
     if not gain.value > 3 * gain.sigma:
         raise NotMeasurable("the noise does not grow with the light: the values are not a sensor's raw ones")
@@ -137,6 +142,7 @@ def estimate_sensor(dark: Sequence[StackStatistics], light: Sequence[StackStatis
         site_gain_sigma_dn_per_e=np.array([line.slope_sigma for line in site_lines]),
         black_sites_dn=black,
         transfer=transfer,
+        transfer_scatter_percent=scatter,
         transfer_points=inside,
         linear_exposure_us=np.array([stack.exposure_us for stack in light]),
         deviations_percent=deviations,
@@ -190,8 +196,9 @@ def _transfer(
     light: Sequence[StackStatistics],
     black: NDArray[np.float64],
     inside: NDArray[np.bool_],
-) -> tuple[Line, list[Line]]:
-    """The photon transfer line of all sites together, and of each alone. Dark stacks are points of it, too."""
+) -> tuple[Line, float, list[Line]]:
+    """The photon transfer line of all sites together, by how much its points depart from it beyond their noise (rms,
+    percent), and the line of each site alone. Dark stacks are points, too."""
     if (inside.sum(axis=0) < 3).any():
         raise NotMeasurable("fewer than three exposures of a colour lie below 70 % of saturation, none of them clipped")
     used = np.vstack([np.ones((len(dark), SITES), bool), inside])
@@ -208,10 +215,16 @@ def _transfer(
             sigma = np.hypot(fitted * relative, _rounding_of_variance(fitted))
             line = weighted_line(x[chosen], y[chosen], sigma[chosen])
         # All dark points lie on the same place of a step: more of them do not average that out.
-        covariance = line.covariance + np.diag([_rounding_of_variance(np.array(line.offset)) ** 2, 0])
+        excess = line.chi2 / max(1, line.free)
+        covariance = line.covariance * (excess if excess > EXCESS_CHI2 else 1.0)
+        covariance = covariance + np.diag([_rounding_of_variance(np.array(line.offset)) ** 2, 0])
         return replace(line, covariance=covariance)
 
-    return fit(used), [fit(used & (np.arange(SITES) == site)) for site in range(SITES)]
+    line = fit(used)
+    fitted = np.maximum(line.offset + line.slope * x, 1e-6)[used]
+    beyond = (y[used] / fitted - 1) ** 2 - relative[used] ** 2 - (_rounding_of_variance(fitted) / fitted) ** 2
+    scatter = 100 * float(np.sqrt(max(beyond.mean(), 0.0)))
+    return line, scatter, [fit(used & (np.arange(SITES) == site)) for site in range(SITES)]
 
 
 def _rounding_of_variance(variance: NDArray[np.float64]) -> NDArray[np.float64]:

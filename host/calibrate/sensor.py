@@ -36,7 +36,7 @@ UNKNOWN_EFFICIENCY = "not known: quantum efficiency and photons need a light of 
 # Acceptance. A sensor beyond these would change codes by itself.
 GAIN_SIGMA_PERCENT, QUICK_GAIN_SIGMA_PERCENT = 1.0, 2.0
 LINEARITY_PERCENT, PRNU_PERCENT, DYNAMIC_RANGE_DB = 3.0, 5.0, 40.0
-BLACK_SHARE, SITE_GAIN_PERCENT, TRANSFER_CHI2, UNDERFLOW_PERCENT = 0.004, 3.0, 3.0, 0.5
+BLACK_SHARE, SITE_GAIN_PERCENT, TRANSFER_PERCENT, UNDERFLOW_PERCENT = 0.004, 3.0, 3.0, 0.5
 
 
 def make_procedure(bundle: Bundle, quick: bool = False, lamp: CalibratedLight | None = None) -> Procedure:
@@ -134,6 +134,7 @@ def described(estimate: SensorEstimate) -> dict[str, Any]:
         "system_gain_dn_per_e_sigma": [finite(value) for value in estimate.site_gain_sigma_dn_per_e],
         "black_level_dn": [finite(value) for value in estimate.black_sites_dn],
     }
+    result["transfer_scatter_percent"] = finite(estimate.transfer_scatter_percent)
     result["transfer_chi2_per_degree"] = finite(estimate.transfer.chi2 / max(1, estimate.transfer.free))
     inside = estimate.deviations_percent[np.isfinite(estimate.deviations_percent)]
     result["linearity_range_percent"] = [float(inside.min()), float(inside.max())]
@@ -188,8 +189,8 @@ def _limits(estimate: SensorEstimate, reported: float, white: float, quick: bool
               "difference of the black level from what the camera reports"),
         Limit("site_gains", 100 * spread / gain.value, SITE_GAIN_PERCENT, "most", "%",
               "difference of gain between the colours, noise taken off"),
-        Limit("transfer", estimate.transfer.chi2 / max(1, estimate.transfer.free), TRANSFER_CHI2, "most", "",
-              "chi-square per degree of freedom of the photon transfer line"),
+        Limit("transfer", estimate.transfer_scatter_percent, TRANSFER_PERCENT, "most", "%",
+              "departure of the photon transfer from a straight line, noise taken off"),
     ]  # fmt: skip
 
 

@@ -167,6 +167,21 @@ def test_a_straight_response_has_no_linearity_error_and_a_bent_one_has_its_own()
     assert bent.linearity_error_percent.value > 5 * bent.linearity_error_percent.sigma
 
 
+def test_points_beside_a_line_widen_its_uncertainty() -> None:
+    """A wave of 5 % on the variances is more than their noise: it is reported, and the gain becomes less certain."""
+    sensor = Poisson(Truth(), 17)
+    dark, light = sensor.dark(), sensor.light()
+    straight = estimate_sensor(dark, light)
+    assert straight.transfer_scatter_percent < 0.7
+    waves = [
+        replace(stack, temporal_dn2=stack.temporal_dn2 * (1 + 0.07 * np.cos(3.0 * number)))
+        for number, stack in enumerate(light)
+    ]
+    wavy = estimate_sensor(dark, waves)
+    assert wavy.transfer_scatter_percent > 2
+    assert wavy.system_gain_dn_per_e.sigma > 1.5 * straight.system_gain_dn_per_e.sigma
+
+
 def test_noise_below_the_rounding_is_an_upper_limit() -> None:
     estimate = found(Truth(read_noise_e=0.8, dsnu_e=0.5), 6)
     assert estimate.dark_noise_is_limit

@@ -316,8 +316,8 @@ def test_a_camera_that_nobody_can_arrange_leaves_no_record(tmp_path: Path, capsy
     assert read_verification(tmp_path / "state") is None
 
 
-@pytest.mark.skipif(find_spec("picamera2") is not None, reason="picamera2 is installed: run this where it is not")
-def test_without_picamera2_the_camera_checks_fail_with_what_to_install(sealed: Bundle) -> None:
+@pytest.mark.skipif(find_spec("libcamera") is not None, reason="libcamera is installed: run this where it is not")
+def test_without_libcamera_the_camera_checks_fail_with_what_to_install(sealed: Bundle) -> None:
     config = Config.model_validate({"capture": {"path": "camera"}})
     checks = verify(sealed, DeviceParts(sealed, config))
     failed = {check.name: check.note for check in checks if not check.passed}

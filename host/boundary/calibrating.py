@@ -13,6 +13,7 @@ from host.calibrate.procedure import Setup, Step
 from host.calibrate.sessions import acquisition
 from host.config import Camera, Gpio, Mask
 from host.twin.bench import make_bench
+from optics.bundle import read_bundle
 
 
 class Line(Protocol):
@@ -45,7 +46,8 @@ def calibrate(spec: Mapping[str, Any], line: Line, held: Early) -> None:
 def _rig(spec: Mapping[str, Any]) -> AbstractContextManager[Rig]:
     twin = spec.get("twin")
     if twin is not None:
-        return twin_rig(make_bench(spec["kind"], twin["seed"], twin["fault"]))
+        bundle = read_bundle(twin["bundle"]) if twin.get("bundle") is not None else None
+        return twin_rig(make_bench(spec["kind"], twin["seed"], twin["fault"], bundle))
     return real_rig(
         Camera(**spec["camera"]), Gpio(**spec["gpio"]), Mask(**spec["mask"]), spec["rows_px"], spec["columns_px"]
     )

@@ -4,6 +4,7 @@ import importlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from calibration.outcome import Kind
@@ -35,14 +36,17 @@ def procedure_of(kind: Kind, bundle: Bundle, quick: bool) -> Procedure:
 
 
 @contextmanager
-def on_twin(procedure: Procedure, bundle: Bundle, seed: int, fault: str | None) -> Iterator[Opened]:
-    """A session on a twin. Raises BenchError for a fault that it does not know, SessionError where it cannot start."""
+def on_twin(procedure: Procedure, bundle: Bundle, bundle_path: Path, seed: int, fault: str | None) -> Iterator[Opened]:
+    """A session on a twin; bundle_path: the bundle's file.
+
+    Raises BenchError for a fault that it does not know, SessionError where it cannot start.
+    """
     if procedure.kind in WITH_CAMERA:
         from host.boundary.client import BoundarySession
         from host.twin.bench import make_bench
 
-        truth = make_bench(procedure.kind, seed, fault).truth
-        twin = {"seed": seed, "fault": fault}
+        truth = make_bench(procedure.kind, seed, fault, bundle).truth
+        twin = {"seed": seed, "fault": fault, "bundle": str(bundle_path)}
         with BoundarySession(procedure.kind, {"acquire": procedure.acquire, "twin": twin}) as session:
             yield Opened(session, truth)
     else:

@@ -49,7 +49,8 @@ class Procedure:
     acquire: "module:function" that takes (rig, step, before) and returns StepData; it runs where the devices are, for a
     camera inside the boundary process, so it is named and not handed over. `before` is what the earlier steps gave.
     conclude: all steps' data to the outcome. draw: the outcome and the data as a figure (.png). options: what was asked
-    for (JSON); a run is only resumed with the same.
+    for (JSON); a run is only resumed with the same. judge_after: names of steps after which `conclude` is asked with
+    what there is: where it then names a wrong set-up, the steps that follow are not worth anybody's time.
     """
 
     kind: Kind
@@ -58,6 +59,7 @@ class Procedure:
     conclude: Callable[[Mapping[str, StepData]], Outcome]
     draw: Callable[[Outcome, Mapping[str, StepData], Path], None]
     options: Mapping[str, Any] = field(default_factory=dict)
+    judge_after: Sequence[str] = ()
 
 
 def scalar(value: float) -> NDArray[np.float64]:

@@ -111,6 +111,7 @@ def make_procedure(bundle: Bundle, quick: bool = False) -> Procedure:
         conclude_all,
         draw,
         {"bundle": bundle.id, "quick": quick, "prnu_percent": prnu_percent},
+        judge_after=("axis",),
     )
 
 

@@ -38,7 +38,8 @@ def run_procedure(
     ask: Callable[[Step], None] = lambda _step: None,
     progress: Callable[[Step, int, int, bool], None] = lambda *_: None,
 ) -> tuple[Outcome, dict[str, StepData]]:
-    """Acquire every step that is not there yet, and conclude. Returns the outcome and the data of all steps.
+    """Acquire every step that is not there yet, and conclude. Returns the outcome and the data of the steps: of all,
+    or up to the one that shows a wrong set-up.
 
     ask: called before a step that needs a person's hands. progress(step, number, count, resumed): before each step.
     Raises SessionError, or OSError where a step cannot be stored.
@@ -55,4 +56,8 @@ def run_procedure(
             if store is not None:
                 store.keep(step.name, kept)
         done[step.name] = kept
+        if step.name in procedure.judge_after:
+            so_far = procedure.conclude(done)
+            if so_far.result.get("wrong_setup"):
+                return so_far, done
     return procedure.conclude(done), done

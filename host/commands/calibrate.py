@@ -53,13 +53,14 @@ def calibrate(wanted: Wanted) -> int:
     with expected(ConfigError, BundleError, BenchError, CannotCalibrate, ValueError, status=WRONG_INPUT, prefix=""):
         loaded = load_config(wanted.config, _overrides(wanted))
         twin = _is_twin(wanted, loaded)
-        bundle = read_bundle(resolve_bundle(loaded.config.bundle))
+        path = resolve_bundle(loaded.config.bundle)
+        bundle = read_bundle(path)
         procedure = procedure_of(wanted.kind, bundle, wanted.quick)
     with ExitStack() as stack:
         directory = _directory(wanted, loaded, twin, stack)
         try:
             with expected(BenchError, CannotCalibrate, OSError, ValueError, status=WRONG_INPUT, prefix=""):
-                outcome, data, truth = _acquired(wanted, procedure, bundle, loaded, directory, twin)
+                outcome, data, truth = _acquired(wanted, procedure, (bundle, path), loaded, directory, twin)
         except KeyboardInterrupt:
             say("interrupted; what was acquired is kept: run the same command again to go on" if _kept(wanted, twin)
                 else "interrupted")  # fmt: skip
@@ -123,7 +124,7 @@ def _kept(wanted: Wanted, twin: bool) -> bool:
 
 
 def _acquired(
-    wanted: Wanted, procedure: Procedure, bundle: Bundle, loaded: LoadedConfig, directory: Path, twin: bool
+    wanted: Wanted, procedure: Procedure, bundle: tuple[Bundle, Path], loaded: LoadedConfig, directory: Path, twin: bool
 ) -> tuple[Outcome, dict[str, StepData], Mapping[str, Any] | None]:
     truth: Mapping[str, Any] | None = None
     try:
@@ -142,11 +143,11 @@ def _acquired(
 
 
 def _opened(
-    wanted: Wanted, procedure: Procedure, bundle: Bundle, loaded: LoadedConfig, twin: bool
+    wanted: Wanted, procedure: Procedure, bundle: tuple[Bundle, Path], loaded: LoadedConfig, twin: bool
 ) -> AbstractContextManager[Opened]:
     if twin:
-        return on_twin(procedure, bundle, wanted.seed or 0, wanted.twin_fault)
-    return on_devices(procedure, bundle, loaded.config)
+        return on_twin(procedure, *bundle, wanted.seed or 0, wanted.twin_fault)
+    return on_devices(procedure, bundle[0], loaded.config)
 
 
 def _person(paused: Callable[[], AbstractContextManager[None]]) -> Callable[[Step], None]:

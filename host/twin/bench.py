@@ -4,6 +4,8 @@ Each kind of calibration has a module host/twin/bench_KIND.py with
 
     FAULTS: dict[str, str]                  wrong set-ups: short name to what is wrong, in words
     make(seed: int, fault: str | None) -> Bench
+
+and, where what is calibrated depends on the bundle (OF_BUNDLE), make(seed, fault, bundle=...).
 """
 
 import importlib
@@ -17,6 +19,10 @@ from numpy.typing import NDArray
 from calibration.outcome import KINDS, Kind
 from host.calibrate.procedure import Setup
 from host.twin.sensor import SensorModel
+from optics.bundle import Bundle
+
+# A mask is made to a bundle's design, and a scene is seen through it.
+OF_BUNDLE: frozenset[Kind] = frozenset({"psf", "range"})
 
 CAMERA_MODEL = "imx219"
 
@@ -68,8 +74,9 @@ def all_faults() -> dict[str, dict[str, str]]:
     return {kind: faults(kind) for kind in KINDS}
 
 
-def make_bench(kind: Kind, seed: int, fault: str | None = None) -> Bench:
-    """The bench of a seed, with one thing wrong where `fault` says so. Raises BenchError."""
+def make_bench(kind: Kind, seed: int, fault: str | None = None, bundle: Bundle | None = None) -> Bench:
+    """The bench of a seed, with one thing wrong where `fault` says so; bundle: whose mask stands there (None: the
+    default one's). Raises BenchError."""
     known = faults(kind)
     if fault is not None and fault not in known:
         raise BenchError(
@@ -77,7 +84,8 @@ def make_bench(kind: Kind, seed: int, fault: str | None = None) -> Bench:
         )
     if seed < 0:
         raise BenchError(f"a seed is 0 or more, got {seed}")
-    made: Bench = _module(kind).make(seed, fault)
+    options = {"bundle": bundle} if bundle is not None and kind in OF_BUNDLE else {}
+    made: Bench = _module(kind).make(seed, fault, **options)
     if made.world is None:
         return made
     # One camera for all calibrations, as a seal wants it; what it is called says nothing about its hidden parameters.

@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 
 from calibration.registration import rotation_shows
 from host.calibrate.procedure import Setup
+from host.calibrate.psf import designed_psf
 from host.twin.bench import Bench
 from host.twin.sensor import SensorModel
-from optics.bundle import default_bundle_path, read_bundle
+from optics.bundle import Bundle, default_bundle_path, read_bundle
 from optics.metrics import moved
 
 FAULTS: dict[str, str] = {
@@ -153,16 +154,21 @@ class PointWorld:
         self.source_deg, self.distance_mm = setup.source_deg, setup.distance_mm
 
 
-def make(seed: int, fault: str | None = None, options: Mapping[str, Any] | None = None) -> Bench:
+def make(
+    seed: int, fault: str | None = None, options: Mapping[str, Any] | None = None, bundle: Bundle | None = None
+) -> Bench:
     """The bench of a seed.
 
-    options: `designed` float (3, rows, columns) or (rows, columns), the PSF of the mask that was ordered (the default
-    bundle's kernel where none is given); `planes_px` (rows, columns) of the sensor's colour planes; `fields` of
-    PointWorld to set (flashes, bumps, brightness).
+    bundle: whose mask was ordered (None: the default bundle). options: `designed` float (3, rows, columns) or (rows,
+    columns), the PSF of the mask that was ordered, in place of a bundle's; `planes_px` (rows, columns) of the sensor's
+    colour planes; `fields` of PointWorld to set (flashes, bumps, brightness).
     """
     chosen = dict(options or {})
     rng = np.random.default_rng([seed, 0x505346])
-    designed = _three(chosen["designed"]) if "designed" in chosen else default_design()
+    if "designed" in chosen:
+        designed = _three(chosen["designed"])
+    else:
+        designed = default_design() if bundle is None else designed_psf(bundle)
     side = max(designed.shape[1:])
     rows, columns = chosen.get("planes_px", (2 * side + 10, 2 * side + 10))
     turn, scale = math.radians(rng.uniform(-1, 1) * FARTHEST_TURN_DEG), 1 + rng.uniform(-1, 1) * MOST_SCALE_ERROR

@@ -57,8 +57,8 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> Bench:
 
     @contextmanager
     def opened(*arguments: Any) -> Iterator[Opened]:
-        made.fault = arguments[3] if len(arguments) > 3 else None
-        yield Opened(made, {"total": 2.0} if len(arguments) > 3 else None)
+        *_, made.fault = arguments if len(arguments) == 5 else [None]
+        yield Opened(made, {"total": 2.0} if len(arguments) == 5 else None)
 
     monkeypatch.setattr(command, "procedure_of", lambda *_: procedure)
     monkeypatch.setattr(command, "on_twin", opened)

@@ -1,13 +1,14 @@
 """A calibration goes on where it stopped: with the same options and device only, and never from a damaged step."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from calibration.outcome import Outcome
+from calibration.outcome import Outcome, wrong_setup
 from host.calibrate.procedure import Procedure, Setup, Step, StepData, scalar
 from host.calibrate.run import SessionError, run_procedure
 from host.calibrate.sessions import RigSession, acquisition
@@ -105,6 +106,21 @@ def test_hands_are_asked_for_only_where_a_step_needs_them_and_is_not_kept(tmp_pa
     run_procedure(asking, Counting(), store, ask=lambda step: asked.append(step.ask))
     run_procedure(asking, Counting(), store, ask=lambda step: asked.append(step.ask))
     assert asked == ["put the cover on"]
+
+
+def test_a_wrong_setup_that_shows_early_ends_the_run() -> None:
+    plain = _procedure()
+
+    def conclude(done: Mapping[str, StepData]) -> Outcome:
+        if len(done) == 2 or len(done) == 4:
+            return wrong_setup("psf", "source_off", f"seen after {len(done)} steps")
+        return plain.conclude(done)
+
+    for judge_after, steps in (((), 4), (("step-1",), 2), (("step-0", "step-1"), 2), (("step-2",), 4)):
+        session = Counting()
+        outcome, data = run_procedure(replace(plain, conclude=conclude, judge_after=judge_after), session)
+        assert outcome.reason == f"source_off: seen after {steps} steps"
+        assert len(data) == len(session.acquired) == steps
 
 
 @pytest.mark.parametrize("name", ["os:system", "host.boundary.acquire_psf", "host.daemon:main", "acquire_psf:acquire"])

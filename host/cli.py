@@ -169,6 +169,9 @@ def version() -> None:
     typer.echo(f"canopic {installed('canopic')}")
 
 
+Images = Annotated[
+    Path | None, typer.Option(help="Folder or .tar of photographs to judge codes on (default: ten of scikit-image).")
+]
 CalibratePath = Annotated[
     str | None,
     typer.Option("--path", help="twin, camera, loop or board (default: the configuration's)."),
@@ -249,6 +252,23 @@ def calibrate_verify(
             unattended=unattended, yes=yes, as_json=as_json,
         )
     )  # fmt: skip
+
+
+@calibrate_app.command("agreement")
+def calibrate_agreement(
+    bundle: Annotated[
+        str | None, typer.Option(help="One that was sealed on the twin of --seed, or one to calibrate it for.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Twin: which hidden parameters.")] = 0,
+    images: Images = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="At most so many photographs.")] = None,
+    figure: CalibrationFigure = None,
+    as_json: AsJson = False,
+) -> None:
+    """Codes predicted from a sealed bundle beside those of its twin, before and after calibration."""
+    from host.commands.agreement import compare_codes
+
+    raise typer.Exit(compare_codes(bundle, seed, images, limit, figure, as_json))
 
 
 @calibrate_app.command("coverage")
@@ -391,9 +411,6 @@ def bench_optics(
     raise typer.Exit(optics(grids, rounds, tasks, as_json))
 
 
-Images = Annotated[
-    Path | None, typer.Option(help="Folder or .tar of photographs to judge codes on (default: ten of scikit-image).")
-]
 FigureFile = Annotated[Path | None, typer.Option("--figure", help="Where the figure goes (.png).")]
 MaskFile = Annotated[Path, typer.Argument(metavar="MASK.npz", help="A mask, or the captioning paper's lens.")]
 ThresholdsOf = Annotated[str, typer.Option("--bundle", help="Bundle whose thresholds make the codes.")]

@@ -1,28 +1,22 @@
-"""The boundary process as the daemon and calibrations see it: started, listened to, and ended when in doubt."""
+"""The boundary process as the daemon and calibrations see it: measurements of a camera, or steps of a calibration."""
 
 import math
-import os
 import secrets
-import select
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import Any, Self
 
 from host.board.assembly import BoardMeasurement
+from host.boundary.child import About, Child
 from host.boundary.errors import BoundaryFailed, WireError
 from host.boundary.measuring import check_measurable
 from host.boundary.wire import (
     Kind,
-    Record,
-    Records,
     arrays_of,
     json_of,
     measurement_of,
@@ -32,7 +26,6 @@ from host.boundary.wire import (
 )
 from host.calibrate.procedure import Step, StepData
 from host.calibrate.run import SessionError
-from host.camera.about import CameraIdentity
 from host.capture import Identity, Probe, thresholds_of
 from host.config import Camera, Gpio
 from host.measurement import CapturePath, KernelUse, RehearsedPath
@@ -42,128 +35,8 @@ from optics.bundle import Bundle
 START_S = 60.0
 # What a frame may take on top of the camera's own time-out, before the process itself is taken for hung.
 GRACE_S = 3.0
-END_S = 2.0
 # A calibration's step: many frames, HDR brackets of long exposures.
 STEP_S = 900.0
-_NAME_CHARACTERS = 200
-_ENVIRONMENT = {
-    # One thread of arithmetic: more would have been started before Landlock holds.
-    "OMP_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
-    "PYTHONDONTWRITEBYTECODE": "1",
-    "OPENCV_LOG_LEVEL": "ERROR",
-    "OPENCV_FFMPEG_LOGLEVEL": "-8",
-    # Large arrays come and go with every frame: keep their memory instead of giving it back to the kernel each time.
-    "MALLOC_TRIM_THRESHOLD_": "268435456",
-    "MALLOC_MMAP_THRESHOLD_": "33554432",
-}
-
-
-class Child:
-    """One boundary process and the pipes to it."""
-
-    def __init__(self, spec: Mapping[str, Any], allowed: frozenset[Kind]) -> None:
-        """Start it. allowed: types of records that it may send. Raises BoundaryFailed."""
-        self._records = Records(allowed)
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "host.boundary.process"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            bufsize=0,
-            env={**os.environ, **_ENVIRONMENT},
-            process_group=0,  # Ctrl-C in the terminal is for the daemon, which then ends this one
-        )
-        try:
-            self.send(packed_json(Kind.SPEC, spec))
-        except BaseException:  # whatever ended it, Ctrl-C too: no child is left behind
-            self.kill()
-            raise
-
-    @property
-    def pid(self) -> int:
-        """Process id."""
-        return self._process.pid
-
-    def send(self, data: bytes) -> None:
-        """Write a record. Raises BoundaryFailed where the process is gone or does not read."""
-        pipe = _there(self._process.stdin)
-        view, end_s = memoryview(data), time.monotonic() + END_S
-        os.set_blocking(pipe.fileno(), False)
-        while view:
-            if not select.select([], [pipe], [], max(0.0, end_s - time.monotonic()))[1]:
-                raise BoundaryFailed("boundary_hung", f"the boundary process has not read its input for {END_S:g} s")
-            try:
-                view = view[os.write(pipe.fileno(), view) :]
-            except BlockingIOError:
-                continue
-            except OSError as error:
-                raise self._died() from error
-            end_s = time.monotonic() + END_S
-
-    def take(self, timeout_s: float) -> Record | None:
-        """The next record, None where none came in time.
-
-        Raises BoundaryFailed for a failure that it reports, for its death, and where it says what it may not.
-        """
-        end_s = time.monotonic() + timeout_s
-        pipe = _there(self._process.stdout)
-        try:
-            while (record := self._records.take()) is None:
-                if not select.select([pipe], [], [], max(0.0, end_s - time.monotonic()))[0]:
-                    return None
-                data = os.read(pipe.fileno(), 1 << 20)
-                if not data:
-                    raise self._died()
-                self._records.add(data)
-            if record.kind is Kind.FAILURE:
-                raise _reported(json_of(record))
-        except WireError as error:
-            self.kill()
-            raise BoundaryFailed(
-                "boundary_untrusted",
-                f"the boundary process sent what it may not: {short(error)}",
-                True,
-                "install canopic again; if it happens again, report it",
-            ) from error
-        return record
-
-    def kill(self) -> None:
-        """End it now; the kernel takes its memory back with all that was in it."""
-        self._process.kill()
-        with suppress(subprocess.TimeoutExpired):
-            self._process.wait(END_S)
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                with suppress(OSError):
-                    pipe.close()
-
-    def close(self) -> None:
-        """End it in order: it lets go of its devices. Killed where that takes too long; can be called again."""
-        stdin = self._process.stdin
-        if stdin is not None and not stdin.closed:
-            with suppress(OSError):
-                stdin.close()
-        # What it still has to say would keep it from noticing.
-        stdout = self._process.stdout
-        end_s = time.monotonic() + END_S
-        while stdout is not None and not stdout.closed and self._process.poll() is None:
-            if not select.select([stdout], [], [], max(0.0, end_s - time.monotonic()))[0]:
-                break
-            if not os.read(stdout.fileno(), 1 << 20):
-                break
-        with suppress(subprocess.TimeoutExpired):
-            self._process.wait(max(0.05, end_s - time.monotonic()))
-        self.kill()
-
-    def _died(self) -> BoundaryFailed:
-        try:
-            status = self._process.wait(END_S)
-        except subprocess.TimeoutExpired:
-            return BoundaryFailed("boundary_lost", "the boundary process closed its output")
-        how = f"status {status}" if status >= 0 else f"signal {signal.Signals(-status).name}"
-        return BoundaryFailed("boundary_died", f"the boundary process ended with {how}; it is started again")
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,7 +161,7 @@ class BoundaryCapture:
         record = child.take(end_s - time.monotonic())
         if record is None:
             raise BoundaryFailed("boundary_hung", f"the boundary process did not start within {START_S:g} s")
-        about = _About.read(record)
+        about = About.read(record)
         if self._camera is not None and about.camera.name != self._camera:
             raise BoundaryFailed(
                 "camera_changed",
@@ -457,63 +330,9 @@ class BoundarySession:
                 record = child.take(START_S)
                 if record is None:
                     raise BoundaryFailed("boundary_hung", f"the boundary process did not start within {START_S:g} s")
-                about = _About.read(record)
+                about = About.read(record)
             except BoundaryFailed as error:
                 self.close()
                 raise SessionError(str(error), error.kind) from error
             self._device, self.sandbox = about.camera.name, about.sandbox
         return self._child
-
-
-@dataclass(frozen=True, slots=True)
-class _About:
-    """What a boundary process says of itself, checked field by field."""
-
-    camera: CameraIdentity
-    sandbox: Mapping[str, Any]
-    digest: str
-    board_serial: str | None
-    board_firmware: str | None
-    board_simulated: bool
-    kernel: KernelUse | None
-
-    @classmethod
-    def read(cls, record: Record) -> Self:
-        """Raises BoundaryFailed."""
-        try:
-            if record.kind is not Kind.ABOUT:
-                raise WireError(f"a record {record.kind.name} before the process said what it is")
-            said = json_of(record)
-            camera = CameraIdentity(**said["camera"])
-            for field in fields(camera):
-                _bounded(getattr(camera, field.name))
-            board, kernel = said.get("board"), said.get("kernel")
-            used = None if kernel is None else KernelUse(**{**kernel, "light": tuple(kernel["light"])})
-            return cls(
-                camera,
-                dict(said["sandbox"]),
-                _bounded(said.get("thresholds_digest", "")),
-                None if board is None else _bounded(board["serial"]),
-                None if board is None else _bounded(board["firmware"]),
-                board is not None and bool(board["simulated"]),
-                used,
-            )
-        except (WireError, KeyError, TypeError, ValueError) as error:
-            raise BoundaryFailed("boundary_untrusted", f"the boundary process says nonsense: {short(error)}") from error
-
-
-def _bounded(value: Any) -> Any:
-    if isinstance(value, str) and len(value) > _NAME_CHARACTERS:
-        raise WireError(f"a name of {len(value)} characters")
-    return value
-
-
-def _reported(said: Mapping[str, Any]) -> BoundaryFailed:
-    kind, reason, advice = (short(said.get(name, "")) for name in ("kind", "reason", "advice"))
-    return BoundaryFailed(kind, reason, said.get("latched") is not False, advice)
-
-
-def _there(pipe: IO[bytes] | None) -> IO[bytes]:
-    if pipe is None or pipe.closed:
-        raise BoundaryFailed("boundary_lost", "the boundary process is not running")
-    return pipe

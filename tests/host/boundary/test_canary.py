@@ -79,7 +79,7 @@ def test_no_byte_on_the_pipe_is_of_the_picture(canary: Canary, scene: Path, monk
         seen.extend(data)
         return data
 
-    monkeypatch.setattr("host.boundary.client.os.read", tapped)
+    monkeypatch.setattr("host.boundary.child.os.read", tapped)
     path = default_bundle_path()
     capture = BoundaryCapture(
         "camera",

@@ -68,7 +68,7 @@ def pretend(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
         def popen(_command: list[str], **options: Any) -> "subprocess.Popen[bytes]":
             return started([sys.executable, "-c", script], **options)
 
-        monkeypatch.setattr("host.boundary.client.subprocess.Popen", popen)
+        monkeypatch.setattr("host.boundary.child.subprocess.Popen", popen)
         made.append(BoundaryCapture("camera", BUNDLE, default_bundle_path(), Camera(), Gpio(), scene={"scene": "demo"}))
         return made[-1]
 

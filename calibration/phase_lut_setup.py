@@ -65,11 +65,14 @@ class Look:
 
     @property
     def vibration_rad(self) -> tuple[float, float]:
-        """Rms common phase from picture to picture, and its standard uncertainty."""
-        turned = self.still[1:] * np.conj(self.still[:-1])
-        steps = np.angle(turned.sum(axis=1))
-        rms = float(np.sqrt((steps**2).mean() / 2))
-        return rms, rms / np.sqrt(2 * steps.size)
+        """Rms phase that all regions share over the pictures, and its standard uncertainty.
+
+        Against their mean, not from picture to picture: a motion near a multiple of the frame rate changes little
+        between two pictures.
+        """
+        common = np.unwrap(np.angle((self.still * np.conj(self.still[0])).sum(axis=1)))
+        rms = float(np.std(common, ddof=1))
+        return rms, rms / np.sqrt(2 * (common.size - 1))
 
     @property
     def fixed(self) -> Phasors:

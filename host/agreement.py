@@ -165,10 +165,10 @@ def measured_white(sealed: Bundle, chart: NDArray[np.float32], model: CodeModel)
     )
 
 
-def hidden_camera(seed: int) -> HiddenCamera:
+def hidden_camera(seed: int, bundle: Bundle | None = None) -> HiddenCamera:
     """The twin of a seed: mask and colours of `calibrate psf`, sensor of `calibrate sensor`, board of `calibrate
-    board`, light of `calibrate range`. Raises BenchError."""
-    point, lit = make_bench("psf", seed).world, make_bench("range", seed).world
+    board`, light of `calibrate range`. bundle: whose mask stands there, None: the default one's. Raises BenchError."""
+    point, lit = (make_bench(kind, seed, None, bundle).world for kind in ("psf", "range"))
     if not isinstance(point, PointWorld) or not isinstance(lit, LitScene):
         raise BenchError(f"the twin of seed {seed} has no mask or no scene")
     kernels = (point.gains[:, np.newaxis, np.newaxis] * point.mask_psf).astype(np.float32)

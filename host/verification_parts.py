@@ -77,9 +77,10 @@ class TwinParts:
 
     arranges_itself = True
 
-    def __init__(self, seed: int, fault: str | None = None) -> None:
-        """Raises BenchError for a fault that no part knows."""
-        self._seed, self._fault = seed, fault
+    def __init__(self, seed: int, fault: str | None = None, bundle: Bundle | None = None) -> None:
+        """bundle: whose mask stands there, None: the default one's. Raises BenchError for a fault that no part
+        knows."""
+        self._seed, self._fault, self._bundle = seed, fault, bundle
         self._kinds: list[Kind] = []
         if fault is None or fault in DRIFTS:
             return
@@ -116,7 +117,8 @@ class TwinParts:
     @contextmanager
     def session(self, procedure: Procedure) -> Iterator[Session]:
         """The simulated camera, with other noise than when it was calibrated."""
-        bench = make_bench(procedure.kind, self._seed, self._fault if procedure.kind in self._kinds else None)
+        fault = self._fault if procedure.kind in self._kinds else None
+        bench = make_bench(procedure.kind, self._seed, fault, self._bundle)
         if self._fault == "psf_drifted" and isinstance(bench.world, PointWorld):
             wider = gaussian_filter(bench.world.mask_psf, (0, DRIFT_BLUR_PX, DRIFT_BLUR_PX))
             # Without what was drawn of the mask as it was.

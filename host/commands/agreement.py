@@ -58,7 +58,7 @@ def compare_codes(
             given, seed, lambda text: bar.update(task, description=text)
         )  # fmt: skip
         _check_twin(sealed)
-        camera = hidden_camera(seed)
+        camera = hidden_camera(seed, sealed)
         found = agreement(
             sealed,
             camera,
@@ -80,7 +80,7 @@ def calibrated_twin(bundle: Bundle, seed: int, progress: Callable[[str], None]) 
     now = datetime.now(UTC).isoformat(timespec="seconds")
     for kind in CALIBRATED:
         procedure = procedure_of(kind, bundle, quick=kind != "board")
-        with TwinParts(seed).calibrating(procedure, bundle) as session:
+        with TwinParts(seed, bundle=bundle).calibrating(procedure, bundle) as session:
             outcome, _ = run_procedure(
                 procedure, session, progress=lambda step, *_, of=kind: progress(f"calibrate {of}: {step.text}")
             )

@@ -84,8 +84,9 @@ def _parts(
     if chosen == "twin":
         if board is not None:
             raise CannotCalibrate("--board names a real board, --path twin a simulated one: give one of them")
-        parts = TwinParts(loaded.config.capture.seed if seed is None else seed, twin_fault)
-        return lambda _bundle: parts
+        of = loaded.config.capture.seed if seed is None else seed
+        TwinParts(of, twin_fault)  # says at once that there is no such fault
+        return lambda sealed: TwinParts(of, twin_fault, sealed)
     if seed is not None or twin_fault is not None:
         raise CannotCalibrate(f"--seed and --twin-fault are a twin's; the path is {chosen}: add --path twin")
     return lambda sealed: DeviceParts(sealed, loaded.config)

@@ -22,10 +22,12 @@ with open("/proc/self/mem", "rb", 0) as memory:
         span, rights = line.split()[:2]
         if rights.startswith("rw"):
             start, end = (int(edge, 16) for edge in span.split("-"))
-            try:
-                found += os.pread(memory.fileno(), end - start, start).count(bytes(marker) * 2)
-            except OSError:
-                pass
+            # Small pieces: a large one would be read into the memory that was freed.
+            for at in range(start, end, 1 << 16):
+                try:
+                    found += os.pread(memory.fileno(), min(end - at, 1 << 16), at).count(bytes(marker) * 2)
+                except OSError:
+                    pass
 print(found)
 """
 

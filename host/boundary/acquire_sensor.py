@@ -7,19 +7,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.photon_stacks import StackReducer, StackStatistics, to_arrays
-from host.board.deadline import Deadline
-from host.boundary.rig import FRAME_S, SETTLE_S, Rig
+from host.boundary.rig import Rig, alike
 from host.calibrate.procedure import Step, StepData, scalar
 from host.camera.about import Exposed
-from host.camera.errors import ControlsIgnored
 
 FIRST_US, LONGEST_METERED_US = 2_000.0, 150_000.0
 METERING_FRAMES, MOST_METERINGS = 4, 12
 # Metering is done when the brightest colour lies here, in parts of full scale.
 MIDDLE = (0.25, 0.6)
 WANTED = 0.4
-# A stack begins anew this often at most, and frames of the exposure before are so many at most.
-MOST_RESTARTS, SETTLE_FRAMES = 3, 8
 # More than this part of full scale is no dark current.
 DARKNESS = 0.1
 UNKNOWN, OFF, ON = -1, 0, 1
@@ -44,37 +40,22 @@ def acquire(rig: Rig, step: Step, before: Mapping[str, StepData]) -> StepData:
 
 
 def statistics(rig: Rig, frames: int, exposure_us: float, gain: float = 1.0) -> StackStatistics:
-    """So many exposures, all of one exposure time and gain, reduced as they come.
+    """So many exposures, all of one exposure time and gain, reduced as they come. Raises what `alike` raises."""
+    reducer = StackReducer()
 
-    The driver accepts what is near enough to what was asked for, which may be the exposure before where the two are
-    near; a stack with both has a variance that is no noise. So it begins anew when the metadata change. Raises
-    ControlsIgnored where they keep changing, and what the camera raises.
-    """
-    exposure_us, gain = rig.camera.set_exposure(exposure_us, gain)
-    most = frames + MOST_RESTARTS * (frames + SETTLE_FRAMES)
-    deadline = Deadline(SETTLE_S + FRAME_S * frames + 3 * most * exposure_us / 1e6, f"capturing {frames} frames")
-    reducer, taken, last = StackReducer(), 0, (0.0, 0.0)
+    def anew() -> None:
+        nonlocal reducer
+        reducer.clear()
+        reducer = StackReducer()
 
-    def take(mosaic: NDArray[np.uint16], about: Exposed) -> Exposed:
-        nonlocal reducer, taken, last
-        if (about.exposure_us, about.gain) != last:
-            reducer.clear()
-            reducer, taken, last = StackReducer(), 0, (about.exposure_us, about.gain)
+    def add(mosaic: NDArray[np.uint16], about: Exposed) -> None:
         reducer.add(mosaic, about.white_dn)
-        taken += 1
-        return about
 
     try:
-        for _ in range(most):
-            about = rig.camera.capture(take, deadline)
-            if taken == frames:
-                return reducer.reduce(about.exposure_us, about.gain, about.white_dn, about.black_dn)
+        about = alike(rig, frames, exposure_us, gain, add, anew)
+        return reducer.reduce(about.exposure_us, about.gain, about.white_dn, about.black_dn)
     finally:
         reducer.clear()
-    raise ControlsIgnored(
-        f"exposure or gain kept changing while {frames} frames at {exposure_us:.0f} us were taken: another program "
-        "steers the camera, or its automatic exposure is on; close the other program and start again"
-    )
 
 
 def _meter(rig: Rig) -> StepData:

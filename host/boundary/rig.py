@@ -10,9 +10,12 @@ from numpy.typing import NDArray
 from host.board.deadline import Deadline
 from host.calibrate.procedure import Setup
 from host.camera.about import CameraIdentity, Exposed
+from host.camera.errors import ControlsIgnored
 
 # A stack may take this long for each of its frames, and this much besides for the controls to land.
 FRAME_S, SETTLE_S = 1.0, 10.0
+# A stack begins anew this often at most, and frames of the exposure before are so many at most.
+MOST_RESTARTS, SETTLE_FRAMES = 3, 8
 T = TypeVar("T")
 
 
@@ -69,20 +72,66 @@ class Rig:
     slm: object | None = None
 
 
-def stack(rig: Rig, frames: int, exposure_us: float, gain: float = 1.0) -> Stack:
-    """Average `frames` exposures (Welford's running mean and variance, doi:10.1080/00401706.1962.10490022).
+def alike(
+    rig: Rig,
+    frames: int,
+    exposure_us: float,
+    gain: float,
+    add: Callable[[NDArray[np.uint16], Exposed], None],
+    anew: Callable[[], None],
+) -> Exposed:
+    """Hand `frames` exposures to `add`, all of one exposure time and gain; metadata of the last one.
 
-    Raises ValueError for no frames, and what the camera raises.
+    The driver accepts what is near enough to what was asked for, which may be the exposure before where the two are
+    near; a stack with both has a variance that is no noise. So `anew` is called, to forget what was added, whenever the
+    metadata change. Raises ValueError for no frames, ControlsIgnored where the metadata keep changing, and what the
+    camera raises.
     """
     if frames < 1:
         raise ValueError(f"a stack has at least one frame, got {frames}")
-    rig.camera.set_exposure(exposure_us, gain)
-    deadline = Deadline(SETTLE_S + FRAME_S * frames + 3 * frames * exposure_us / 1e6, f"capturing {frames} frames")
+    exposure_us, gain = rig.camera.set_exposure(exposure_us, gain)
+    most = frames + MOST_RESTARTS * (frames + SETTLE_FRAMES)
+    deadline = Deadline(SETTLE_S + FRAME_S * frames + 3 * most * exposure_us / 1e6, f"capturing {frames} frames")
+    taken, last = 0, (0.0, 0.0)
+
+    def take(mosaic: NDArray[np.uint16], about: Exposed) -> Exposed:
+        nonlocal taken, last
+        if (about.exposure_us, about.gain) != last:
+            anew()
+            taken, last = 0, (about.exposure_us, about.gain)
+        add(mosaic, about)
+        taken += 1
+        return about
+
+    for _ in range(most):
+        about = rig.camera.capture(take, deadline)
+        if taken == frames:
+            return about
+    raise ControlsIgnored(
+        f"exposure or gain kept changing while {frames} frames at {exposure_us:.0f} us were taken: another program "
+        "steers the camera, or its automatic exposure is on; close the other program and start again"
+    )
+
+
+def stack(rig: Rig, frames: int, exposure_us: float, gain: float = 1.0) -> Stack:
+    """Average `frames` exposures (Welford's running mean and variance, doi:10.1080/00401706.1962.10490022).
+
+    Raises what `alike` raises.
+    """
     running: list[NDArray[np.float64]] = []
     highest: list[NDArray[np.uint16]] = []
     means: list[float] = []
 
-    def take(mosaic: NDArray[np.uint16], about: Exposed) -> Exposed:
+    def anew() -> None:
+        for part in running:
+            part.fill(0)
+        for most in highest:
+            most.fill(0)
+        running.clear()
+        highest.clear()
+        means.clear()
+
+    def add(mosaic: NDArray[np.uint16], _about: Exposed) -> None:
         value = mosaic.astype(np.float64)
         means.append(float(value.mean()))
         if not running:
@@ -96,10 +145,7 @@ def stack(rig: Rig, frames: int, exposure_us: float, gain: float = 1.0) -> Stack
             np.maximum(highest[0], mosaic, out=highest[0])
             difference.fill(0)
         value.fill(0)
-        return about
 
-    for _ in range(frames - 1):
-        rig.camera.capture(take, deadline)
-    about = rig.camera.capture(take, deadline)
+    about = alike(rig, frames, exposure_us, gain, add, anew)
     mean, squares = running
     return Stack(frames, mean, squares / max(1, frames - 1), highest[0], np.array(means), about)

@@ -124,7 +124,7 @@ class _Fringes:
         """Steps of one half from level 0 up and down again, watched picture by picture from the writing on."""
         level, repeats = self._level_of(float(self._settings["step_rad"])), int(self._settings["repeats"])
         watch_s = float(self._settings["watch_s"])
-        extra_s = np.random.default_rng(repeats).uniform(0, 0.25, (repeats, 2))
+        extra_s = np.random.default_rng(repeats).uniform(0, 0.3, (repeats, 2))
         after, phasors, ways, runs = [], [], [], []
         self._show(self._pattern(0))
         for run in range(repeats):

@@ -33,7 +33,7 @@ MOST_SETTLE_MS, MOST_FLICKER_PERCENT, MOST_SPREAD_PERCENT = 500.0, 3.0, 8.0
 def make_procedure(bundle: Bundle | None = None, quick: bool = False) -> Procedure:
     """The procedure; the bundle does not matter to it. quick: fewer levels, sweeps and pictures, more uncertain."""
     del bundle
-    spacing, sweeps, repeats, pictures = (15, 4, 12, 40) if quick else (5, 8, 24, 120)
+    spacing, sweeps, repeats, pictures = (15, 4, 16, 40) if quick else (5, 8, 24, 120)
     watch_s = 0.42 if quick else 0.6
     wait = {"wait_s": 0.5}
     look = {"what": "look", "still": 16 if quick else 32, "levels": list(LOOK_LEVELS), **wait}

@@ -15,6 +15,7 @@ from host.board.protocol import Hardware, HelloReply, State
 from host.board.reports import SelfTest
 from host.board.stream import latched_fault
 from host.board.thresholds import thresholds_digest, thresholds_to_dac_codes
+from host.drift_watch import DriftWatch
 from host.measurement import CapturePath, RehearsedPath
 from host.sealing import sealed_trims
 from optics.bundle import Bundle
@@ -154,6 +155,7 @@ class Capture:
         self.shape = (bundle.rows_px // encoding.pool, bundle.columns_px // encoding.pool, encoding.channels)
         self._bundle = bundle
         thresholds_of(bundle)
+        self._watch = DriftWatch(bundle)
         self._client: BoardClient | None = None
         self._serial: str | None = None
 
@@ -177,8 +179,11 @@ class Capture:
         return Identity(hello.board_serial, client.firmware, hello.boot_id, digest, path)
 
     def read(self, timeout_s: float) -> BoardMeasurement | None:
-        """The next measurement, None when none came in time. Raises BoardError."""
-        return self._client.read_measurement(timeout_s) if self._client is not None else None
+        """The next measurement, None when none came in time. Raises BoardError, ComparatorDrifted among them."""
+        if self._client is None:
+            return None
+        self._watch.look(self._client)
+        return self._client.read_measurement(timeout_s)
 
     def leftover(self) -> Iterator[BoardMeasurement]:
         """What had arrived in whole before the board was lost."""

@@ -8,6 +8,7 @@ from host.board.errors import (
     BoardFault,
     BoardIdentityMismatch,
     BoardProgramError,
+    ComparatorDrifted,
     SchemaMismatch,
     ThresholdMismatch,
 )
@@ -46,6 +47,8 @@ def cause_of(error: BoardError | BoundaryFailed | ValueError) -> Cause:
             return Cause(f"board fault {error.name}", error.reason, not error.recoverable, error.advice)
         case ValueError():
             return Cause("bundle and board", str(error), True, "use a bundle that fits the board, then start again")
+        case ComparatorDrifted():
+            return Cause("comparator drifted", str(error), True)
         case SchemaMismatch() | ThresholdMismatch() | BoardIdentityMismatch() | SelfTestFailed() | BoardProgramError():
             return Cause(kind, str(error), True)
         case _:

@@ -41,6 +41,10 @@ class PortBusy(PortUnavailable):
         )
 
 
+class ComparatorDrifted(BoardError):  # noqa: N818
+    """A comparator no longer switches where it was calibrated."""
+
+
 class NotConnected(BoardError):  # noqa: N818
     """An operation needs something that has not been done yet."""
 

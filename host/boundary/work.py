@@ -37,6 +37,7 @@ from host.capture import prepare, thresholds_of
 from host.causes import cause_of
 from host.config import Camera as CameraSection
 from host.config import Gpio
+from host.drift_watch import DriftWatch
 from host.gpio.errors import GpioError
 from host.interlocks import open_pins
 from host.mask.errors import SlmError
@@ -141,6 +142,7 @@ class LoopBoard:
     def __init__(self, port: str, bundle: Bundle) -> None:
         """Opened, tested, provisioned and armed. Raises BoardError, or ValueError for more cells than it has."""
         self._client = BoardClient(port)
+        self._watch = DriftWatch(bundle)
         self._lock = threading.Lock()
         self._trouble: BoardError | None = None
         self._stop = threading.Event()
@@ -161,6 +163,7 @@ class LoopBoard:
             with self._lock:
                 if self._trouble is not None:
                     raise self._trouble
+                self._watch.look(self._client)
                 return self._client.convert(levels.ravel()).reshape(levels.shape)
         finally:
             levels.fill(0)

@@ -98,11 +98,13 @@ def drift_check(
     largest = int(np.abs(found.drift_volts).argmax())
     reason = (
         "; ".join(
-            f"comparator {i} switches {drift * 1e3:+.1f} mV from where it was calibrated"
+            f"comparator {i} switches lower than where it was calibrated"
+            if drift < 0
+            else f"comparator {i} switches higher than where it was calibrated"
             for i, drift, yes in zip(chosen, found.drift_volts, found.moved, strict=True)
             if yes
         )
-        + f" (limit {limit_volts * 1e3:g} mV): run `canopic calibrate board` and seal again"
+        + f", by more than {limit_volts * 1e3:g} mV: run `canopic calibrate board` and seal again"
         if moved
         else f"no comparator has moved by more than {limit_volts * 1e3:g} mV (largest: comparator {chosen[largest]}, "
         f"{found.drift_volts[largest] * 1e3:+.2f} mV)"

@@ -48,6 +48,10 @@ Kernel = Annotated[
     Path | None,
     typer.Option(help="A PSF, a mask or kernels (.npz, .npy) to simulate in place of the bundle's kernel. Twin only."),
 ]
+SensorFile = Annotated[
+    Path | None,
+    typer.Option("--sensor", help="A sensor.json of `canopic calibrate sensor`: simulate that sensor. Twin only."),
+]
 Frames = Annotated[int | None, typer.Option(min=1, help="Stop after this many measurements.")]
 
 
@@ -63,6 +67,7 @@ def run(
     seed: Seed = None,
     light: Light = None,
     kernel: Kernel = None,
+    sensor: SensorFile = None,
     state: Annotated[
         Path | None, typer.Option(help="Directory for events and the learned room (default: temporary).")
     ] = None,
@@ -82,7 +87,7 @@ def run(
     raise typer.Exit(
         run_sensor(
             config, frames, scene=scene, as_json=as_json, pace=pace, board=board, bundle=bundle, seed=seed, light=light,
-            kernel=kernel, state=state, path=path, camera=camera, twin_fault=twin_fault,
+            kernel=kernel, sensor=sensor, state=state, path=path, camera=camera, twin_fault=twin_fault,
         )
     )  # fmt: skip
 
@@ -117,12 +122,15 @@ def twin(
     bundle: BundleName = None,
     seed: Seed = None,
     light: Light = None,
+    sensor: SensorFile = None,
     loop: Annotated[bool, typer.Option("--loop", help="Begin the scene again when it ends.")] = False,
 ) -> None:
     """Serve a simulated camera with a real serial port, for `canopic run --board PTY`. Ctrl-C stops it."""
     from host.commands.twin import serve_twin
 
-    raise typer.Exit(serve_twin(pty, scene=scene, pace=pace, bundle=bundle, seed=seed, light=light, loop=loop))
+    raise typer.Exit(
+        serve_twin(pty, scene=scene, pace=pace, bundle=bundle, seed=seed, light=light, sensor=sensor, loop=loop)
+    )
 
 
 @app.command()

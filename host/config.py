@@ -44,6 +44,11 @@ class Capture(Section):
         min_length=1,
         description="twin only: a PSF, a mask or kernels (.npz, .npy) to simulate in place of the bundle's kernel",
     )
+    sensor: str | None = Field(
+        default=None,
+        min_length=1,
+        description="twin only: the sensor.json of `canopic calibrate sensor`, a measured sensor to simulate",
+    )
 
     @field_validator("light")
     @classmethod
@@ -69,13 +74,18 @@ class Capture(Section):
         return self
 
     @model_validator(mode="after")
-    def _only_a_twin_has_another_kernel(self) -> Self:
+    def _only_a_twin_has_another_kernel_or_sensor(self) -> Self:
         if self.kernel is not None and self.path == "board":
             raise PydanticCustomError(
                 "kernel",
                 "expected no 'kernel' (--kernel) beside 'path: {path}': only the twin simulates optics, a board has "
                 "the mask that stands in front of it",
                 {"path": self.path},
+            )
+        if self.sensor is not None and self.path == "board":
+            raise PydanticCustomError(
+                "sensor",
+                "expected no 'sensor' (--sensor) beside 'path: board': only the twin simulates a sensor",
             )
         return self
 
@@ -241,6 +251,13 @@ class Config(Section):
                 "kernel",
                 "expected no 'kernel' (--kernel) beside 'path: {path}' with a real camera: the mask that stands in "
                 "front of it is its optics; 'device: twin' in 'camera' simulates one",
+                {"path": path},
+            )
+        if path in ("camera", "loop") and self.capture.sensor is not None and not simulated:
+            raise PydanticCustomError(
+                "sensor",
+                "expected no 'sensor' (--sensor) beside 'path: {path}' with a real camera, which is its own sensor; "
+                "'device: twin' in 'camera' simulates one",
                 {"path": path},
             )
         return self

@@ -85,8 +85,8 @@ def load_config(path: Path | None = None, overrides: Mapping[str, tuple[object, 
     """Read, merge and validate.
 
     `path` None: defaults only. `overrides`: {"capture.scene": (value, "--scene")}, they win over the file. Relative
-    `storage.directory`, `bundle`, `capture.scene` and `capture.kernel` in the file are relative to the
-    file. Raises ConfigError.
+    `storage.directory`, `bundle`, `capture.scene`, `capture.kernel` and `capture.sensor` in the file are relative to
+    the file. Raises ConfigError.
     """
     overrides = overrides or {}
     document = _Document(str(path) if path else "command line")
@@ -227,6 +227,8 @@ def _anchor_paths(values: dict[str, Any], directory: Path) -> None:
         capture["scene"] = anchored(scene)
     if isinstance(capture, dict) and isinstance(kernel := capture.get("kernel"), str):
         capture["kernel"] = anchored(kernel)
+    if isinstance(capture, dict) and isinstance(sensor := capture.get("sensor"), str):
+        capture["sensor"] = anchored(sensor)
     if isinstance(bundle, str) and ("/" in bundle or bundle.endswith(".canopic")):
         values["bundle"] = anchored(bundle)
 

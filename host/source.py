@@ -1,6 +1,6 @@
 """What the sensor looks at and measures with: a twin or a camera that this process starts, or a board on a port."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,9 @@ from host.sealing import seal_of
 from host.twin.bench import make_bench
 from host.twin.board_process import BoardProcess
 from host.twin.kernel import KernelError, kernel_use, load_kernel
+from host.twin.measured_sensor import read_measured_sensor
 from host.twin.player import Twin, TwinError, TwinKernelError
+from host.twin.sensor import SensorModel
 from optics.archive import BundleError
 from optics.bundle import Bundle
 
@@ -111,9 +113,10 @@ def open_source(config: Config, bundle: Bundle, bundle_path: Path, twin_fault: T
         return _open_boundary(config, bundle, bundle_path, twin_fault)
     if capture.path == "board" and capture.port is not None:
         return Source(Capture(capture.port, bundle), f"board on {capture.port}", capture.port)
+    sensor = SensorModel() if capture.sensor is None else read_measured_sensor(capture.sensor).with_converter
     twin = Twin(
         capture.scene, bundle_path, pace=capture.pace, seed=capture.seed, light=light, kernel=capture.kernel,
-        board=sealed_twin_board(bundle, capture.seed),
+        sensor=sensor, board=sealed_twin_board(bundle, capture.seed),
     )  # fmt: skip
     twin.start()
     if twin.pty is None:
@@ -144,6 +147,7 @@ def _open_boundary(config: Config, bundle: Bundle, bundle_path: Path, twin_fault
         except KernelError as error:
             raise TwinKernelError(str(error)) from error
         kernel = kernel_use(loaded, bundle.encoding.kernels)
+    sensor = None if capture.sensor is None else read_measured_sensor(capture.sensor)
     board, port = None, capture.port
     if path == "loop" and port is None:
         # Only a rehearsal gets here without a port. Offsets and noise as the twin's (host.twin.spec.TwinSpec).
@@ -156,6 +160,7 @@ def _open_boundary(config: Config, bundle: Bundle, bundle_path: Path, twin_fault
         "kernel": None if capture.kernel is None else str(Path(capture.kernel).resolve()),
         "seed": capture.seed,
         "pace": capture.pace,
+        "sensor": None if sensor is None else {"model": asdict(sensor.model), **sensor.camera_options},
     }
     try:
         boundary = BoundaryCapture(

@@ -82,8 +82,8 @@ class BoundaryCapture:
         kernel: KernelUse | None = None,
         twin_fault: TwinFault | None = None,
     ) -> None:
-        """scene: {"scene", "light", "kernel", "seed", "pace"} for a rehearsal. port: of the board, on path loop.
-        kernel: what the scene's kernel file was found to be, None where it has none.
+        """scene: {"scene", "light", "kernel", "seed", "pace", "sensor"} for a rehearsal. port: of the board, on path
+        loop. kernel: what the scene's kernel file was found to be, None where it has none.
 
         Raises NotMeasurable (a ValueError) where a camera cannot measure this bundle.
         """

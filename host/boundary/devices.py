@@ -60,8 +60,8 @@ def wanted_of(section: CameraSection, rows_px: int, columns_px: int) -> CameraWa
 def open_camera(section: CameraSection, bundle: Bundle, scene: Mapping[str, Any], stack: ExitStack) -> Opened:
     """The camera of the configuration, or its twin in front of a scene; `stack` closes both.
 
-    scene: {"scene", "light", "kernel", "seed", "pace", "first", "fault"} for the twin. Raises CameraError, SceneError
-    or KernelError.
+    scene: {"scene", "light", "kernel", "seed", "pace", "first", "fault", "sensor"} for the twin. Raises CameraError,
+    SceneError or KernelError.
     """
     wanted = wanted_of(section, bundle.rows_px, bundle.columns_px)
     if section.device == "picamera2":
@@ -72,13 +72,16 @@ def open_camera(section: CameraSection, bundle: Bundle, scene: Mapping[str, Any]
         open_scene(parse_scene(scene["scene"], light=light), bundle.rows_px, bundle.columns_px)
     )
     world = SceneWorld(opened, bundle, scene["kernel"], scene["first"])
+    options = dict(scene.get("sensor") or {})
+    model = SensorModel(**options.pop("model", {}))
     hardware = twin_camera(
         world,
-        SensorModel(),
+        model,
         scene["seed"],
         fps=min(MOST_FPS, opened.fps),
         pace=scene["pace"],
         fault=scene["fault"],
+        **options,
     )
     twin = Camera(hardware, wanted, section.capture_timeout_s)
     stage = TwinStage(world, opened.live, opened.fps, opened.frame_count, hardware)

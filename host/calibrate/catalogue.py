@@ -13,6 +13,8 @@ from host.calibrate.run import Session
 from host.config import Config
 from optics.bundle import Bundle
 
+# As configured where nobody says another (host.config.Exposure).
+MAINS_HZ = 50
 # What a calibration needs a camera for runs inside the boundary process; a board gives no frames.
 WITH_CAMERA: frozenset[Kind] = frozenset({"psf", "sensor", "slm", "range"})
 
@@ -29,9 +31,11 @@ class CannotCalibrate(ValueError):  # noqa: N818 - reads as what happened
     """This calibration cannot be done with what was asked for. The message says what is missing."""
 
 
-def procedure_of(kind: Kind, bundle: Bundle, quick: bool) -> Procedure:
-    """The steps of a calibration for a bundle. Raises ValueError where the bundle does not suit it."""
-    made: Procedure = importlib.import_module(f"host.calibrate.{kind}").make_procedure(bundle, quick=quick)
+def procedure_of(kind: Kind, bundle: Bundle, quick: bool, mains_hz: int = MAINS_HZ) -> Procedure:
+    """The steps of a calibration for a bundle. mains_hz: of the lamps where the range is found. Raises ValueError where
+    the bundle does not suit it."""
+    options = {"mains_hz": mains_hz} if kind == "range" else {}
+    made: Procedure = importlib.import_module(f"host.calibrate.{kind}").make_procedure(bundle, quick=quick, **options)
     return made
 
 

@@ -55,7 +55,7 @@ def calibrate(wanted: Wanted) -> int:
         twin = _is_twin(wanted, loaded)
         path = resolve_bundle(loaded.config.bundle)
         bundle = read_bundle(path)
-        procedure = procedure_of(wanted.kind, bundle, wanted.quick)
+        procedure = procedure_of(wanted.kind, bundle, wanted.quick, loaded.config.exposure.mains_hz)
     with ExitStack() as stack:
         directory = _directory(wanted, loaded, twin, stack)
         try:

@@ -38,6 +38,7 @@ def run_sensor(
     seed: int | None,
     light: str | None,
     kernel: Path | None,
+    sensor: Path | None,
     state: Path | None,
     path: str | None = None,
     camera: str | None = None,
@@ -46,7 +47,7 @@ def run_sensor(
     """Run until the scene ends, `frames` measurements are made, or a signal comes. Status 3: blind at the end."""
     with expected(ConfigError, ValueError, status=WRONG_INPUT, prefix=""):
         given = overrides(
-            scene=scene, pace=pace, board=board, bundle=bundle, seed=seed, light=light, kernel=kernel,
+            scene=scene, pace=pace, board=board, bundle=bundle, seed=seed, light=light, kernel=kernel, sensor=sensor,
             state=state, output_format="json" if as_json else None, path=path, camera=camera,
         )  # fmt: skip
         loaded = load_config(config_file, given)

@@ -7,7 +7,9 @@ from pathlib import Path
 from host.commands.common import DONE, WRONG_INPUT, expected, say
 from host.commands.options import light_steps
 from host.twin.frame import SceneError
+from host.twin.measured_sensor import read_measured_sensor
 from host.twin.player import Twin, TwinError, serve
+from host.twin.sensor import SensorModel
 from host.twin.spec import TwinSpec
 from optics.archive import BundleError
 from optics.bundle import resolve_bundle
@@ -21,6 +23,7 @@ def serve_twin(
     bundle: str | None,
     seed: int | None,
     light: str | None,
+    sensor: Path | None,
     loop: bool,
 ) -> int:
     """Serve until SIGINT or SIGTERM."""
@@ -33,6 +36,7 @@ def serve_twin(
             seed=seed or 0,
             light=tuple((at_s, factor) for at_s, factor in light_steps(light)),
             loop=loop,
+            sensor=SensorModel() if sensor is None else read_measured_sensor(sensor).with_converter,
             pty=str(pty.absolute()),
         )
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -88,6 +88,14 @@ def test_all_problems_at_once_in_the_order_of_the_file(write):
             "capture:\n  path: board\n  port: x\n  kernel: m.npz\n",
             "expected no 'kernel' (--kernel) beside 'path: board'",
         ),
+        (
+            "capture:\n  path: board\n  port: x\n  sensor: s.json\n",
+            "expected no 'sensor' (--sensor) beside 'path: board'",
+        ),
+        (
+            "capture:\n  path: camera\n  sensor: s.json\n",
+            "expected no 'sensor' (--sensor) beside 'path: camera' with a real camera",
+        ),
         ("exposure:\n  gain: .nan\n", "expected a finite number"),
         ("[" * 3000, "not valid YAML"),
         ("a: 1\n---\nb: 2\n", "not valid YAML"),

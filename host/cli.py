@@ -104,14 +104,13 @@ def seal(
         Path | None, typer.Option(metavar="DIR", help="What `canopic calibrate` kept (default: this sensor's).")
     ] = None,
     mask: Annotated[Path | None, typer.Option(help="The mask in front of the sensor (default: the bundle's).")] = None,
-    as_twin: Annotated[bool, typer.Option("--twin", help="Seal what was measured on a twin: for a twin only.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Seal what failed, too; the daemon refuses it.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Bind encoding, mask, calibrations and models into one bundle: the daemon goes blind where a part is another."""
     from host.commands.seal import seal_bundle
 
-    raise typer.Exit(seal_bundle(bundle, calibration, out, mask, as_twin=as_twin, force=force, as_json=as_json))
+    raise typer.Exit(seal_bundle(bundle, calibration, out, mask, force=force, as_json=as_json))
 
 
 @app.command()

@@ -158,7 +158,7 @@ def _other_world(named: dict[str, Any], facts: Facts) -> Cause | None:
         return _blind(
             "sealed on real parts",
             "the bundle was sealed on real parts, and this is a twin",
-            "give the twin a bundle without a seal, or one sealed with --twin",
+            "give the twin a bundle without a seal, or one that was sealed with calibrations of a twin",
         )
     return None
 

@@ -41,14 +41,13 @@ def seal(
     sealed_at: str,
     by: str,
     mask: Mask | None = None,
-    as_twin: bool = False,
     force: bool = False,
 ) -> Bundle:
     """The bundle with its calibrations, and a seal over them, its encoding, its models and its mask.
 
     calibrations: as `canopic calibrate` kept them, at least one. sealed_at: ISO 8601 with a time zone. by: who seals
     ("canopic 0.1.0"). mask: the one that stands in front of the sensor, None: the bundle's own, if it has one.
-    as_twin: seal what was measured on a twin; the daemon then takes the bundle for a twin only. force: seal what did
+    What was measured on a twin gives a twin's seal, which the daemon takes for a twin only. force: seal what did
     not pass as well; it is marked, and the daemon refuses it.
 
     Raises SealError for what did not pass, does not belong together (another encoding, two cameras, a twin's and a
@@ -65,7 +64,7 @@ def seal(
             f"the calibration {kind!r} did not pass ({calibrations[kind].outcome.reason}): mend what it says and run "
             f"`canopic calibrate {kind}` again"
         )
-    _check_origin(calibrations, as_twin)
+    simulated = _simulated(calibrations)
     for kind, kept in calibrations.items():
         _CHECKS.get(kind, _nothing_more)(kept)
     board = calibrations.get("board")
@@ -93,7 +92,7 @@ def seal(
         "format": FORMAT,
         "sealed_at": sealed_at,
         "by": by,
-        "simulated": as_twin,
+        "simulated": simulated,
         "forced": sorted(failed),
         "encoding_id": bundle.encoding.id,
         "sensor_px": [bundle.rows_px, bundle.columns_px],
@@ -246,7 +245,8 @@ def _dated(text: str) -> bool:
         return False
 
 
-def _check_origin(calibrations: Mapping[Kind, Kept], as_twin: bool) -> None:
+def _simulated(calibrations: Mapping[Kind, Kept]) -> bool:
+    """Whether they are a twin's. Raises SealError where some are and some are not."""
     simulated = sorted(kind for kind, kept in calibrations.items() if kept.simulated)
     measured = sorted(kind for kind, kept in calibrations.items() if not kept.simulated)
     if simulated and measured:
@@ -254,13 +254,7 @@ def _check_origin(calibrations: Mapping[Kind, Kept], as_twin: bool) -> None:
             f"{', '.join(simulated)} was measured on a twin, {', '.join(measured)} on real parts: they say nothing "
             "about each other. Give a directory with the calibrations of one camera"
         )
-    if simulated and not as_twin:
-        raise SealError(
-            f"{', '.join(simulated)} was measured on a twin, and says nothing about real parts: calibrate those, or "
-            "rehearse with a twin's seal (--twin), which the daemon takes for a twin only"
-        )
-    if measured and as_twin:
-        raise SealError(f"{', '.join(measured)} was measured on real parts: seal it without --twin")
+    return bool(simulated)
 
 
 def _check_psf(kept: Kept) -> None:

@@ -85,7 +85,7 @@ def calibrated_twin(bundle: Bundle, seed: int, progress: Callable[[str], None]) 
                 procedure, session, progress=lambda step, *_, of=kind: progress(f"calibrate {of}: {step.text}")
             )
         kept[kind] = Kept(outcome, {}, now)
-    return seal(bundle, kept, sealed_at=now, by=f"canopic {version('canopic')}", as_twin=True)
+    return seal(bundle, kept, sealed_at=now, by=f"canopic {version('canopic')}")
 
 
 def _check_twin(sealed: Bundle) -> None:
@@ -93,7 +93,7 @@ def _check_twin(sealed: Bundle) -> None:
     if named is None or not named["simulated"]:
         raise SealError(
             "the bundle was sealed on real parts: no twin has their masks and comparators. Give one that was sealed "
-            "with --twin, and the seed of that twin"
+            "with calibrations of a twin, and the seed of that twin"
         )
 
 

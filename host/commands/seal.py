@@ -22,7 +22,6 @@ def seal_bundle(
     target: Path,
     mask_file: Path | None,
     *,
-    as_twin: bool,
     force: bool,
     as_json: bool,
 ) -> int:
@@ -47,7 +46,6 @@ def seal_bundle(
             sealed_at=datetime.now(UTC).isoformat(timespec="seconds"),
             by=f"canopic {version('canopic')}",
             mask=None if mask_file is None else read_any_mask(mask_file),
-            as_twin=as_twin,
             force=force,
         )
         write_bundle(sealed, target)
@@ -76,6 +74,8 @@ def _tell(sealed: Bundle, kept: dict[Kind, Kept], target: Path, as_json: bool) -
         verdict = "passed" if each.outcome.passed else "FAILED, sealed by force: the daemon will refuse it"
         table.add_row(kind, f"{verdict}, {each.made_at}: {each.outcome.reason}")
     out().print(table)
+    if named["simulated"]:
+        say("Measured on a twin: the bundle is for rehearsals, and a sensor with real parts refuses it.")
     say(
         "Write the bundle id down, away from the sensor: digests show that a part was changed, only the id shows that "
         "it is still this bundle."

@@ -29,7 +29,7 @@ def calibrated(tmp_path: Path, bundle: Bundle) -> Path:
 
 
 def run(calibration: Path, target: Path, name: str = "default", mask: Path | None = None, as_json: bool = True) -> int:
-    return seal_bundle(name, calibration, target, mask, as_twin=False, force=False, as_json=as_json)
+    return seal_bundle(name, calibration, target, mask, force=False, as_json=as_json)
 
 
 def refused(calibration: Path, target: Path) -> int:

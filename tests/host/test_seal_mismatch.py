@@ -87,7 +87,7 @@ def test_each_mismatch_blinds_and_the_right_part_mends_it(
 def test_a_board_is_compared_wherever_there_is_one(bundle: Bundle, right: Facts, path: Any) -> None:
     simulated = seal(
         read_bundle(default_bundle_path()), parts.all_parts(bundle, twin=True),
-        sealed_at=parts.SEALED_AT, by=parts.BY, as_twin=True,
+        sealed_at=parts.SEALED_AT, by=parts.BY,
     ) if path == "twin" else bundle  # fmt: skip
     found = replace(right, capture_path=path, simulated=path == "twin", verification=None, mask_id=None)
     assert mismatch(simulated, found) is None
@@ -117,7 +117,7 @@ def test_a_path_without_its_calibration_is_refused(unsealed: Bundle, right: Fact
 
 
 def test_a_twins_seal_is_for_twins(unsealed: Bundle, right: Facts) -> None:
-    twins = seal(unsealed, parts.all_parts(unsealed, twin=True), sealed_at=parts.SEALED_AT, by=parts.BY, as_twin=True)
+    twins = seal(unsealed, parts.all_parts(unsealed, twin=True), sealed_at=parts.SEALED_AT, by=parts.BY)
     plain = replace(right, mask_id=None, verification=None)
     cause = mismatch(twins, plain)
     assert cause is not None
@@ -256,7 +256,7 @@ def test_the_interlock_follows_the_record_and_the_parts(bundle: Bundle, tmp_path
 def test_the_interlock_knows_rehearsals_and_cameras_without_a_board(
     bundle: Bundle, unsealed: Bundle, tmp_path: Path
 ) -> None:
-    twins = seal(unsealed, parts.all_parts(unsealed, twin=True), sealed_at=parts.SEALED_AT, by=parts.BY, as_twin=True)
+    twins = seal(unsealed, parts.all_parts(unsealed, twin=True), sealed_at=parts.SEALED_AT, by=parts.BY)
     rehearsed = found(capture_path="twin", rehearsed_path="camera", board_serial=parts.CAMERA, thresholds_digest="0")
     assert SealInterlock(twins, None, tmp_path, lambda: NOW_S)(rehearsed) is None
     cause = SealInterlock(bundle, None, tmp_path, lambda: NOW_S)(rehearsed)

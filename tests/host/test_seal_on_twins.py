@@ -192,7 +192,7 @@ def test_a_real_seal_does_not_run_on_a_twin_nor_a_forced_one(sealed: Bundle, run
     assert "sealed on real parts, and this is a twin" in blind(run(real))
     failed = parts.board(plain, twin=True)
     failed = replace(failed, outcome=replace(failed.outcome, passed=False))
-    forced = seal(plain, {"board": failed}, sealed_at=now, by=parts.BY, as_twin=True, force=True)
+    forced = seal(plain, {"board": failed}, sealed_at=now, by=parts.BY, force=True)
     assert "had not passed: board" in blind(run(forced))
     assert senses(run(sealed))
 
@@ -203,7 +203,7 @@ REHEARSED = {"camera.device": "twin"}
 def test_another_camera_blinds_the_camera_path_until_the_sealed_one_is_back(sealed: Bundle, run: Run) -> None:
     plain, now = read_bundle(default_bundle_path()), datetime.now(UTC).isoformat()
     other = {"psf": parts.psf(twin=True, camera="imx708 elsewhere")}
-    elsewhere = seal(plain, other, sealed_at=now, by=parts.BY, as_twin=True)  # type: ignore[arg-type]
+    elsewhere = seal(plain, other, sealed_at=now, by=parts.BY)  # type: ignore[arg-type]
     path = {"capture.path": "camera", **REHEARSED}
     assert "camera imx708 elsewhere is sealed, this is imx219" in blind(run(elsewhere, **path))
     assert senses(run(sealed, **path))

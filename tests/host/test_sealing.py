@@ -100,7 +100,6 @@ REFUSED: dict[str, tuple[dict[Kind, Kept], str]] = {
         "'psf' did not pass .too dim.: mend",
     ),
     "two cameras": ({"psf": parts.psf(), "range": parts.light_range(camera="imx708")}, "different cameras"),
-    "a twin's": ({"psf": parts.psf(twin=True)}, "measured on a twin"),
     "a mixture": ({"psf": parts.psf(twin=True), "sensor": parts.sensor()}, "say nothing about each other"),
     "nameless camera": ({"psf": parts.psf(camera="")}, "does not name its camera"),
     "no PSF": ({"psf": parts.kept("psf", {"camera": "x", "gains": [1, 1, 1]})}, "holds no PSF"),
@@ -136,10 +135,9 @@ def test_another_mask_than_the_bundles_is_refused(bundle: Bundle, mask: Mask) ->
     assert again.id == made.id
 
 
-def test_a_twins_seal_has_to_be_asked_for_and_says_so(bundle: Bundle) -> None:
-    assert named(sealed(bundle, parts.all_parts(bundle, twin=True), as_twin=True))["simulated"] is True
-    with pytest.raises(SealError, match="without --twin"):
-        sealed(bundle, as_twin=True)
+def test_a_twins_seal_says_so(bundle: Bundle) -> None:
+    assert named(sealed(bundle, parts.all_parts(bundle, twin=True)))["simulated"] is True
+    assert named(sealed(bundle))["simulated"] is False
 
 
 def test_a_forced_seal_is_marked(bundle: Bundle) -> None:

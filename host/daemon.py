@@ -49,10 +49,12 @@ BLIND_WAIT_S = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """When a run ends by itself. `measurements`: after so many; `stay_blind` False: once a reason is latched."""
+    """When a run ends by itself. `measurements`: after so many; `stay_blind` False: once a reason is latched; `tries`:
+    once so many verifications in a row have failed, for a simulation whose fault nobody mends."""
 
     measurements: int | None = None
     stay_blind: bool = True
+    tries: int | None = None
 
 
 class Daemon:
@@ -84,6 +86,7 @@ class Daemon:
         self._told_cause: Cause | None = None
         self._back_off_s = FIRST_BACK_OFF_S
         self._try_at_s = 0.0
+        self._failed_tries = 0
         self._position = Position()
         self._time_s: float | None = None
         self._sequence = self._unmeasured = self._occupied = self._bad_in_a_row = 0
@@ -126,6 +129,8 @@ class Daemon:
             self._why = f"the scene failed: {self._source.failure}"
         elif latched and not self._limits.stay_blind:
             self._why = "blind, and nobody here to act"
+        elif self._limits.tries is not None and self._failed_tries >= self._limits.tries:
+            self._why = f"still blind after {self._failed_tries} tries, and nobody here to act"
         elif self._source.finished and self._drained():
             self._why = "end of the scene"
         return bool(self._why)
@@ -161,8 +166,10 @@ class Daemon:
             again = self._rewind if self._identity is not None else None
             identity = self._capture.verify(*self._pipeline.exposure, before_arming=again)
         except (BoardError, BoundaryFailed, ValueError) as error:
+            self._failed_tries += 1
             self._go_blind(cause_of(error))
             return
+        self._failed_tries = 0
         if self._interlocked(identity):
             return
         before, self._identity = self._identity, identity

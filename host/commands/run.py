@@ -25,6 +25,9 @@ from host.twin.frame import SceneError
 from host.twin.picamera_hardware import FAULTS
 from host.twin.player import TwinError, TwinKernelError
 
+# A simulated camera that is broken for good is given up after so many tries; a real one may be mended.
+REHEARSED_TRIES = 3
+
 
 def run_sensor(
     config_file: Path | None,
@@ -66,7 +69,9 @@ def run_sensor(
             stack.callback(output.stop)
         # Somebody can mend a board that is there, or a sensor that runs for good; a demonstration just ends.
         stay = config.capture.path == "board" or config_file is not None
-        settings = Settings(config, directory, Limits(frames, stay), fault)
+        rehearsed = config.capture.path in ("camera", "loop") and config.camera.device == "twin"
+        tries = REHEARSED_TRIES if rehearsed and config_file is None else None
+        settings = Settings(config, directory, Limits(frames, stay, tries), fault)
         summary = run_configured(settings, [output], stop)
     return _status(summary)
 

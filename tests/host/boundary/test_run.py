@@ -46,6 +46,16 @@ def test_a_rehearsal_with_a_fault_that_is_mended(room: Path) -> None:
     assert "measurement" not in kinds[first:again]
 
 
+def test_a_rehearsal_whose_camera_is_never_mended_ends_blind(room: Path) -> None:
+    options = ("--path", "camera", "--camera", "twin", "--scene", str(room), "--pace", "fast", "--json")
+    done = canopic(*options, "--twin-fault", "lost@5")
+    assert done.returncode == 3, done.stderr
+    last = json.loads(done.stdout.splitlines()[-1])
+    assert last["state"] == "blind"
+    assert last["why_stopped"] == "still blind after 3 tries, and nobody here to act"
+    assert 0 < last["measurements"] < 40
+
+
 def test_without_a_camera_it_ends_blind_with_what_to_do() -> None:
     done = canopic("--path", "camera", "--json")
     assert done.returncode == 3

@@ -1,6 +1,6 @@
 """What a calibration says: passed or not against stated limits, why in plain words, its numbers and its arrays."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -73,15 +73,28 @@ def judged(
         }
         for limit in limits
     ]
-    return Outcome(kind, not broken, reason, {**result, "limits": described, "wrong_setup": None}, arrays or {})
+    kept: dict[str, Any] = _storable({**result, "limits": described, "wrong_setup": None})
+    return Outcome(kind, not broken, reason, kept, arrays or {})
 
 
 def wrong_setup(kind: Kind, name: str, reason: str, result: dict[str, Any] | None = None) -> Outcome:
     """The outcome of a set-up that is recognised as wrong: `name` is its short name (source_off), `reason` says what
     was seen and what to do. The name is put in front of the reason."""
-    return Outcome(kind, False, f"{name}: {reason}", {**(result or {}), "limits": [], "wrong_setup": name})
+    kept: dict[str, Any] = _storable({**(result or {}), "limits": [], "wrong_setup": name})
+    return Outcome(kind, False, f"{name}: {reason}", kept)
 
 
 def finite(value: float) -> float | None:
     """The number, or None for what JSON cannot hold."""
     return float(value) if np.isfinite(value) else None
+
+
+def _storable(value: Any) -> Any:
+    """The same with None for every number that JSON cannot hold, at any depth."""
+    if isinstance(value, Mapping):
+        return {key: _storable(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_storable(each) for each in value]
+    if isinstance(value, float | np.floating):
+        return finite(float(value))
+    return value

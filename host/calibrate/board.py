@@ -14,7 +14,9 @@ from calibration.comparators_trim import Trims, residual_limit
 from calibration.outcome import Limit, Outcome, finite, judged, wrong_setup
 from host.board.thresholds import (
     COMPARATORS,
+    DAC_FULL_SCALE,
     REFERENCE_VOLTS,
+    TRIM_MAX,
     dac_codes_to_volts,
     thresholds_digest,
     thresholds_to_dac_codes,
@@ -52,8 +54,16 @@ _SCALE = "volts are the ramp's: the scale is the board's own DAC, an error of it
 def make_procedure(bundle: Bundle, quick: bool = False) -> Procedure:
     """Five steps: a ladder over the whole range (is this the right board?), a narrower ramp, fine ramps from below and
     above without trims, with trims, and with trims corrected by what was left. A reading takes a real board 0.1 ms, so
-    all of it about a minute. `quick`: a quarter of the fine readings, for rehearsals."""
+    all of it about a minute. `quick`: a quarter of the fine readings, for rehearsals.
+
+    Raises ValueError where no threshold of the bundle lies inside the DAC's range.
+    """
     codes = thresholds_to_dac_codes(bundle.encoding.thresholds)
+    if not ((codes > TRIM_MAX) & (codes < DAC_FULL_SCALE - TRIM_MAX)).any():
+        raise ValueError(
+            "every threshold of this bundle lies at an end of the board's range, where no transition can be measured, "
+            "and its codes tell hardly any light apart: use a bundle with thresholds inside the range"
+        )
     reads = 32 if quick else 128
 
     def fine(name: str, text: str, share: int) -> Step:

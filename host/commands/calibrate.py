@@ -60,17 +60,17 @@ def calibrate(wanted: Wanted) -> int:
         directory = _directory(wanted, loaded, twin, stack)
         try:
             with expected(BenchError, CannotCalibrate, OSError, ValueError, status=WRONG_INPUT, prefix=""):
-                outcome, data, truth = _acquired(wanted, procedure, (bundle, path), loaded, directory, twin)
+                outcome, data, truth, store = _acquired(wanted, procedure, (bundle, path), loaded, directory, twin)
         except KeyboardInterrupt:
             say("interrupted; what was acquired is kept: run the same command again to go on" if _kept(wanted, twin)
                 else "interrupted")  # fmt: skip
             return INTERRUPTED
         with expected(OSError):
             save_outcome(outcome, directory, truth)
-            figure = wanted.figure or directory / f"{wanted.kind}.png"
-            if data:
-                procedure.draw(outcome, data, figure)
-        _tell(wanted, outcome, truth, directory, figure if data else None, _kept(wanted, twin))
+        if store is not None:
+            store.forget()  # concluded and kept: the next run acquires anew
+        figure = _drawn(procedure, outcome, data, wanted.figure or directory / f"{wanted.kind}.png")
+        _tell(wanted, outcome, truth, directory, figure, _kept(wanted, twin))
     return DONE if outcome.passed else FAILED
 
 
@@ -125,7 +125,8 @@ def _kept(wanted: Wanted, twin: bool) -> bool:
 
 def _acquired(
     wanted: Wanted, procedure: Procedure, bundle: tuple[Bundle, Path], loaded: LoadedConfig, directory: Path, twin: bool
-) -> tuple[Outcome, dict[str, StepData], Mapping[str, Any] | None]:
+) -> tuple[Outcome, dict[str, StepData], Mapping[str, Any] | None, StepStore | None]:
+    """The outcome, the steps' data, a twin's truth, and the store of the steps where the run was concluded."""
     truth: Mapping[str, Any] | None = None
     try:
         with _opened(wanted, procedure, bundle, loaded, twin) as opened, _progress(procedure) as (progress, paused):
@@ -136,10 +137,21 @@ def _acquired(
                 store = StepStore(directory / wanted.kind, procedure, opened.session.device)
             ask = (lambda _step: None) if twin or wanted.yes else _person(paused)
             outcome, data = run_procedure(procedure, opened.session, store, ask=ask, progress=progress)
-            store.forget()  # concluded: the next run acquires anew
-            return outcome, data, truth
+            return outcome, data, truth, store
     except SessionError as error:
-        return wrong_setup(wanted.kind, error.name or "device_failed", str(error)), {}, truth
+        return wrong_setup(wanted.kind, error.name or "device_failed", str(error)), {}, truth, None
+
+
+def _drawn(procedure: Procedure, outcome: Outcome, data: dict[str, StepData], path: Path) -> Path | None:
+    """The figure's path; None where there is nothing to draw, or it cannot be written, which is said."""
+    if not data:
+        return None
+    try:
+        procedure.draw(outcome, data, path)
+    except OSError as error:
+        say(f"the figure cannot be written: {error}")
+        return None
+    return path
 
 
 def _opened(

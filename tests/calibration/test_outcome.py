@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from calibration.outcome import Limit, judged, wrong_setup
@@ -21,6 +22,14 @@ def test_what_is_no_number_keeps_no_limit_and_is_null_in_json(at: str) -> None:
     outcome = judged("psf", {}, [limit], summary="fine")
     assert not outcome.passed
     assert json.loads(json.dumps(outcome.result, allow_nan=False))["limits"][0]["value"] is None
+
+
+def test_no_number_in_a_result_is_one_that_json_cannot_hold() -> None:
+    values = {"a": float("nan"), "b": [1.0, float("inf")], "c": {"d": np.float64("nan")}, "e": 3, "f": "x", "g": True}
+    expected = {"a": None, "b": [1.0, None], "c": {"d": None}, "e": 3, "f": "x", "g": True}
+    for outcome in (judged("psf", values, [], summary="fine"), wrong_setup("psf", "source_off", "dark", values)):
+        assert {name: outcome.result[name] for name in values} == expected
+        json.dumps(outcome.result, allow_nan=False)
 
 
 def test_what_is_not_kept_is_said_with_its_bound_and_advice() -> None:

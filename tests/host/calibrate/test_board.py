@@ -313,3 +313,12 @@ def test_figures_are_drawn_for_boards_that_pass_and_for_wrong_ones(
 
 def _rms(values: NDArray[np.float64]) -> float:
     return float(np.sqrt(np.mean(values**2)))
+
+
+@pytest.mark.parametrize("level", [0.0, 0.01, 1.0])
+def test_thresholds_that_are_all_at_an_end_are_refused(level: float) -> None:
+    bundle = read_bundle(resolve_bundle("default"))
+    encoding = dataclasses.replace(bundle.encoding, thresholds=np.full(15, level, np.float32))
+    with pytest.raises(ValueError, match="at an end of the board's range"):
+        make_procedure(Bundle(encoding, bundle.rows_px, bundle.columns_px))
+    make_procedure(bundle)

@@ -134,6 +134,31 @@ def test_a_device_that_fails_is_named_and_what_was_acquired_is_kept(bench: Bench
     assert bench.acquired == ["one", "two"]
 
 
+def test_results_that_cannot_be_written_lose_no_step(bench: Bench, tmp_path: Path) -> None:
+    arguments = ("psf", "--path", "twin", "--out", str(tmp_path), "--json")
+    (tmp_path / "psf.json").mkdir()
+    stopped = _run(*arguments)
+    assert stopped.exit_code == 1
+    assert "psf.json" in stopped.stderr
+    (tmp_path / "psf.json").rmdir()
+    assert json.loads(_run(*arguments).stdout)["passed"] is True
+    assert bench.acquired == ["one", "two"]
+
+
+def test_a_figure_that_cannot_be_drawn_is_said_beside_the_result(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def draw(_outcome: Outcome, _data: Mapping[str, StepData], path: Path) -> None:
+        path.write_bytes(b"a picture")
+
+    procedure = Procedure("psf", STEPS, "host.boundary.acquire_psf:acquire", bench.conclude, draw)
+    monkeypatch.setattr(command, "procedure_of", lambda *_: procedure)
+    result = _run("psf", "--path", "twin", "--figure", str(tmp_path / "nowhere" / "x.png"), "--json")
+    assert result.exit_code == 0
+    assert json.loads(result.stdout)["passed"] is True
+    assert "the figure cannot be written" in result.stderr
+
+
 def test_hands_are_asked_for_in_a_terminal_only(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = _run("psf", "--path", "camera")
     assert asked.exit_code == 2

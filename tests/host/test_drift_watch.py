@@ -106,7 +106,7 @@ def test_a_drift_blinds_a_running_sensor_until_it_is_mended_and_somebody_has_act
         running.until(lambda: len(running.memory.measurements) > 10)
         offset_volts = json.loads(running.control("reveal"))["offset_volts"][MOVED]
         running.control(f"offset {MOVED} {offset_volts + MOVE_VOLTS}")
-        running.until(lambda: running.memory.state == "blind")
+        running.until(lambda: "blind" in running.memory.states())
         blind = next(event for event in reversed(running.memory.events) if event.get("to") == "blind")
         assert blind["latched"]
         assert blind["kind"] == "comparator drifted"

@@ -2,8 +2,10 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -112,13 +114,14 @@ def _sharp(scene: Path):  # type: ignore[no-untyped-def]
 
 
 @pytest.fixture(params=["camera", "loop"])
-def running(request: pytest.FixtureRequest, scene: Path, tmp_path: Path) -> Iterator[tuple[int, Path]]:
+def running(request: pytest.FixtureRequest, scene: Path) -> Iterator[tuple[int, Path]]:
     """A daemon of its own, with all its files under one folder."""
     if request.param == "loop" and board_missing():
         pytest.skip(f"no board program: {board_missing()}")
-    folder = tmp_path / "run"
+    # The path of a socket has to be short, and pytest's own folders are not.
+    folder = Path(tempfile.mkdtemp(prefix="canary-"))
     for name in ("tmp", "state"):
-        (folder / name).mkdir(parents=True)
+        (folder / name).mkdir()
     config = folder / "canopic.yaml"
     config.write_text(
         f"capture:\n  path: {request.param}\n  scene: {scene}\n  kernel: {scene.parent / 'sharp.npy'}\n"
@@ -136,6 +139,7 @@ def running(request: pytest.FixtureRequest, scene: Path, tmp_path: Path) -> Iter
         finally:
             process.terminate()
             process.wait(20)
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def until_measuring(folder: Path, process: "subprocess.Popen[bytes]", measurements: int = 15) -> None:

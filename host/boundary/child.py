@@ -18,6 +18,8 @@ from host.measurement import KernelUse
 
 END_S = 2.0
 _NAME_CHARACTERS = 200
+# More things than this do not go missing in one sandbox.
+_MISSING_AT_MOST = 8
 _ENVIRONMENT = {
     # One thread of arithmetic: more would have been started before Landlock holds.
     "OMP_NUM_THREADS": "1",
@@ -166,7 +168,7 @@ class About:
             used = None if kernel is None else KernelUse(**{**kernel, "light": tuple(kernel["light"])})
             return cls(
                 camera,
-                dict(said["sandbox"]),
+                _sandbox(said["sandbox"]),
                 _bounded(said.get("thresholds_digest", "")),
                 None if board is None else _bounded(board["serial"]),
                 None if board is None else _bounded(board["firmware"]),
@@ -175,6 +177,19 @@ class About:
             )
         except (WireError, KeyError, TypeError, ValueError) as error:
             raise BoundaryFailed("boundary_untrusted", f"the boundary process says nonsense: {short(error)}") from error
+
+
+def _sandbox(said: Mapping[str, Any]) -> dict[str, Any]:
+    """What host.boundary.sandbox.Sandbox holds, each field of its own type, its sentences printable and bounded."""
+    missing = said["missing"]
+    if not isinstance(missing, list) or len(missing) > _MISSING_AT_MOST:
+        raise WireError("what its sandbox lacks is no short list")
+    return {
+        "seccomp": said["seccomp"] is True,
+        "landlock": int(said["landlock"]),
+        "memory": short(_bounded(said["memory"])),
+        "missing": [short(sentence) for sentence in missing],
+    }
 
 
 def _bounded(value: Any) -> Any:

@@ -286,8 +286,7 @@ class BoundarySession:
         "mask" (sections of the configuration), "rows_px" and "columns_px"."""
         self._spec = {"task": "calibrate", "kind": kind, **spec}
         self._child: Child | None = None
-        self._device: str | None = None
-        self.sandbox: Mapping[str, Any] | None = None
+        self._about: About | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -298,10 +297,26 @@ class BoundarySession:
     @property
     def device(self) -> str:
         """Name of the camera; a twin says its seed and fault, too. Raises SessionError where it cannot be opened."""
-        self._started()
         twin = self._spec.get("twin")
         words = "" if twin is None else f" twin {twin['seed']} {twin['fault'] or ''}"
-        return f"{self._device}{words}".strip()
+        return f"{self._said().camera.name}{words}".strip()
+
+    @property
+    def simulated(self) -> bool:
+        """Whether the camera is a simulated one, by its own account. Raises SessionError where it cannot be opened."""
+        return self._said().camera.simulated
+
+    @property
+    def sandbox(self) -> Mapping[str, Any]:
+        """What holds in the boundary process (host.boundary.sandbox.Sandbox). Raises SessionError where the camera
+        cannot be opened."""
+        return self._said().sandbox
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """What the sandbox lacks on this computer, one printable sentence each (at most 8 of 1000 characters). Raises
+        SessionError where the camera cannot be opened."""
+        return tuple(self.sandbox["missing"])
 
     def acquire(self, step: Step, before: dict[str, StepData]) -> StepData:
         """One step. Raises SessionError with the device's own words and the fault's name."""
@@ -330,9 +345,15 @@ class BoundarySession:
                 record = child.take(START_S)
                 if record is None:
                     raise BoundaryFailed("boundary_hung", f"the boundary process did not start within {START_S:g} s")
-                about = About.read(record)
+                self._about = About.read(record)
             except BoundaryFailed as error:
                 self.close()
                 raise SessionError(str(error), error.kind) from error
-            self._device, self.sandbox = about.camera.name, about.sandbox
         return self._child
+
+    def _said(self) -> About:
+        """What the process that runs said of itself; one is started where none does."""
+        self._started()
+        if self._about is None:
+            raise SessionError("the boundary process has not said what it is", "boundary_untrusted")
+        return self._about

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from host.board.assembly import BoardMeasurement
-from host.boundary.client import BoundaryCapture, TwinFault, parse_twin_fault
+from host.boundary.client import BoundaryCapture, BoundarySession, TwinFault, parse_twin_fault
 from host.boundary.errors import BoundaryFailed
 from host.boundary.wire import HEAD, Kind, packed, packed_arrays, packed_json, packed_measurement
 from host.capture import thresholds_of
@@ -21,6 +21,7 @@ from optics.bundle import default_bundle_path, read_bundle
 BUNDLE = read_bundle(default_bundle_path())
 DIGEST = thresholds_of(BUNDLE, board=False).digest
 SHAPE = (60, 80, 3)
+SANDBOX = {"seccomp": True, "landlock": 3, "memory": "locked", "missing": []}
 
 
 def about(**changed: Any) -> bytes:
@@ -38,7 +39,7 @@ def about(**changed: Any) -> bytes:
     }
     said = {
         "camera": camera | changed.pop("camera", {}),
-        "sandbox": {"seccomp": True},
+        "sandbox": SANDBOX | changed.pop("sandbox", {}),
         "thresholds_digest": DIGEST,
         "board": None,
         "scene": None,
@@ -125,10 +126,25 @@ def test_anything_but_codes_ends_it(pretend: Any, said: bytes) -> None:
         (about(camera={"model": "x" * 5000}), "boundary_untrusted"),
         (packed_json(Kind.ABOUT, {"camera": {}}), "boundary_untrusted"),
         (packed(Kind.ABOUT, b"\xff\xfe"), "boundary_untrusted"),
+        (about(sandbox={"missing": ["swap"] * 100}), "boundary_untrusted"),
+        (about(sandbox={"missing": "swap"}), "boundary_untrusted"),
+        (about(sandbox={"landlock": "a picture"}), "boundary_untrusted"),
+        (about(sandbox={"memory": "x" * 5000}), "boundary_untrusted"),
         (measurement(), "boundary_untrusted"),
         (packed_json(Kind.FAILURE, {"kind": "camera_busy", "reason": "vlc has it", "latched": False}), "camera_busy"),
     ],
-    ids=["thresholds", "long name", "no camera", "no text", "measures first", "failure"],
+    ids=[
+        "thresholds",
+        "long name",
+        "no camera",
+        "no text",
+        "lacks too much",
+        "lacks a word",
+        "no version",
+        "long memory",
+        "measures first",
+        "failure",
+    ],
 )
 def test_what_it_says_of_itself_is_checked(pretend: Any, first: bytes, kind: str) -> None:
     capture = pretend(first, measurement())
@@ -136,6 +152,21 @@ def test_what_it_says_of_itself_is_checked(pretend: Any, first: bytes, kind: str
         capture.verify(10_000, 1.0)
     assert raised.value.kind == kind
     assert capture.pid is None  # it is not left running
+
+
+def test_what_a_sandbox_lacks_is_told_in_bounded_print_and_nothing_else_of_it(pretend: Any) -> None:
+    lacks = ["no Landlock\x1b[2J\n", "y" * 9000]
+    said = about(sandbox={"missing": lacks, "picture": "x" * 200})
+    sandbox = pretend(said, measurement()).verify(10_000, 1.0).sandbox
+    assert sandbox["missing"] == ["no Landlock [2J ", "y" * 1000]
+    assert set(sandbox) == set(SANDBOX)
+
+
+def test_a_calibration_hears_it_too(pretend: Any) -> None:
+    pretend(about(sandbox={"missing": ["swap\r"]}))
+    with BoundarySession("sensor", {"acquire": "host.boundary.acquire_sensor:acquire"}) as session:
+        assert session.missing == ("swap ",)
+        assert not session.simulated
 
 
 def test_another_camera_than_before_is_refused(pretend: Any) -> None:

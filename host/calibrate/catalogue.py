@@ -21,10 +21,12 @@ WITH_CAMERA: frozenset[Kind] = frozenset({"psf", "sensor", "slm", "range"})
 
 @dataclass(frozen=True)
 class Opened:
-    """A session, and on a twin the hidden parameters (they are known once its parts exist)."""
+    """A session, and on a twin the hidden parameters (they are known once its parts exist). simulated: whether the
+    device says that it is a twin; one may well be served behind a real port."""
 
     session: Session
     truth: Mapping[str, Any] | None
+    simulated: bool
 
 
 class CannotCalibrate(ValueError):  # noqa: N818 - reads as what happened
@@ -52,19 +54,24 @@ def on_twin(procedure: Procedure, bundle: Bundle, bundle_path: Path, seed: int, 
         truth = make_bench(procedure.kind, seed, fault, bundle).truth
         twin = {"seed": seed, "fault": fault, "bundle": str(bundle_path)}
         with BoundarySession(procedure.kind, {"acquire": procedure.acquire, "twin": twin}) as session:
-            yield Opened(session, truth)
+            yield Opened(session, truth, True)
     else:
         from host.calibrate.acquire_board import twin_board_rig
         from host.calibrate.sessions import RigSession
 
         with twin_board_rig(bundle, seed, fault) as (rig, truth):
-            yield Opened(RigSession(procedure, rig, f"twin {seed} {fault or ''}".strip()), truth)
+            yield Opened(RigSession(procedure, rig, f"twin {seed} {fault or ''}".strip()), truth, True)
 
 
 @contextmanager
 def on_devices(procedure: Procedure, bundle: Bundle, config: Config) -> Iterator[Opened]:
     """A session on what the configuration names. Raises CannotCalibrate, or SessionError where it cannot start."""
     if procedure.kind in WITH_CAMERA:
+        if procedure.kind == "psf" and (config.gpio.source_pin is None or config.gpio.device == "none"):
+            raise CannotCalibrate(
+                "the point source has to hang on a pin of this computer, since it is switched for every other frame: "
+                "wire it as the guide `deploy on a Pi` shows, and set gpio.source_pin in the configuration"
+            )
         from host.boundary.client import BoundarySession
 
         spec = {
@@ -76,7 +83,7 @@ def on_devices(procedure: Procedure, bundle: Bundle, config: Config) -> Iterator
             "columns_px": bundle.columns_px,
         }
         with BoundarySession(procedure.kind, spec) as session:
-            yield Opened(session, None)
+            yield Opened(session, None, session.simulated)
         return
     if config.capture.port is None:
         raise CannotCalibrate(
@@ -84,6 +91,7 @@ def on_devices(procedure: Procedure, bundle: Bundle, config: Config) -> Iterator
             "(`canopic doctor` lists the ports)"
         )
     from host.board.errors import BoardError
+    from host.board.protocol import Hardware
     from host.calibrate.acquire_board import open_board_rig
     from host.calibrate.run import SessionError
     from host.calibrate.sessions import RigSession
@@ -91,6 +99,8 @@ def on_devices(procedure: Procedure, bundle: Bundle, config: Config) -> Iterator
     try:
         rig_context = open_board_rig(config.capture.port, bundle)
         with rig_context as rig:
-            yield Opened(RigSession(procedure, rig, f"board {rig.client.identity.board_serial}"), None)
+            hello = rig.client.identity
+            simulated = hello.hardware != Hardware.ANALOG
+            yield Opened(RigSession(procedure, rig, f"board {hello.board_serial}"), None, simulated)
     except BoardError as error:
         raise SessionError(str(error), "no_board") from error

@@ -34,8 +34,8 @@ class Kept:
 
     @property
     def simulated(self) -> bool:
-        """Whether it was measured on a twin."""
-        return self.truth is not None
+        """Whether it was measured on a twin: by its truth, or because the device said so."""
+        return self.truth is not None or self.outcome.result.get("simulated") is True
 
 
 def save_outcome(

@@ -4,7 +4,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from calibration.outcome import Kind, Outcome, wrong_setup
 from host.calibrate.catalogue import CannotCalibrate, Opened, on_devices, on_twin, procedure_of
 from host.calibrate.coverage import coverage
 from host.calibrate.procedure import Procedure, Step, StepData
-from host.calibrate.results import save_outcome
+from host.calibrate.results import kept_kinds, save_outcome
 from host.calibrate.run import SessionError, run_procedure
 from host.calibrate.store import StepStore
 from host.commands.common import DONE, FAILED, WRONG_INPUT, expected, out, print_json, say
@@ -66,7 +66,11 @@ def calibrate(wanted: Wanted) -> int:
                 else "interrupted")  # fmt: skip
             return INTERRUPTED
         with expected(OSError):
-            save_outcome(outcome, directory, truth)
+            # A set-up that was wrong measured nothing: what was measured before still holds.
+            if outcome.result["wrong_setup"] is None or wanted.kind not in kept_kinds(directory):
+                save_outcome(outcome, directory, truth)
+            elif _kept(wanted, twin):
+                say(f"the earlier result in {directory} is kept")
         if store is not None:
             store.forget()  # concluded and kept: the next run acquires anew
         figure = _drawn(procedure, outcome, data, wanted.figure or directory / f"{wanted.kind}.png")
@@ -137,7 +141,8 @@ def _acquired(
                 store = StepStore(directory / wanted.kind, procedure, opened.session.device)
             ask = (lambda _step: None) if twin or wanted.yes else _person(paused)
             outcome, data = run_procedure(procedure, opened.session, store, ask=ask, progress=progress)
-            return outcome, data, truth, store
+            marked = {**outcome.result, "simulated": opened.simulated}
+            return replace(outcome, result=marked), data, truth, store
     except SessionError as error:
         return wrong_setup(wanted.kind, error.name or "device_failed", str(error)), {}, truth, None
 

@@ -13,6 +13,7 @@ from typer.testing import CliRunner, Result
 from calibration.outcome import Limit, Outcome, judged
 from host.calibrate.catalogue import Opened
 from host.calibrate.procedure import Procedure, Setup, Step, StepData, scalar
+from host.calibrate.results import load_outcome
 from host.calibrate.run import SessionError
 from host.cli import app
 from host.commands import calibrate as command
@@ -33,6 +34,7 @@ class Bench:
         self.raises: dict[str, BaseException] = {}
         self.value = 1.0
         self.fault: str | None = None
+        self.simulated = False
 
     def acquire(self, step: Step, before: dict[str, StepData]) -> StepData:  # noqa: ARG002 - the protocol's
         if step.name in self.raises:
@@ -58,7 +60,7 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> Bench:
     @contextmanager
     def opened(*arguments: Any) -> Iterator[Opened]:
         *_, made.fault = arguments if len(arguments) == 5 else [None]
-        yield Opened(made, {"total": 2.0} if len(arguments) == 5 else None)
+        yield Opened(made, {"total": 2.0} if len(arguments) == 5 else None, made.simulated)
 
     monkeypatch.setattr(command, "procedure_of", lambda *_: procedure)
     monkeypatch.setattr(command, "on_twin", opened)
@@ -157,6 +159,36 @@ def test_a_figure_that_cannot_be_drawn_is_said_beside_the_result(
     assert result.exit_code == 0
     assert json.loads(result.stdout)["passed"] is True
     assert "the figure cannot be written" in result.stderr
+
+
+def test_a_set_up_that_was_wrong_does_not_replace_what_was_measured(bench: Bench, tmp_path: Path) -> None:
+    arguments = ("psf", "--path", "twin", "--out", str(tmp_path))
+    assert _run(*arguments).exit_code == 0
+    before = (tmp_path / "psf.json").read_bytes()
+    bench.raises["one"] = SessionError("no camera: look at the cable", "no_camera")
+    failed = _run(*arguments)
+    assert failed.exit_code == 1
+    assert "no_camera" in failed.stdout
+    assert "the earlier result" in failed.stderr
+    assert (tmp_path / "psf.json").read_bytes() == before
+    # A limit that is not kept is a measurement, and replaces the one before.
+    bench.raises.clear()
+    bench.value = 0.5
+    assert _run(*arguments).exit_code == 1
+    assert load_outcome(tmp_path, "psf").outcome.passed is False
+
+
+@pytest.mark.parametrize("simulated", [False, True])
+def test_a_twin_behind_a_real_port_is_marked_as_one(bench: Bench, tmp_path: Path, simulated: bool) -> None:
+    bench.simulated = simulated
+    assert _run("psf", "--path", "camera", "--yes", "--out", str(tmp_path)).exit_code == 0
+    assert load_outcome(tmp_path, "psf").simulated is simulated
+
+
+def test_a_point_source_without_a_pin_is_refused_before_anything_starts() -> None:
+    result = _run("psf", "--path", "camera", "--yes")
+    assert result.exit_code == 2
+    assert "gpio.source_pin" in result.stderr
 
 
 def test_hands_are_asked_for_in_a_terminal_only(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,6 +22,7 @@ from host.calibrate.store import StepStore
 from host.commands.common import DONE, FAILED, WRONG_INPUT, expected, out, print_json, say
 from host.config import default_state_directory
 from host.config_file import ConfigError, LoadedConfig, load_config
+from host.stop import sigterm_interrupts
 from host.twin.bench import BenchError, all_faults
 from optics.archive import BundleError
 from optics.bundle import Bundle, read_bundle, resolve_bundle
@@ -59,7 +60,10 @@ def calibrate(wanted: Wanted) -> int:
     with ExitStack() as stack:
         directory = _directory(wanted, loaded, twin, stack)
         try:
-            with expected(BenchError, CannotCalibrate, OSError, ValueError, status=WRONG_INPUT, prefix=""):
+            with (
+                expected(BenchError, CannotCalibrate, OSError, ValueError, status=WRONG_INPUT, prefix=""),
+                sigterm_interrupts(),
+            ):
                 outcome, data, truth, store = _acquired(wanted, procedure, (bundle, path), loaded, directory, twin)
         except KeyboardInterrupt:
             say("interrupted; what was acquired is kept: run the same command again to go on" if _kept(wanted, twin)

@@ -2,6 +2,12 @@
 
 import io
 import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +24,7 @@ from host.calibrate.run import SessionError
 from host.cli import app
 from host.commands import calibrate as command
 
+ROOT = Path(__file__).resolve().parents[3]
 STEPS = [Step("one", "the first"), Step("two", "the second", Setup(cover_on=True), "Put the cover on the lens.")]
 
 
@@ -236,3 +243,27 @@ def test_every_wrong_setup_is_listed_with_what_is_wrong() -> None:
     assert all(len(meaning) > 10 for names in document.values() for meaning in names.values())
     table = _run("faults").stdout
     assert all(name in table for names in document.values() for name in names)
+
+
+def test_a_run_that_is_terminated_keeps_its_steps_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    folder = Path(tempfile.mkdtemp(prefix="c-"))
+    arguments = ["calibrate", "sensor", "--path", "twin", "--seed", "1", "--out", str(tmp_path), "--json"]
+    command = [sys.executable, "-c", "from host.cli import main; main()", *arguments]
+    environment = {**os.environ, "TMPDIR": str(folder), "OMP_NUM_THREADS": "1"}
+    try:
+        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        end_s = time.monotonic() + 60
+        while not list(tmp_path.rglob("*.npz")):
+            assert process.poll() is None
+            assert time.monotonic() < end_s
+            time.sleep(0.01)
+        process.terminate()
+        out, errors = process.communicate(timeout=60)
+        assert (process.returncode, out) == (130, b"")
+        assert b"run the same command again to go on" in errors
+        assert list(folder.iterdir()) == []
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, timeout=120, check=False)
+        assert json.loads(done.stdout)["passed"] is True
+        assert list(folder.iterdir()) == []
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

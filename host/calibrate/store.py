@@ -26,7 +26,7 @@ class StepStore:
         """Make the directory, or take up what is in it. `device`: what it is acquired with. Raises OSError."""
         self.directory = directory / "steps"
         self._key = run_key(procedure, device)
-        self.directory.mkdir(parents=True, exist_ok=True)
+        self._make()
         run = self.directory / RUN
         try:
             kept = json.loads(run.read_text()).get("key")
@@ -34,8 +34,13 @@ class StepStore:
             kept = None
         if kept != self._key:
             self.forget()
-            self.directory.mkdir(parents=True, exist_ok=True)
+            self._make()
             _whole(run, json.dumps({"key": self._key, "kind": procedure.kind, "device": device}).encode())
+
+    def _make(self) -> None:
+        # For this user alone: difference pictures of a point source may show what it lit, too.
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.directory.chmod(0o700)
 
     def load(self, name: str) -> StepData | None:
         """The data of a finished step, None where it has to be acquired."""

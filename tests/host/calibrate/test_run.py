@@ -152,3 +152,11 @@ def test_arrays_come_back_as_they_were(tmp_path: Path) -> None:
     kept = store.load("one")
     assert kept is not None
     assert all((kept[name] == data[name]).all() and kept[name].dtype == data[name].dtype for name in data)
+
+
+def test_steps_are_for_this_user_alone(tmp_path: Path) -> None:
+    store = StepStore(tmp_path, _procedure(), "a camera")
+    store.keep("one", {"a": scalar(1.0)})
+    assert (tmp_path / "steps").stat().st_mode & 0o777 == 0o700
+    store.forget()
+    assert (StepStore(tmp_path, _procedure(), "a camera").directory).stat().st_mode & 0o777 == 0o700

@@ -1,10 +1,11 @@
-"""canopic optics figures: every picture of docs/conventions.md and docs/guide-blur-to-mask.md, from nothing."""
+"""canopic optics figures: every picture of the documentation, from nothing: conventions, masks, calibrations."""
 
 import contextlib
 import io
 import shutil
 import tempfile
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,21 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from calibration.outcome import Kind
+from host.agreement import agreement, hidden_camera
+from host.board.errors import BoardError, BoardProgramError
+from host.calibrate.catalogue import procedure_of
+from host.calibrate.results import Kept
+from host.calibrate.run import SessionError, run_procedure
 from host.commands import design, optics, tolerance
+from host.commands.agreement import CALIBRATED
 from host.commands.common import DONE, WRONG_INPUT, expected, out
+from host.figures.agreement import draw as draw_agreement
 from host.figures.conventions import PICTURES
+from host.sealing import SealError, seal
+from host.verification_parts import TwinParts
+from optics.bundle import default_bundle_path, read_bundle
+from optics.code_change import photographs
 
 # The guide's pictures, and where its commands draw them.
 GUIDE = {
@@ -24,21 +37,25 @@ GUIDE = {
     "guide-depth.png": "psf-depth.png",
     "guide-field.png": "psf-field.png",
 }
+CALIBRATED_SEED = 3  # the twin of docs/guide-calibrate.md
+AGREEMENT = "guide-calibrate-agreement.png"
 SKETCH_OPTIONS: dict[str, Any] = {"cells": 63, "pitch_um": 4.0, "distance_mm": 4.0, "descent": False}
 PALETTE = 256  # colours of a picture in the documentation: a third of the bytes, and hardly a difference to see
 WIDTH_PX = 1200
 
 
 def draw_all(folder: Path, sketch: bool = False) -> int:
-    """Draw them into `folder`; the guide's are what its own commands draw. sketch: of a toy mask, in seconds."""
-    with expected(OSError, status=WRONG_INPUT), tempfile.TemporaryDirectory(prefix="canopic-") as directory:
+    """Draw them into `folder`; the guides' are what their own commands draw. sketch: of a toy mask, with one photograph
+    and a board's shorter ramps, in half a minute."""
+    errors = (OSError, BoardError, BoardProgramError, SessionError, SealError)
+    with expected(*errors, status=WRONG_INPUT), tempfile.TemporaryDirectory(prefix="canopic-") as directory:
         folder.mkdir(parents=True, exist_ok=True)
         for name, draw in PICTURES.items():
             draw(folder / name)
         _guide(Path(directory), sketch)
         for name, made in GUIDE.items():
             shutil.copyfile(Path(directory) / made, folder / name)
-        names = [*PICTURES, *GUIDE]
+        names = [*PICTURES, *GUIDE, *_calibrations(folder, sketch)]
         for name in names:
             _smaller(folder / name)
     out().print(f"{folder}: {', '.join(names)}")
@@ -71,6 +88,28 @@ def _guide(folder: Path, sketch: bool) -> None:
         depths_mm="50,100,200,500,1000,inf", fields_deg="0,5,10,15,20", bundle="default", images=None, figure=None,
         as_json=False,
     )  # fmt: skip
+
+
+def _calibrations(folder: Path, sketch: bool) -> list[str]:
+    """Calibrate the guide's twin, draw each outcome and how well the sealed model predicts codes; names of the files.
+
+    Raises SealError where a calibration did not pass.
+    """
+    bundle = read_bundle(default_bundle_path())
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    kept: dict[Kind, Kept] = {}
+    names = []
+    for kind in CALIBRATED:
+        procedure = procedure_of(kind, bundle, quick=sketch or kind != "board")
+        with TwinParts(CALIBRATED_SEED, bundle=bundle).calibrating(procedure, bundle) as session:
+            outcome, data = run_procedure(procedure, session)
+        kept[kind] = Kept(outcome, {}, now)
+        names.append(f"guide-calibrate-{kind}.png")
+        procedure.draw(outcome, data, folder / names[-1])
+    sealed = seal(bundle, kept, sealed_at=now, by="canopic optics figures")
+    pictures = photographs(sealed.rows_px, sealed.columns_px)[: 1 if sketch else None]
+    draw_agreement(agreement(sealed, hidden_camera(CALIBRATED_SEED, sealed), pictures), folder / AGREEMENT)
+    return [*names, AGREEMENT]
 
 
 def _quietly(command: Callable[..., int], *arguments: Any, **options: Any) -> None:

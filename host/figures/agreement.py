@@ -11,7 +11,7 @@ from host.figures.style import ACCENT, BLUE, MUTED, figure, heading, panels, rul
 def draw(found: Agreement, path: str | Path) -> None:
     """Points are photographs, bars their mean with its 95 % interval. Raises OSError."""
     rows = [*found.rows, found.exposures]
-    with figure(path, 8.6, 1.2 + 0.5 * len(rows)) as made:
+    with figure(path, 9.2, 1.2 + 0.5 * len(rows)) as made:
         heading(
             made,
             "Codes predicted from the sealed bundle, and the twin's",

@@ -64,8 +64,8 @@ def bundle_mismatch(bundle: Bundle) -> Cause | None:
         forced = ", ".join(str(kind) for kind in named["forced"])
         return _blind(
             "seal forced",
-            f"the bundle was sealed although a calibration had not passed: {forced}",
-            "mend what the calibration says, calibrate again, seal again without --force",
+            f"the bundle was sealed by force, although this had not passed: {forced}",
+            "mend what `canopic seal` says without --force, calibrate again, seal again without --force",
         )
     return None
 
@@ -168,7 +168,8 @@ def _other_parts(named: dict[str, Any], facts: Facts) -> Cause | None:
     if board is None and facts.capture_path in ("board", "loop"):
         return _not_calibrated("board", facts)
     # A twin's path goes through a board, too, but has no camera: its sensor is simulated with the optics.
-    if camera is None and facts.capture_path in WITH_CAMERA:
+    # The PSF is what shows which mask stands there; other calibrations name the camera, too.
+    if (camera is None or named["psf_digest"] is None) and facts.capture_path in WITH_CAMERA:
         return _not_calibrated("psf", facts)
     if board is not None and facts.capture_path in WITH_BOARD:
         if facts.board_serial != board["serial"]:
@@ -204,6 +205,14 @@ def _not_verified(named: dict[str, Any], bundle_id: str, facts: Facts) -> Cause 
     record = facts.verification
     if record is not None and record.bundle_id != bundle_id:
         record = None  # of what was sealed before
+    if record is not None and record.at_s > facts.now_s + CLOCK_SLACK_S:
+        # In doubt about the time nothing can be said about how old a record is.
+        return Cause(
+            "clock",
+            f"the clock says {_date(facts.now_s)}, before the last verification ({record.at})",
+            latched=False,
+            advice="set the clock (`timedatectl`); where it is right, run `canopic calibrate verify` for a new record",
+        )
     run = "run `canopic calibrate verify`, mend what it names, then restart the sensor"
     if record is not None and not record.passed:
         return _blind("verification failed", f"the last verification ({record.at}) failed: {record.reason}", run)

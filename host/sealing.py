@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from calibration.outcome import KINDS, Kind
 from host.board.thresholds import COMPARATORS, thresholds_digest, thresholds_to_dac_codes
 from host.calibrate.results import Kept, array_digest, arrays_digest
+from host.sealed_optics import fits_kernel, fits_pitch, kernel_correlation, pitches_um
 from optics.archive import BundleError, canonical_json
 from optics.bundle import Attachment, Bundle
 from optics.encoding import COLOURS, THROUGHPUT_TOLERANCE
@@ -51,15 +52,15 @@ def seal(
     not pass as well; it is marked, and the daemon refuses it.
 
     Raises SealError for what did not pass, does not belong together (another encoding, two cameras, a twin's and a
-    device's), or is not what a calibration gives.
+    device's, a mask whose PSF is not the encoding's kernel), or is not what a calibration gives.
     """
     if not _dated(sealed_at):
         raise SealError(f"sealed_at must be a date and time with its time zone (ISO 8601), got {sealed_at!r}")
     if not calibrations:
         raise SealError("there is no calibration to seal: run `canopic calibrate board`, psf, sensor and range first")
-    failed = [kind for kind, kept in calibrations.items() if not kept.outcome.passed]
+    failed: list[str] = [kind for kind, kept in calibrations.items() if not kept.outcome.passed]
     if failed and not force:
-        kind = failed[0]
+        kind = next(kind for kind in calibrations if kind in failed)
         raise SealError(
             f"the calibration {kind!r} did not pass ({calibrations[kind].outcome.reason}): mend what it says and run "
             f"`canopic calibrate {kind}` again"
@@ -82,6 +83,17 @@ def seal(
                 f"{digest}: run `canopic calibrate board` again"
             )
     held = _with_mask(bundle, mask)
+    likeness = None
+    if (psf := calibrations.get("psf")) is not None:
+        likeness = kernel_correlation(psf.outcome.arrays["psf"], bundle.encoding.kernels[0])
+        found = [("kernel", fits_kernel(likeness))]
+        # A twin's mask is its PSF, pixel for pixel: it has no pitch that could be the wrong one.
+        if not simulated:
+            found.append(("pitch", fits_pitch(*pitches_um(held.mask, psf.outcome.result))))
+        for name, wrong in found:
+            if wrong is not None and not force:
+                raise SealError(wrong)
+            failed += [] if wrong is None else [name]
     results: dict[str, Any] = {kind: dict(calibrations[kind].outcome.result) for kind in KINDS if kind in calibrations}
     arrays = {
         f"{kind}.{name}": np.asarray(values)
@@ -105,6 +117,7 @@ def seal(
             "serial": board.outcome.result["board_serial"],
             "thresholds_digest": board.outcome.result["thresholds_digest"],
         },
+        "kernel_correlation": None if likeness is None else [round(each, 4) for each in likeness],
         "psf_digest": array_digest(arrays["psf.psf"]) if "psf.psf" in arrays else None,
         "arrays_digest": arrays_digest(arrays),
         "results_digest": _document_digest(results),
@@ -230,6 +243,7 @@ _FIELDS: dict[str, Any] = {
     "mask": (dict, type(None)),
     "camera": (str, type(None)),
     "board": (dict, type(None)),
+    "kernel_correlation": (list, type(None)),
     "psf_digest": (str, type(None)),
     "arrays_digest": str,
     "results_digest": str,

@@ -11,6 +11,7 @@ from host.calibrate.results import Kept, ResultError, kept_kinds, load_outcome
 from host.commands.common import DONE, WRONG_INPUT, expected, out, print_json, say
 from host.config import default_state_directory
 from host.optic_files import read_any_mask
+from host.sealed_optics import LEAST_KERNEL_CORRELATION, pitches_um
 from host.sealing import SealError, seal, seal_of
 from optics.archive import BundleError
 from optics.bundle import SUFFIX, Bundle, read_bundle, resolve_bundle, write_bundle
@@ -70,6 +71,18 @@ def _tell(sealed: Bundle, kept: dict[Kind, Kept], target: Path, as_json: bool) -
     table.add_row("mask", f"{mask['id']}" if mask else "none: the daemon cannot tell another mask by its id")
     table.add_row("board", f"{board['serial']}, thresholds {board['thresholds_digest']}" if board else "none")
     table.add_row("camera", named["camera"] or "none")
+    if (likeness := named["kernel_correlation"]) is not None:
+        verdict = "FAILED, sealed by force: the daemon will refuse it, " if "kernel" in named["forced"] else ""
+        each_colour = ", ".join(f"{value:.3f}" for value in likeness)
+        table.add_row(
+            "PSF", f"{verdict}correlation with the encoding's kernel {each_colour} (red, green, blue; at least "
+            f"{LEAST_KERNEL_CORRELATION})"
+        )  # fmt: skip
+    if "pitch" in named["forced"]:
+        designed_um, plane_um = pitches_um(sealed.mask, kept["psf"].outcome.result)
+        table.add_row(
+            "pixels", f"FAILED, sealed by force: the mask's {designed_um:.4g} um, the camera's {plane_um:.4g} um"
+        )
     for kind, each in kept.items():
         verdict = "passed" if each.outcome.passed else "FAILED, sealed by force: the daemon will refuse it"
         table.add_row(kind, f"{verdict}, {each.made_at}: {each.outcome.reason}")

@@ -14,16 +14,16 @@ SEALED_AT = "2026-05-02T10:00:00+00:00"
 MADE_AT = "2026-05-01T10:00:00+00:00"
 BY = "canopic test"
 CAMERA, BOARD = "imx219 /base/i2c0", "BOARD-7"
+# What the default bundle's mask should do to light.
+KERNEL = read_bundle(default_bundle_path()).encoding.kernels[0]
 TRIMS = np.arange(-7, 8, dtype=np.int16)
 # Of the default bundle's thresholds with these trims.
 DIGEST = thresholds_digest(thresholds_to_dac_codes(read_bundle(default_bundle_path()).encoding.thresholds), TRIMS)
 
 
-def psf_arrays(side: int = 9) -> dict[str, NDArray[Any]]:
-    """A Gaussian PSF of three colours with its uncertainty."""
-    y, x = np.mgrid[:side, :side] - side // 2
-    one = np.exp(-(x**2 + y**2) / 8.0)
-    psf = np.stack([0.9 * one, 0.8 * one, 0.7 * one]) / one.sum()
+def psf_arrays(kernel: NDArray[Any] = KERNEL) -> dict[str, NDArray[Any]]:
+    """A PSF of three colours with its uncertainty: a kernel, of which each colour keeps another share of the light."""
+    psf = np.stack([0.9 * kernel, 0.8 * kernel, 0.7 * kernel]) / kernel.sum()
     return {"psf": psf.astype(np.float32), "psf_sigma": np.full(psf.shape, 1e-4, np.float32)}
 
 
@@ -51,9 +51,9 @@ def board(bundle: Bundle, *, twin: bool = False, serial: str = BOARD, digest: st
     return kept("board", result, arrays, twin=twin)
 
 
-def psf(*, twin: bool = False, camera: str = CAMERA, **changed: Any) -> Kept:
+def psf(*, twin: bool = False, camera: str = CAMERA, kernel: NDArray[Any] = KERNEL, **changed: Any) -> Kept:
     """A PSF's calibration."""
-    return kept("psf", {"camera": camera, "gains": [1.0, 1.125, 1.25], **changed}, psf_arrays(), twin=twin)
+    return kept("psf", {"camera": camera, "gains": [1.0, 1.125, 1.25], **changed}, psf_arrays(kernel), twin=twin)
 
 
 def sensor(*, twin: bool = False, camera: str = CAMERA) -> Kept:

@@ -59,7 +59,13 @@ def test_a_person_is_told_what_was_bound_and_to_keep_the_id(
     target = tmp_path / "hall.canopic"
     assert run(calibrated, target, as_json=False) == 0
     said = capsys.readouterr()
-    for text in (parts.BOARD, parts.CAMERA, read_bundle(target).id, "for real parts"):
+    for text in (
+        parts.BOARD,
+        parts.CAMERA,
+        read_bundle(target).id,
+        "for real parts",
+        "correlation with the encoding's kernel 1.000",
+    ):
         assert text in said.out
     assert "Write the bundle id down" in said.err
 

@@ -112,6 +112,11 @@ def test_a_path_without_its_calibration_is_refused(unsealed: Bundle, right: Fact
         cause = mismatch(made(kinds), replace(plain, capture_path=path))  # type: ignore[arg-type]
         assert cause is not None
         assert cause.kind == "not sealed for this path"
+    # A range or a sensor names the camera; which mask stands there only the PSF shows.
+    for path in ("camera", "loop"):
+        cause = mismatch(made({"board", "sensor", "range"}), replace(plain, capture_path=path))  # type: ignore[arg-type]
+        assert cause is not None
+        assert "without a calibration 'psf'" in cause.reason
     assert mismatch(made({"board"}), replace(plain, capture_path="board", camera=None)) is None
     assert mismatch(made({"psf"}), replace(plain, capture_path="camera", board_serial=None)) is None
 
@@ -150,6 +155,28 @@ def test_a_verification_of_another_bundle_says_nothing(bundle: Bundle, right: Fa
     assert "never verified" in cause.reason
 
 
+@pytest.mark.parametrize("at", ["2999-01-01T00:00:00+00:00", "2026-05-06T11:00:00+00:00"])
+def test_a_record_from_the_future_blinds_until_the_clock_or_the_record_is_right(
+    bundle: Bundle, right: Facts, tmp_path: Path, at: str
+) -> None:
+    late = Verification(bundle.id, at, (GOOD,))
+    cause = mismatch(bundle, replace(right, verification=late))
+    assert cause is not None
+    assert (cause.kind, cause.latched) == ("clock", False)
+    assert at in cause.reason
+    assert mismatch(bundle, replace(right, verification=late, now_s=late.at_s - 80_000)) is None  # within the slack
+    now_s = NOW_S
+    asked = SealInterlock(bundle, None, tmp_path, lambda: now_s)
+    write_verification(late, tmp_path)
+    for identity in (None, found()):
+        cause = asked(identity)
+        assert cause is not None
+        assert cause.kind == "clock"
+    write_verification(verification(bundle.id, [GOOD], SEALED), tmp_path)
+    assert asked(found()) is None
+
+
+@settings(deadline=None)
 @given(days=st.floats(0, 400), since=st.floats(0, 400))
 def test_a_verification_holds_for_its_time_and_no_longer(bundle: Bundle, days: float, since: float) -> None:
     at = SEALED + timedelta(days=since)
@@ -178,6 +205,12 @@ def test_a_replaced_model_a_forced_seal_and_nonsense_blind(bundle: Bundle, unsea
     cause = bundle_mismatch(forced)
     assert cause is not None
     assert "had not passed: psf" in cause.reason
+    unlike = seal(
+        unsealed, {"psf": parts.psf(kernel=np.eye(63))}, sealed_at=parts.SEALED_AT, by=parts.BY, force=True
+    )  # fmt: skip
+    cause = bundle_mismatch(unlike)
+    assert cause is not None
+    assert "had not passed: kernel" in cause.reason
     assert bundle.calibration is not None
     nonsense = replace(bundle, calibration=Attachment({"seal": 7}, {}))
     cause = mismatch(nonsense, right)
@@ -296,7 +329,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(data=st.data())
 def test_no_seal_however_strange_stops_the_daemon(bundle: Bundle, tmp_path_factory: Any, data: st.DataObject) -> None:
     """One entry of the seal, or of what is in one, replaced by any JSON: a cause or none, never an exception."""

@@ -116,7 +116,7 @@ def test_each_calibration_takes_the_place_of_its_part_of_the_design(bundle: Bund
     levels = sealed_levels(made)
     assert levels is not None
     assert np.allclose(full.levels * REFERENCE_VOLTS, np.linspace(0.1, 2, 15))
-    assert full.kernels.shape == (1, 3, 9, 9)
+    assert full.kernels.shape == (1, 3, 63, 63)
     # The boundary evens the colours out; a board sees them as they are.
     assert np.allclose(full.kernels.sum(axis=(0, 2, 3)), [0.9, 0.8, 0.7])
     assert np.allclose(sealed_model(made, "board").kernels.sum(axis=(0, 2, 3)), [0.9, 0.8 / 1.125, 0.7 / 1.25])

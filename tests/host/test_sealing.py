@@ -5,9 +5,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
 
 from calibration.outcome import Kind
 from host.calibrate.results import Kept
+from host.sealed_optics import kernel_correlation
 from host.sealing import (
     SealError,
     broken_seal,
@@ -31,6 +34,7 @@ from optics.bundle import (
 )
 from optics.encoding import Encoding
 from optics.mask import Mask
+from optics.metrics import moved
 from tests.host import seal_parts as parts
 
 
@@ -143,6 +147,65 @@ def test_a_twins_seal_says_so(bundle: Bundle) -> None:
 def test_a_forced_seal_is_marked(bundle: Bundle) -> None:
     failed = parts.kept("psf", {"camera": "x", "gains": [1, 1, 1]}, parts.psf_arrays(), passed=False)
     assert named(sealed(bundle, {"psf": failed}, force=True))["forced"] == ["psf"]
+
+
+def gaussian(sigma_px: float) -> NDArray[np.float64]:
+    y, x = np.mgrid[:63, :63] - 31
+    return np.asarray(np.exp(-(x**2 + y**2) / (2 * sigma_px**2)))
+
+
+def letter() -> NDArray[np.float64]:
+    """A blurred L, which no kernel of the default bundle is."""
+    made = np.zeros((63, 63))
+    made[16:46, 20] = made[45, 20:40] = 1
+    return np.asarray(gaussian_filter(made, 1.0))
+
+
+UNLIKE = {
+    "a letter": letter(),
+    "no mask, a sharp picture": gaussian(0.3),
+    "even": np.ones((63, 63)),
+    "half": gaussian(2),
+}
+
+
+@pytest.mark.parametrize("kernel", UNLIKE.values(), ids=UNLIKE.keys())
+def test_a_mask_that_is_not_the_encodings_is_refused(bundle: Bundle, kernel: NDArray[np.float64]) -> None:
+    """Whatever its own calibration says of it: it was compared with itself."""
+    with pytest.raises(SealError, match=r"not the encoding's kernel: correlation 0\.\d\d, .* at least 0\.85"):
+        sealed(bundle, {"psf": parts.psf(kernel=kernel)})
+    forced = named(sealed(bundle, {"psf": parts.psf(kernel=kernel)}, force=True))
+    assert forced["forced"] == ["kernel"]
+    assert max(forced["kernel_correlation"]) < 0.85
+    right = named(sealed(bundle, {"psf": parts.psf()}))
+    assert right["forced"] == []
+    assert min(right["kernel_correlation"]) > 0.999
+    assert named(sealed(bundle, {"board": parts.board(bundle)}))["kernel_correlation"] is None
+
+
+def test_likeness_is_that_of_two_gaussians_whereever_the_source_stood() -> None:
+    """Of widths a and b in two dimensions, zero mean aside: 2 a b / (a^2 + b^2)."""
+    wider = kernel_correlation(np.stack([moved(gaussian(5.0), (2.3, -1.4))] * 3), gaussian(4.0))
+    assert wider == pytest.approx([2 * 5 * 4 / (25 + 16)] * 3, abs=0.01)
+    smaller_window = kernel_correlation(np.stack([gaussian(4.0)[8:55, 8:55]] * 3), gaussian(4.0))
+    assert min(smaller_window) > 0.999
+    assert kernel_correlation(np.zeros((3, 9, 9)), gaussian(4.0)) == [0.0] * 3
+
+
+@pytest.mark.parametrize(("plane_um", "fits"), [(6.0, True), (6.29, True), (4.48, False), (12.0, False), (None, True)])
+def test_a_mask_for_other_pixels_is_refused_with_both_pitches(
+    bundle: Bundle, mask: Mask, plane_um: float | None, fits: bool
+) -> None:
+    given: dict[Kind, Kept] = {"psf": parts.psf(plane_pixel_um=plane_um)}
+    if fits:
+        assert named(sealed(bundle, given, mask=mask))["forced"] == []
+        return
+    with pytest.raises(SealError, match=f"designed for pixels of 6 um, .* of {plane_um:.4g} um"):
+        sealed(bundle, given, mask=mask)
+    assert named(sealed(bundle, given, mask=mask, force=True))["forced"] == ["pitch"]
+    assert named(sealed(bundle, given))["forced"] == []  # without the mask's file nobody knows for which pixels it is
+    twins: dict[Kind, Kept] = {"psf": parts.psf(twin=True, plane_pixel_um=plane_um)}
+    assert named(sealed(bundle, twins, mask=mask))["forced"] == []
 
 
 @pytest.mark.parametrize("at", ["today", "2026-05-01T10:00:00"])

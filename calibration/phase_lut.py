@@ -90,12 +90,14 @@ def unwrapped_response(levels: NDArray[np.int64], phases_rad: Values) -> tuple[N
     return distinct, np.asarray(curve if np.nanmean(curve[-1]) >= 0 else -curve)
 
 
-def fit_response(sweeps: Sequence[Sweep], snr: float, leak: float = 0.0) -> Response:
+def fit_response(sweeps: Sequence[Sweep], snr: float, leak: float = 0.0, mirrored: float = 0.0) -> Response:
     """The response of all sweeps, both halves with equal weight.
 
     snr: fringe over noise of one picture in one region: no scatter is less than it makes.
     leak: light at the carrier that belongs to no fringe, over the fringe's (`floor` of the pictures): an error that is
-    the same in every sweep. The scatter between sweeps of the same half gives the uncertainty, as a part that is the
+    the same in every sweep. mirrored: size of the mean share b of mirrored fringes in the regions
+    (calibration/phase_lut_mirror.py): a phase p is off by Im(b exp(-2ip) - b), whose rms over b's angles is
+    sqrt(2) |b sin p|. The scatter between sweeps of the same half gives the uncertainty, as a part that is the
     same at all levels and one in proportion to the phase. Raises ValueError unless each half was swept at least twice
     over the same levels.
     """
@@ -119,7 +121,7 @@ def fit_response(sweeps: Sequence[Sweep], snr: float, leak: float = 0.0) -> Resp
     weights = sum(1 / group.size for group in groups) / len(groups) ** 2
     counted = int(tests[0].sum()) * len(groups)
     variance = (constant + share * phase**2) * weights
-    steady = leak * np.sqrt((1 - np.cos(phase)) / counted)
+    steady = np.hypot(leak * np.sqrt((1 - np.cos(phase)) / counted), np.sqrt(2) * mirrored * np.sin(phase))
 
     gains = np.full(tests.shape[1], np.nan)
     spreads = []

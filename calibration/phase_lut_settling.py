@@ -40,7 +40,7 @@ def shares_left(watched: Mapping[str, NDArray[Any]], falling: bool) -> tuple[NDA
     between the means of the last quarter of each way's record, over all runs.
     """
     phase, after_s, way = _phase_of_half(watched)
-    up, down = (float(np.concatenate(_ends(phase, watched, way == each)).mean()) for each in (0, 1))
+    up, down = _stands(phase, watched, way)
     end, start = (down, up) if falling else (up, down)
     mine = way == int(falling)
     return after_s[mine], np.asarray((phase[mine] - end) / (start - end))
@@ -68,6 +68,14 @@ def _phase_of_half(
     return np.asarray(np.angle(own * np.exp(-1j * middle))), watched["after_s"], watched["falling"]
 
 
+def _stands(
+    phase: NDArray[np.float64], watched: Mapping[str, NDArray[Any]], way: NDArray[np.int64]
+) -> tuple[float, float]:
+    """The phases, radians, at which steps up and steps down end."""
+    up, down = (float(np.concatenate(_ends(phase, watched, way == each)).mean()) for each in (0, 1))
+    return up, down
+
+
 def _ends(
     phase: NDArray[np.float64], watched: Mapping[str, NDArray[Any]], mine: NDArray[np.bool_]
 ) -> list[NDArray[np.float64]]:
@@ -81,8 +89,11 @@ def remaining(delay_s: float, constant_s: float, after_s: NDArray[np.float64]) -
     return np.asarray(np.exp(-np.maximum(0, after_s - delay_s) / constant_s))
 
 
-def settling_of(watched: Mapping[str, NDArray[Any]], falling: bool) -> Settling:
+def settling_of(watched: Mapping[str, NDArray[Any]], falling: bool, mirrored: float = 0.0) -> Settling:
     """Delay and time constant of the steps one way, in data as for `shares_left`.
+
+    mirrored: size of the mean share of mirrored fringes in the half that steps (calibration/phase_lut_mirror.py), which
+    bends every step alike, so that no scatter shows it; what it makes of the fit counts in the uncertainties.
 
     The runs are independent, the pictures of one are not (a ripple, the level that it starts from): the uncertainties
     are those of leaving out each run in turn (jackknife, doi:10.1214/aos/1176345462), widened for few runs as a t
@@ -101,10 +112,26 @@ def settling_of(watched: Mapping[str, NDArray[Any]], falling: bool) -> Settling:
         delay, constant = fit_step(*shares_left(rest, falling), (delay_s, constant_s))
         left_out.append((delay, constant, delay + constant * turns))
     spread = np.std(np.array(left_out), axis=0) * math.sqrt((count - 1) * (count - 1) / (count - 3))
+    bent = _bent(watched, falling, delay_s, constant_s, mirrored) if mirrored > 0 else np.zeros(2)
+    sigma = np.hypot(spread, [bent[0], bent[1], bent[0] + bent[1] * turns])
     settle_s = delay_s + constant_s * turns
-    return Settling(
-        delay_s, float(spread[0]), constant_s, float(spread[1]), settle_s, float(spread[2])
-    )  # fmt: skip
+    return Settling(delay_s, float(sigma[0]), constant_s, float(sigma[1]), settle_s, float(sigma[2]))
+
+
+def _bent(
+    watched: Mapping[str, NDArray[Any]], falling: bool, delay_s: float, constant_s: float, mirrored: float
+) -> NDArray[np.float64]:
+    """How far a share b of mirrored fringes moves delay and constant: rms over b's angles, seconds, float64 (2,)."""
+    phase, after_s, way = _phase_of_half(watched)
+    up, down = _stands(phase, watched, way)
+    after_s, step_rad = after_s[way == int(falling)], abs(up - down)
+    left = remaining(delay_s, constant_s, after_s)
+    true_rad, moved = step_rad * (left if falling else 1 - left), []
+    for share in (mirrored, 1j * mirrored):
+        seen_rad, full_rad = (each + np.imag(share * np.exp(-2j * each) - share) for each in (true_rad, step_rad))
+        seen = seen_rad / full_rad if falling else 1 - seen_rad / full_rad
+        moved.append(np.array(fit_step(after_s, seen, (delay_s, constant_s))) - (delay_s, constant_s))
+    return np.asarray(np.sqrt((np.array(moved) ** 2).mean(axis=0)))
 
 
 def slower(one: Settling, other: Settling) -> tuple[float, float]:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from calibration.outcome import Limit, Outcome, finite, judged, wrong_setup
 from calibration.phase_lut import Sweep, fit_response, invert, level_of_turn, ripple_of, two_half_phases
 from calibration.phase_lut_fringes import complex_of, fixed_pattern, undrawn
+from calibration.phase_lut_mirror import mirrored_of
 from calibration.phase_lut_settling import creep, settling_of, slower
 from calibration.phase_lut_setup import MOST_CREEP, look_of, recognise
 from host.calibrate.procedure import Procedure, Setup, Step, StepData
@@ -18,7 +19,8 @@ from optics.bundle import Bundle
 SETUP = Setup(field="fringes")
 ASK = (
     "Put the modulator into a Michelson interferometer, its image filling the camera's picture, the light polarised "
-    "along its director, and tilt the mirror until some 20 to 30 upright fringes cross the picture. Laser on."
+    "along its director, and tilt the mirror until some 32 to 38 upright fringes cross the picture. Laser on. (On a "
+    "panel with few pixels stay 8 fringes away from one fringe to two pixels: there the pixels mirror the fringes.)"
 )
 # Levels of the first look; steps of less than half a turn between them on any panel that reaches 3 pi or less.
 LOOK_LEVELS = (0, 48, 96, 144, 192, 240)
@@ -27,6 +29,8 @@ SETTLE_STEP_RAD = 2.2
 SOME_LEVELS = (60, 120, 180, 240)
 LEAST_RANGE_RAD = 2 * np.pi * 255 / 256
 MOST_RESIDUAL_RAD, MOST_SIGMA_RAD = 0.06, 0.05
+# Mirrored fringes from this share on are worth a word to the person at the mirror.
+MENTIONED_MIRRORED = 0.002
 MOST_SETTLE_MS, MOST_FLICKER_PERCENT, MOST_SPREAD_PERCENT = 500.0, 3.0, 8.0
 
 
@@ -78,17 +82,20 @@ def conclude(data: Mapping[str, StepData]) -> Outcome:
         )
 
     sweeps = [sweep_of(each) for name, each in data.items() if name.startswith("sweep")]
-    response = fit_response(sweeps, look.snr, look.leak)
+    mirrored = mirrored_of(sweeps)
+    # Light that does not belong at the carrier, in any one region.
+    stray = float(np.hypot(look.leak, mirrored.rms))
+    response = fit_response(sweeps, look.snr, stray, mirrored.together())
     inverse = invert(response.phase_rad)
     turn, turn_sigma = level_of_turn(response)
-    rise, fall = (settling_of(data["settle"], falling) for falling in (False, True))
+    rise, fall = (settling_of(data["settle"], falling, mirrored.together(look.test)) for falling in (False, True))
     settle_s, settle_sigma_s = slower(rise, fall)
     reach_rad = float(response.phase_rad[-1])
     flicker, flicker_sigma = ripple_of(*held_phases(data["hold"]), reach_rad)
     fixed_rad, drawn_rad = fixed_pattern(look.fixed)
     vibration_rad, vibration_sigma_rad = look.vibration_rad
-    # Noise and leak of one region, over as many regions; what the beam draws is common to them.
-    region_sigma_rad = float(np.hypot(look.leak, 1 / look.snr / np.sqrt(look.still.shape[0]))) / np.sqrt(2)
+    # Noise and stray light of one region, over as many regions; what the beam draws is common to them.
+    region_sigma_rad = float(np.hypot(stray, 1 / look.snr / np.sqrt(look.still.shape[0]))) / np.sqrt(2)
     fixed_sigma_rad = float(np.hypot(region_sigma_rad / np.sqrt(fixed_rad.size), drawn_rad))
     gains, gains_drawn = undrawn(response.gains, np.abs(look.fixed))
     spread = float(np.std(gains))
@@ -108,7 +115,6 @@ def conclude(data: Mapping[str, StepData]) -> Outcome:
         "level_of_turn": finite(turn),
         "level_of_turn_sigma": finite(turn_sigma),
         "residual_rms_rad": residual_rad,
-        "residual_rms_rad_sigma": float(np.sqrt((response.sigma_rad**2).mean())),
         "residual_largest_rad": float(np.abs(inverse.error_rad).max()),
         "falls_back_rad": inverse.fall_rad,
         "settle_ms": 1e3 * settle_s,
@@ -125,11 +131,18 @@ def conclude(data: Mapping[str, StepData]) -> Outcome:
         "response_spread_percent_sigma": 100 * spread_sigma,
         "vibration_rms_rad": vibration_rad,
         "vibration_rms_rad_sigma": vibration_sigma_rad,
+        "mirrored_fringes_percent": 100 * mirrored.rms,
         "visibility": look.visibility,
         "fringe_snr": look.snr,
         "measured_levels": [int(level) for level in response.levels],
         "sign": "phase is taken to grow with the grey level: fringes cannot tell",
     }
+    tilt = (
+        f"The panel's pixels mirror {100 * mirrored.rms:.1f} % of the fringes onto themselves, which is in the "
+        "uncertainties: tilt the mirror until the fringes are 8 more (or fewer) than half the panel's columns, or "
+        "slant by 8 from top to bottom"
+    )
+    mentioned = mirrored.rms > MENTIONED_MIRRORED
     arrays: dict[str, NDArray[Any]] = {
         "lut": inverse.lut,
         "phase_rad": response.phase_rad,
@@ -158,8 +171,10 @@ def conclude(data: Mapping[str, StepData]) -> Outcome:
         summary=(
             f"The panel reaches {reach_rad / np.pi:.2f} pi; with its table phases are {residual_rad:.3f} rad rms off, "
             f"an image stands after {1e3 * settle_s:.0f} ms, ripple is {100 * flicker:.2f} %."
+            + (f" {tilt}." if mentioned else "")
         ),
-        advice=(
+        advice=(f"{tilt}; " if mentioned else "")
+        + (
             "a panel that does not reach a turn takes a shorter wavelength or another gamma curve in its controller; "
             "uncertain phases take more sweeps and a quieter table"
         ),

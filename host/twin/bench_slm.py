@@ -104,7 +104,8 @@ def make(seed: int, fault: str | None = None) -> Bench:
     fringes = Fringes(
         float(rng.uniform(4, 12)),
         float(rng.uniform(0.6, 0.9)),
-        (float(rng.uniform(-0.03, 0.03)), float(rng.uniform(0.15, 0.22))),
+        # From one fringe to two of the panel's pixels, which mirror it (1/6), to where the procedure asks for.
+        (float(rng.uniform(-0.03, 0.03)), float(rng.uniform(0.15, 0.27))),
         bool(rng.random() < 0.5),
         _shakes(rng, float(rng.uniform(0.01, 0.06))),
     )
@@ -116,7 +117,7 @@ def make(seed: int, fault: str | None = None) -> Bench:
     fringes.slm = twin
     sensor = SensorModel(full_well_electrons=float(rng.uniform(8_000, 12_000)), prnu_percent=0.6)
     return Bench(
-        "slm", fringes, sensor, laser, lambda _setup: None, _truth(twin.panel, fringes.mirrored),
+        "slm", fringes, sensor, laser, lambda _setup: None, _truth(twin.panel, fringes),
         {"bayer": str(rng.choice(["RGGB", "GBRG"])), "black_dn": float(rng.integers(48, 80))},
         slm=Slm(twin, settle_s=SETTLE_S),
     )  # fmt: skip
@@ -166,16 +167,18 @@ def _bow(rng: np.random.Generator) -> NDArray[np.float64]:
 
 
 def _shakes(rng: np.random.Generator, rms_rad: float) -> tuple[tuple[float, float, float], ...]:
-    """Three motions that together have this rms."""
+    """Three motions that together have this rms. As the ripple, none is near a multiple of the frame rate."""
     size = rms_rad * math.sqrt(2 / 3)
-    return tuple((size, float(rng.uniform(11, 97)), float(rng.uniform(0, 2 * np.pi))) for _ in range(3))
+    drawn = [(float(rng.uniform(0, 3)), float(rng.uniform(0, 2 * np.pi))) for _ in range(3)]
+    return tuple((size, 30 * math.floor(band) + 6 + 18 * (band % 1), start) for band, start in drawn)
 
 
-def _truth(panel: Panel, mirrored: bool) -> dict[str, object]:
+def _truth(panel: Panel, fringes: Fringes) -> dict[str, object]:
+    """Hidden parameters under the result's names; under `hidden` what no result has (there as an array, or not)."""
     curve = panel.level_phases_rad
     square = np.ones((MAGNIFICATION, MAGNIFICATION))
     seen_gain, seen_static = (
-        region_mean(np.asarray(np.kron(each[:, ::-1] if mirrored else each, square), dtype=np.float64))
+        region_mean(np.asarray(np.kron(each[:, ::-1] if fringes.mirrored else each, square), dtype=np.float64))
         for each in (panel.gain, panel.static_rad)
     )
     constants = {"rise": panel.rise_s, "fall": panel.fall_s}
@@ -189,6 +192,6 @@ def _truth(panel: Panel, mirrored: bool) -> dict[str, object]:
         "flicker_percent": 100 * panel.flicker / math.sqrt(2),
         "fixed_pattern_rms_rad": float(np.sqrt((without_plane(seen_static) ** 2).mean())),
         "response_spread_percent": 100 * float(np.std(seen_gain)),
-        "crosstalk_px": panel.crosstalk_px,
-        "phase_rad": [float(value) for value in curve],
+        "vibration_rms_rad": math.sqrt(sum(size**2 / 2 for size, _, _ in fringes.shakes)),
+        "hidden": {"crosstalk_px": panel.crosstalk_px, "phase_rad": [float(value) for value in curve]},
     }

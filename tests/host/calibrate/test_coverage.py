@@ -50,7 +50,7 @@ def test_what_does_not_pass_is_listed(monkeypatch: pytest.MonkeyPatch, bundle: B
     assert coverage("sensor", bundle, [4], True)[1] == ["seed 4: too noisy"]
 
 
-@pytest.mark.parametrize("kind", ["psf", "board", "sensor", "range"])
+@pytest.mark.parametrize("kind", ["psf", "board", "sensor", "slm", "range"])
 def test_a_twin_s_hidden_parameters_are_found(kind: str) -> None:
     result = CliRunner().invoke(app, ["calibrate", "coverage", kind, "--setups", "3", "--quick", "--json"])
     assert result.exit_code == 0, result.output

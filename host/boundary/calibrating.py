@@ -29,7 +29,7 @@ class Line(Protocol):
 def calibrate(spec: Mapping[str, Any], line: Line, held: Early) -> None:
     """Acquire steps as they are asked for, until the other side goes. Raises what a rig and an acquisition raise."""
     acquire = acquisition(spec["acquire"])
-    with _rig(spec) as rig:
+    with _rig(spec, held) as rig:
         sandbox = lock_down(held)
         line.send(packed_json(Kind.ABOUT, {"camera": asdict(rig.camera.identity), "sandbox": asdict(sandbox)}))
         while (record := line.take(wait=True)) is not None:
@@ -43,13 +43,13 @@ def calibrate(spec: Mapping[str, Any], line: Line, held: Early) -> None:
             line.send(packed_arrays(acquire(rig, step, dict(before)), Kind.STEP))
 
 
-def _rig(spec: Mapping[str, Any]) -> AbstractContextManager[Rig]:
+def _rig(spec: Mapping[str, Any], held: Early) -> AbstractContextManager[Rig]:
     twin = spec.get("twin")
     if twin is not None:
         bundle = read_bundle(twin["bundle"]) if twin.get("bundle") is not None else None
         return twin_rig(make_bench(spec["kind"], twin["seed"], twin["fault"], bundle))
     return real_rig(
-        Camera(**spec["camera"]), Gpio(**spec["gpio"]), Mask(**spec["mask"]), spec["rows_px"], spec["columns_px"]
+        Camera(**spec["camera"]), Gpio(**spec["gpio"]), Mask(**spec["mask"]), spec["rows_px"], spec["columns_px"], held
     )
 
 

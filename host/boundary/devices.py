@@ -5,11 +5,16 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
+from host.boundary.sandbox import Early
 from host.boundary.scene_world import SceneWorld
 from host.camera.about import CameraWanted
 from host.camera.device import open_picamera2
 from host.camera.driver import Camera
 from host.config import Camera as CameraSection
+from host.config import Gpio
+from host.gpio.pins import Pins
+from host.gpio.software import load_module
+from host.interlocks import open_pins
 from host.twin.picamera import twin_camera
 from host.twin.picamera_hardware import TwinHardware
 from host.twin.scene import open_scene, parse_scene
@@ -55,6 +60,15 @@ def wanted_of(section: CameraSection, rows_px: int, columns_px: int) -> CameraWa
         hflip=section.hflip,
         vflip=section.vflip,
     )
+
+
+def open_first_pins(gpio: Gpio, used: tuple[str, ...], held: Early) -> Pins | None:
+    """The pins named in `used`, opened; None where none is set. To be called before a camera is opened: their module
+    makes a named pipe (host.gpio.software), and the folder for it is gone before there is a frame. Raises GpioError."""
+    try:
+        return open_pins(gpio, used, lambda: load_module(pipes=held.pipes))
+    finally:
+        held.close_pipes()
 
 
 def open_camera(section: CameraSection, bundle: Bundle, scene: Mapping[str, Any], stack: ExitStack) -> Opened:

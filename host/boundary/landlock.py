@@ -15,6 +15,7 @@ _PATH_BENEATH = 1
 _PR_SET_NO_NEW_PRIVS = 38
 # Rights over files, by the bit that the kernel gives them; each version of the interface knows more of them.
 _WRITE_FILE, _READ_FILE, _READ_DIR, _IOCTL_DEV = 1 << 1, 1 << 2, 1 << 3, 1 << 15
+_REMOVE_DIR, _REMOVE_FILE, _MAKE_FIFO = 1 << 4, 1 << 5, 1 << 10
 _KNOWN_BITS = {1: 13, 2: 14, 3: 15, 4: 15, 5: 16}
 _NET_FROM, _NET_BIND_AND_CONNECT = 4, 0b11
 _SCOPE_FROM, _SCOPE_ABSTRACT_SOCKETS_AND_SIGNALS = 6, 0b11
@@ -36,8 +37,11 @@ def version() -> int:
     return max(0, int(found))
 
 
-def restrict(writable: tuple[Path, ...] = ()) -> int:
+def restrict(writable: tuple[Path, ...] = (), pipes: Path | None = None) -> int:
     """Allow this thread to read everywhere and to write existing files under `writable` only; nothing is executed.
+
+    pipes: a folder in which named pipes may be made, used and removed, no files; beside it empty folders may be
+    removed, so that it can go itself, and the right with it.
 
     Where the kernel can, TCP, abstract sockets of others and signals to others are refused, too. Restrictions add up:
     asking again can only take away. Returns the interface's version; 0: the kernel has no Landlock, nothing was done.
@@ -60,6 +64,9 @@ def restrict(writable: tuple[Path, ...] = ()) -> int:
         _allow(ruleset, Path("/"), reading)
         for path in writable:
             _allow(ruleset, path, reading | _WRITE_FILE | device)
+        if pipes is not None:
+            _allow(ruleset, pipes, reading | _WRITE_FILE | _MAKE_FIFO | _REMOVE_FILE)
+            _allow(ruleset, pipes.parent, reading | _REMOVE_DIR)
         if _libc().prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0):
             raise OSError(ctypes.get_errno(), "PR_SET_NO_NEW_PRIVS was refused")
         _called(_RESTRICT_SELF, ctypes.c_int(ruleset), ctypes.c_uint32(0))

@@ -3,15 +3,15 @@
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-from host.boundary.devices import wanted_of
+from host.boundary.devices import open_first_pins, wanted_of
 from host.boundary.rig import PointLight, Rig
+from host.boundary.sandbox import Early
 from host.calibrate.procedure import Setup
 from host.camera.about import CameraWanted
 from host.camera.device import open_picamera2
 from host.camera.driver import Camera
 from host.config import Camera as CameraSection
 from host.config import Gpio, Mask
-from host.interlocks import open_pins
 from host.mask.display import open_display
 from host.mask.slm import Slm
 from host.twin.bench import Bench
@@ -35,17 +35,19 @@ def twin_rig(bench: Bench) -> Iterator[Rig]:
 
 
 @contextmanager
-def real_rig(camera: CameraSection, gpio: Gpio, mask: Mask, rows_px: int, columns_px: int) -> Iterator[Rig]:
+def real_rig(
+    camera: CameraSection, gpio: Gpio, mask: Mask, rows_px: int, columns_px: int, held: Early
+) -> Iterator[Rig]:
     """The rig of this computer, from the sections of its configuration; its planes have rows_px x columns_px at least.
 
-    A person arranges the bench, so `arrange` does nothing, and without a pin a person switches the light. Raises
-    CameraError, GpioError or SlmError.
+    held: what this process may still do (host.boundary.sandbox.before_devices). A person arranges the bench, so
+    `arrange` does nothing, and without a pin a person switches the light. Raises CameraError, GpioError or SlmError.
     """
     with ExitStack() as stack:
-        pins = open_pins(gpio, ("source_pin", "cover_pin"))
+        pins = open_first_pins(gpio, ("source_pin", "cover_pin"), held)
         light: PointLight = _ByHand()
         if pins is not None:
-            stack.enter_context(pins)
+            stack.callback(pins.close)
             light = pins.source if gpio.source_pin is not None else light
         slm = None
         if mask.kind == "slm":

@@ -7,7 +7,9 @@ What the kernel or the user's rights do not offer is said, not hidden; with neit
 import ctypes
 import os
 import resource
+import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,28 +39,51 @@ class Sandbox:
 
 @dataclass(frozen=True, slots=True)
 class Early:
-    """What held before the devices were opened: version of Landlock's interface (0: none), and what did not."""
+    """What held before the devices were opened: version of Landlock's interface (0: none), and what did not.
+
+    pipes: an empty folder of this process alone, where it may make named pipes and nothing else, for modules that
+    cannot be imported without (host.gpio.software); None where there is no place for it.
+    """
 
     landlock: int
     missing: tuple[str, ...] = ()
+    pipes: Path | None = None
+
+    def close_pipes(self) -> None:
+        """Remove the folder and the names in it: from then on no thread can make any. Pipes that are open stay so.
+
+        Can be called again; where it fails, `lock_down` says so.
+        """
+        if self.pipes is not None:
+            with suppress(OSError):
+                for path in self.pipes.iterdir():
+                    path.unlink()
+                self.pipes.rmdir()
 
 
 def before_devices() -> Early:
-    """First of all: no core dump, nobody may look into this process, files are read only, devices may be opened."""
+    """First of all: no core dump, nobody may look into this process, files are read only, devices may be opened.
+
+    Named pipes may be made in a folder that is there for this alone. Whoever calls this calls `close_pipes` before a
+    camera is opened, so that the folder is gone before there is a frame.
+    """
     libc = ctypes.CDLL(None, use_errno=True)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
     libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-    older = len(os.listdir("/proc/self/task")) - 1  # noqa: PTH208 - names are enough
+    older = _threads() - 1
+    pipes = None
+    with suppress(OSError):
+        pipes = Path(tempfile.mkdtemp(prefix="canopic-pipes-"))
     try:
-        version = landlock.restrict(writable=(DEVICES,))
+        version = landlock.restrict(writable=(DEVICES,), pipes=pipes)
     except OSError as error:
-        return Early(0, (str(error),))
+        return Early(0, (str(error),), pipes)
     if not version:
-        return Early(0, ("the kernel has no Landlock (Linux 5.13 has): files are guarded by seccomp alone",))
+        return Early(0, ("the kernel has no Landlock (Linux 5.13 has): files are guarded by seccomp alone",), pipes)
     if older:
-        return Early(version, (f"Landlock does not hold for {older} threads that ran already, seccomp does",))
-    return Early(version)
+        return Early(version, (f"Landlock does not hold for {older} threads that ran already, seccomp does",), pipes)
+    return Early(version, (), pipes)
 
 
 def lock_down(early: Early, restrict: Callable[[], None] = restrict_calls) -> Sandbox:
@@ -68,6 +93,10 @@ def lock_down(early: Early, restrict: Callable[[], None] = restrict_calls) -> Sa
     Landlock holds.
     """
     missing = list(early.missing)
+    early.close_pipes()
+    if early.pipes is not None and early.pipes.exists():
+        missing.append(f"{early.pipes} cannot be removed: threads of libraries could make named pipes in it")
+    between = _threads() - 1
     memory, complaint = _lock_memory()
     if complaint:
         missing.append(complaint)
@@ -86,8 +115,16 @@ def lock_down(early: Early, restrict: Callable[[], None] = restrict_calls) -> Sa
             raise SandboxRefused(
                 f"nothing would keep frames inside this process: {error}; {'; '.join(missing)}"
             ) from error
+        if between:
+            missing.append(
+                f"{between} threads of the devices' libraries may still write to devices, files they may not"
+            )
         return Sandbox(False, version, memory, (*missing, str(error)))
     return Sandbox(True, version, memory, tuple(missing))
+
+
+def _threads() -> int:
+    return len(os.listdir("/proc/self/task"))  # noqa: PTH208 - names are enough
 
 
 def _lock_memory() -> tuple[str, str]:

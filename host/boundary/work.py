@@ -18,7 +18,7 @@ from host.board.client import BoardClient
 from host.board.errors import BoardError
 from host.board.protocol import Hardware
 from host.boundary.calibrating import calibrate
-from host.boundary.devices import Opened, open_camera
+from host.boundary.devices import Opened, open_camera, open_first_pins
 from host.boundary.measuring import Measuring, NotMeasurable, check_measurable, digital, levels_of
 from host.boundary.sandbox import Early, Sandbox, SandboxRefused, lock_down
 from host.boundary.wire import (
@@ -39,7 +39,6 @@ from host.config import Camera as CameraSection
 from host.config import Gpio
 from host.drift_watch import DriftWatch
 from host.gpio.errors import GpioError
-from host.interlocks import open_pins
 from host.mask.errors import SlmError
 from host.twin.frame import SceneError
 from host.twin.kernel import KernelError
@@ -101,6 +100,8 @@ def serve(incoming: int, outgoing: int, held: Early) -> int:
         except DaemonGone:
             return 0
         return 1
+    finally:
+        held.close_pipes()
     return 0
 
 
@@ -192,15 +193,15 @@ def measure(spec: Mapping[str, Any], line: Line, held: Early) -> NoReturn:
         raise BundleError(f"{spec['bundle']} has changed since the sensor was started: start it again")
     check_measurable(bundle)
     with ExitStack() as stack:
+        pins = open_first_pins(Gpio(**spec["gpio"]), ("trigger_pin",), held)
+        if pins is not None:
+            stack.callback(pins.close)
         opened = open_camera(CameraSection(**spec["camera"]), bundle, spec["scene"], stack)
         opened.camera.set_exposure(*spec["exposure"])
         board = None
         if spec["path"] == "loop":
             board = LoopBoard(spec["port"], bundle)
             stack.callback(board.close)
-        pins = open_pins(Gpio(**spec["gpio"]), ("trigger_pin",))
-        if pins is not None:
-            stack.enter_context(pins)
         measuring = Measuring(bundle, digital(bundle) if board is None else board.codes)
         digest = thresholds_of(bundle, board=False).digest if board is None else board.digest
         sandbox = lock_down(held)

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from host.config import Gpio
 from host.gpio.errors import GpioDenied, GpioError, PinInUse, PinLost
-from host.gpio.software import load_module, permission_advice
+from host.gpio.software import denied, load_module, permission_advice
 
 # A switch's contacts bounce for a few milliseconds; a level counts as open once it has been so for this long.
 DEBOUNCE_S = 0.03
@@ -222,9 +222,7 @@ def _opening_error(error: Exception, pin: int | None = None) -> GpioError:
             f"{where} is held by another program or a device of the kernel ({text}): `gpioinfo` names it; choose "
             "another pin in the configuration, or stop that program"
         )
-    if isinstance(error, PermissionError) or any(
-        word in lower for word in ("/dev/mem", "gpiomem", "can not open gpiochip", "no permission", "no access")
-    ):
+    if isinstance(error, PermissionError) or denied(error):
         return GpioDenied(f"{where} cannot be opened ({text}): {permission_advice()}")
     if "peripheral base address" in lower:
         return GpioError(f"{where} cannot be opened: RPi.GPIO does not know this Pi; rpi-lgpio does ({text})")

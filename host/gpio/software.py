@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from host.gpio.errors import GpioConflict, GpioDenied, GpioMissing
+from host.gpio.errors import GpioConflict, GpioDenied, GpioError, GpioMissing
 
 REGISTERS, GPIOCHIP = "RPi.GPIO", "rpi-lgpio"
 # What Debian calls them.
@@ -89,8 +89,11 @@ def sees_system_packages() -> bool:
     return sys.prefix == sys.base_prefix or any("dist-packages" in folder for folder in sys.path)
 
 
-def load_module(root: Path = Path("/")) -> Any:
-    """The module RPi.GPIO, imported now. Raises GpioMissing, GpioConflict or GpioDenied."""
+def load_module(root: Path = Path("/"), pipes: Path | None = None) -> Any:
+    """The module RPi.GPIO, imported now. pipes: a folder where it may make named pipes; None: it gets one of its own.
+
+    Raises GpioMissing, GpioConflict, GpioDenied or GpioError.
+    """
     model = board_model(root)
     packages = installed()
     unwanted = superfluous(packages)
@@ -109,24 +112,58 @@ def load_module(root: Path = Path("/")) -> Any:
             f"RPi.GPIO cannot drive the pins of a {model}, rpi-lgpio can: `{packages[0].removal} && {command}`"
         )
     try:
-        with _writable_working_directory():
+        with _place_for_pipes(pipes):
             return importlib.import_module("RPi.GPIO")
     except ImportError as error:
         raise GpioMissing(f"{packages[0].name} is installed but cannot be imported ({error}): `{command}`") from error
-    except (RuntimeError, OSError) as error:
-        raise GpioDenied(f"RPi.GPIO refuses to start: {error}; {permission_advice()}") from error
+    except Exception as error:  # lgpio's own error class derives from Exception alone
+        raise _start_error(error, packages[0].name) from error
+
+
+def _start_error(error: Exception, package: str) -> GpioError:
+    """What it means that a module for the pins does not start. Only where it may not is a group's lack to blame."""
+    text = f"{error}"
+    if denied(error):
+        return GpioDenied(f"{package} refuses to start: {text}; {permission_advice()}")
+    if isinstance(error, OSError):
+        place = os.environ.get("LG_WD")
+        mend = "unset LG_WD, or set it to" if place else "set the environment variable TMPDIR to"
+        return GpioError(
+            f"{package} cannot make the named pipe that it needs ({text}): {mend} a folder that this user may write to"
+        )
+    return GpioError(f"{package} refuses to start: {text or type(error).__name__}; `canopic doctor` looks at the pins")
+
+
+def denied(error: Exception) -> bool:
+    """Whether an error of a module for the pins means that this user may not open them: its text says it."""
+    signs = ("/dev/mem", "gpiomem", "can not open gpiochip", "no permission", "no access")
+    return any(sign in f"{error}".lower() for sign in signs)
 
 
 @contextmanager
-def _writable_working_directory() -> Iterator[None]:
+def _place_for_pipes(folder: Path | None) -> Iterator[None]:
     """lgpio 0.2 makes a named pipe in $LG_WD, else in the working directory, when it is imported, opens it in the
     working directory, and fails where it may not write there (github.com/joan2937/lg/issues/22). Both ends stay open,
-    so the pipe's name can go again at once."""
-    if "LG_WD" in os.environ:
-        with chdir(os.environ["LG_WD"]):
+    so the pipe's name can go again at once.
+
+    folder: where it has to be; else $LG_WD, else a temporary one.
+    """
+    chosen = os.environ.get("LG_WD")
+    if folder is not None:
+        # The C library looks there first, whatever the working directory is.
+        os.environ["LG_WD"] = str(folder)
+        try:
+            with chdir(folder):
+                yield
+        finally:
+            del os.environ["LG_WD"]
+            if chosen is not None:
+                os.environ["LG_WD"] = chosen
+    elif chosen is not None:
+        with chdir(chosen):
             yield
     else:
-        with tempfile.TemporaryDirectory(prefix="canopic-gpio-") as folder, chdir(folder):
+        with tempfile.TemporaryDirectory(prefix="canopic-gpio-") as made, chdir(made):
             yield
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from host.gpio import software
-from host.gpio.errors import GpioConflict, GpioDenied, GpioMissing
+from host.gpio.errors import GpioConflict, GpioDenied, GpioError, GpioMissing
 from host.gpio.software import Installed, board_model, has_rp1, installation, installed, load_module, superfluous
 
 PI4 = "Raspberry Pi 4 Model B Rev 1.5"
@@ -98,17 +98,46 @@ def test_the_one_module_is_imported_where_it_may_write(tmp_path, monkeypatch):
     assert found["cwd"] == tmp_path
 
 
-@pytest.mark.parametrize(("raised", "error"), [(ImportError("lgpio"), GpioMissing), (RuntimeError("no"), GpioDenied)])
-def test_a_module_that_does_not_start(tmp_path, monkeypatch, raised, error):
+def test_the_folder_for_its_pipes_comes_before_every_wish(tmp_path, monkeypatch):
+    root = pi(tmp_path / "root", PI5)
+    monkeypatch.setattr(software, "installed", lambda: [Installed("rpi-lgpio", "0.6", False)])
+    found = []
+    monkeypatch.setattr(
+        software.importlib, "import_module", lambda _name: found.append((Path.cwd(), os.environ["LG_WD"]))
+    )
+    for wished in ("/nowhere", None):
+        if wished is None:
+            monkeypatch.delenv("LG_WD")
+        else:
+            monkeypatch.setenv("LG_WD", wished)
+        load_module(root, tmp_path)
+        assert os.environ.get("LG_WD") == wished
+    assert found == [(tmp_path, str(tmp_path))] * 2
+
+
+@pytest.mark.parametrize(
+    ("raised", "error", "told"),
+    [
+        (ImportError("lgpio"), GpioMissing, "install"),
+        (RuntimeError("No access to /dev/mem. Try running as root!"), GpioDenied, "usermod -aG gpio"),
+        (RuntimeError("no"), GpioError, "canopic doctor"),
+        (FileNotFoundError(2, "No such file or directory", ".lgd-nfy-3"), GpioError, "TMPDIR to a folder"),
+        (type("error", (Exception,), {})("bad handle"), GpioError, "bad handle"),
+    ],
+)
+def test_a_module_that_does_not_start(tmp_path, monkeypatch, raised, error, told):
     root = pi(tmp_path, PI4)
+    monkeypatch.delenv("LG_WD", raising=False)
     monkeypatch.setattr(software, "installed", lambda: [Installed("rpi-lgpio", "0.6", False)])
 
     def fail(_name: str) -> None:
         raise raised
 
     monkeypatch.setattr(software.importlib, "import_module", fail)
-    with pytest.raises(error, match=r"`.+`"):
+    with pytest.raises(error, match=told) as came:
         load_module(root)
+    assert type(came.value) is error
+    assert ("usermod" in str(came.value)) == (error is GpioDenied)
 
 
 def test_what_this_python_has():

@@ -1,9 +1,24 @@
 """Straight lines through measured points: weighted by their uncertainties, or by relative deviations."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+# Variance of rounding to whole digital numbers, DN^2.
+QUANTISATION_DN2 = 1 / 12
+# A black level half-way between two numbers shows 0.25 DN^2 with no noise at all, and up to this with a little.
+UNTOLD_DN2 = 0.26
+_NOISES_DN2 = np.linspace(0, 4, 8001)
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A value with its standard uncertainty (k = 1)."""
+
+    value: float
+    sigma: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,6 +52,33 @@ def rounding_ripple(noise_dn2: NDArray[np.float64]) -> NDArray[np.float64]:
     their effective values, a root of two less, are uncertainties.
     """
     return np.asarray(np.exp(-2 * np.pi**2 * np.maximum(noise_dn2, 0)))
+
+
+def least_noise_dn2(variance_dn2: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The least noise (a variance before rounding, DN^2) that can show this variance after it, wherever on its step
+    the value lies: the inverse of noise + 1/12 + (4 noise + 1 / pi^2) ripple, which grows with the noise."""
+    shown = _NOISES_DN2 + QUANTISATION_DN2 + (4 * _NOISES_DN2 + np.pi**-2) * rounding_ripple(_NOISES_DN2)
+    variance = np.asarray(variance_dn2, dtype=np.float64)
+    least = np.where(variance > shown[-1], variance - QUANTISATION_DN2, np.interp(variance, shown, _NOISES_DN2))
+    return np.where(variance < UNTOLD_DN2, 0.0, least)
+
+
+def most_noise_dn2(variance_dn2: float) -> float:
+    """The most noise that can show no more than this variance (at most 4 DN^2), as `least_noise_dn2`."""
+    shown = _NOISES_DN2 + QUANTISATION_DN2 - (4 * _NOISES_DN2 + np.pi**-2) * rounding_ripple(_NOISES_DN2)
+    return float(_NOISES_DN2[np.flatnonzero(shown <= variance_dn2)[-1]])
+
+
+def rounding_of_variance(variance_dn2: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Standard uncertainty of a measured variance, DN^2, because rounding adds 1/12 DN^2 on average only."""
+    noise = least_noise_dn2(variance_dn2)
+    return np.asarray((4 * noise + np.pi**-2) * rounding_ripple(noise) / np.sqrt(2))
+
+
+def mean_of(values: Sequence[tuple[float, float]]) -> Estimate:
+    """The plain mean of independent values with their uncertainties: sites count the same whatever their noise."""
+    array = np.array(values, dtype=np.float64)
+    return Estimate(float(array[:, 0].mean()), float(np.sqrt((array[:, 1] ** 2).sum()) / len(array)))
 
 
 def weighted_line(x: NDArray[np.float64], y: NDArray[np.float64], sigma: NDArray[np.float64]) -> Line:

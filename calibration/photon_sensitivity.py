@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.photon_fits import weighted_line
+from calibration.photon_lamp import Lamp
 from calibration.photon_stacks import SITES, StackStatistics
 from calibration.photon_transfer import NotMeasurable, SensorEstimate
 
@@ -39,19 +40,24 @@ class Sensitivity:
     threshold_photons_sigma: NDArray[np.float64]
 
 
-def sensitivity(ladder: Sequence[StackStatistics], estimate: SensorEstimate, light: CalibratedLight) -> Sensitivity:
-    """From the stacks that `estimate` was made of, in any order. Raises NotMeasurable for fewer than three exposures
-    below 70 % of saturation."""
-    stacks = sorted(ladder, key=lambda stack: stack.exposure_us)
+def sensitivity(
+    ladder: Sequence[StackStatistics], estimate: SensorEstimate, light: CalibratedLight, lamp: Lamp | None = None
+) -> Sensitivity:
+    """From the stacks that `estimate` was made of, in any order, and the lamp at each of them (None: quite steady).
+    Raises NotMeasurable for fewer than three exposures below 70 % of saturation."""
+    order = sorted(range(len(ladder)), key=lambda number: ladder[number].exposure_us)
+    stacks = [ladder[number] for number in order]
+    relative_light = np.ones(len(stacks)) if lamp is None else lamp.relative[order]
+    restless = 0.0 if lamp is None else lamp.sigma
     gain = estimate.system_gain_dn_per_e
-    seconds = np.array([stack.exposure_us for stack in stacks]) / 1e6
+    seconds = np.array([stack.exposure_us for stack in stacks]) / 1e6 * relative_light
     efficiency, efficiency_sigma = np.empty(SITES), np.empty(SITES)
     for site in range(SITES):
         used = estimate.transfer_points[:, site]
         if used.sum() < 3:
             raise NotMeasurable("fewer than three exposures of a colour lie below 70 % of saturation")
         mean = np.array([stack.mean_dn[site] for stack in stacks])[used]
-        sigma = np.array([stack.mean_sigma_dn[site] for stack in stacks])[used]
+        sigma = np.array([np.hypot(s.mean_sigma_dn[site], restless * s.mean_dn[site]) for s in stacks])[used]
         line = weighted_line(seconds[used], mean, sigma)
         electrons_per_s = line.slope / gain.value - estimate.dark_current_e_per_s.value
         efficiency[site] = electrons_per_s / light.photons_per_pixel_s

@@ -5,8 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from calibration.photon_dark import darkness
+from calibration.photon_fits import weighted_line
+from calibration.photon_lamp import CLIPPED_SHARE, flicker
 from calibration.photon_stacks import StackStatistics
-from calibration.photon_transfer import CLIPPED_SHARE
 
 # EMVA Standard 1288, section 6.1: the light may differ by 3 % over the sensor.
 LARGEST_UNEVENNESS = 0.03
@@ -14,8 +16,11 @@ LARGEST_UNEVENNESS = 0.03
 LARGEST_FLICKER, LARGEST_DRIFT = 0.01, 0.02
 # Parts of full scale that the ladder's ends have to reach.
 NO_LIGHT, DIM_END, BRIGHT_START = 0.01, 0.97, 0.3
-# A covered sensor gathers this much of what a lit one does, at most: more is light that leaks in.
-LARGEST_LEAK = 0.01
+# A cover lets this part of the lamp's light through, at most: with the lamp off, so much of what is left of the light
+# in a room is less than the noise of a dark current. Less than half a digital number is rounding.
+LARGEST_LEAK, LEAST_LEAK_DN = 5e-4, 0.5
+# Dark currents of the four sites that differ by this part, as the light's colours do, are light.
+COLOURED = 0.1
 # Light is seen where the mean rises by this many times its uncertainty.
 SEEN_SIGMAS = 5.0
 # A sensor at the end of its scale gives less than this part of what a straight response would.
@@ -88,17 +93,31 @@ def light_above_darkness(metered: StackStatistics, dark: Sequence[StackStatistic
     return float((metered.mean_dn - expected).mean() / span), float(np.sqrt((own**2).sum()) / own.size / span)
 
 
+def light_of_uncovering(
+    metered: StackStatistics, dark: Sequence[StackStatistics], covered: StackStatistics | None
+) -> tuple[float, float]:
+    """What the light at a metered exposure has beyond what comes through the cover when the lamp shines on it, as
+    `light_above_darkness`. covered: None where no such stack was taken."""
+    light, sigma = light_above_darkness(metered, dark)
+    if covered is None:
+        return light, sigma
+    through, through_sigma = light_above_darkness(covered, dark)
+    part = metered.exposure_us / covered.exposure_us
+    return light - part * through, float(np.hypot(sigma, part * through_sigma))
+
+
 def stacks_fault(
     dark: Sequence[StackStatistics],
     light: Sequence[StackStatistics],
     references: Sequence[StackStatistics],
+    covered: StackStatistics | None = None,
 ) -> Fault | None:
     """What is wrong with the bench by the stacks; None: nothing.
 
-    references: stacks at one exposure, taken before, between and after the others.
+    references: stacks at one exposure, taken before, between and after the others. covered: a stack with the cover on
+    and the lamp shining on it; None: not taken.
     """
     shortest = min(dark, key=lambda stack: stack.exposure_us)
-    longest = max(dark, key=lambda stack: stack.exposure_us)
     usable = [s for s in [*references, *light] if s.saturated_share.max() <= CLIPPED_SHARE]
     exposures, levels = [s.exposure_us for s in light], [float(s.mean_dn.max()) for s in light]
     # A full well stops below the converter's end: then no value is clipped, and none changes.
@@ -110,12 +129,8 @@ def stacks_fault(
     # Black by what the camera reports: with the cover off even the shortest dark stack may hold light.
     reported = shortest.reported_black_dn
     light_rate = max(float((s.mean_dn - reported).max() / s.exposure_us) for s in usable)
-    dark_rate = float((longest.mean_dn - shortest.mean_dn).max() / max(longest.exposure_us - shortest.exposure_us, 1))
-    if dark_rate > LARGEST_LEAK * light_rate or longest.saturated_share.max() > 0.5:
-        return "cover_off", (
-            f"the covered sensor fills at {100 * dark_rate / light_rate:.2g} % of the rate that it has in the light: "
-            "the lens cover is off or leaks; put it on and start again"
-        )
+    if fault := _leak(dark, usable, covered):
+        return fault
     if fault := _unsteady(references, light, reported):
         return fault
     middle = min(usable, key=lambda s: abs((s.mean_dn - reported).max() / (s.white_dn - reported.max()) - 0.5))
@@ -136,13 +151,53 @@ def stacks_fault(
     return None
 
 
+def _leak(
+    dark: Sequence[StackStatistics], usable: Sequence[StackStatistics], covered: StackStatistics | None
+) -> Fault | None:
+    """Whether light reaches the covered sensor. A warm sensor fills in the dark, too, as fast as under a dim lamp; but
+    its own current does not know whether the lamp burns, and has not the light's colours."""
+    reported = dark[0].reported_black_dn
+    brightest = max(usable, key=lambda stack: float((stack.mean_dn - reported).max()))
+    rates = (brightest.mean_dn - reported) / brightest.exposure_us
+    span = brightest.white_dn - float(reported.mean())
+    if max(stack.saturated_share.max() for stack in [*dark, *([covered] if covered else [])]) > 0.5:
+        return "cover_off", (
+            "the covered sensor is at the end of its scale: the lens cover is off or leaks; put it on and start again"
+        )
+    if covered is not None:
+        added, sigma = light_above_darkness(covered, dark)
+        part = added * span / float(rates.mean() * covered.exposure_us)
+        if added > SEEN_SIGMAS * sigma and added * span > LEAST_LEAK_DN and part > LARGEST_LEAK:
+            return "cover_off", (
+                f"with the cover on, the lamp still adds {100 * part:.2g} % of its light: the lens cover is off or "
+                "leaks; put it on, or a black cloth over it, and start again"
+            )
+    clear = [stack for stack in dark if stack.saturated_share.max() <= CLIPPED_SHARE]
+    if len({stack.exposure_us for stack in clear}) < 2 or np.unique(rates).size < 2:
+        return None
+    lines = darkness(clear).lines
+    slopes, sigmas = np.array([line.slope for line in lines]), np.array([line.slope_sigma for line in lines])
+    coloured = weighted_line(rates, slopes, sigmas)
+    differ = coloured.slope * float(np.ptp(rates))
+    if (
+        coloured.slope > SEEN_SIGMAS * coloured.slope_sigma
+        and differ > COLOURED * float(slopes.mean())
+        and differ * max(stack.exposure_us for stack in clear) > LEAST_LEAK_DN
+    ):
+        return "cover_off", (
+            f"the covered sensor gathers {100 * coloured.slope:.2g} % of the lamp's light, by its colours: the lens "
+            "cover is off or leaks, and the lamp still burns; put the cover on, switch the lamp off and start again"
+        )
+    return None
+
+
 def _unsteady(
     references: Sequence[StackStatistics], light: Sequence[StackStatistics], reported: NDArray[np.float64]
 ) -> Fault | None:
-    flicker = max((_flicker(stack, reported) for stack in [*references, *light]), default=0.0)
-    if flicker > LARGEST_FLICKER:
+    restless = max((flicker(stack, reported) for stack in [*references, *light]), default=0.0)
+    if restless > LARGEST_FLICKER:
         return "light_unstable", (
-            f"the light changes by {100 * flicker:.1f} % (standard deviation) from exposure to exposure: run the lamp "
+            f"the light changes by {100 * restless:.1f} % (standard deviation) from exposure to exposure: run the lamp "
             "on direct current, and let nothing move in front of it"
         )
     levels = [float((stack.mean_dn - reported).max() / stack.exposure_us) for stack in references]
@@ -154,13 +209,3 @@ def _unsteady(
                 "a quarter of an hour, then start again"
             )
     return None
-
-
-def _flicker(stack: StackStatistics, reported: NDArray[np.float64]) -> float:
-    """Standard deviation of the light between a stack's exposures, relative to it; 0 where it is clipped or dark."""
-    signal = stack.mean_dn - reported
-    site = int(np.argmax(np.where(stack.saturated_share <= CLIPPED_SHARE, signal, -np.inf)))
-    if stack.saturated_share[site] > CLIPPED_SHARE or signal[site] < 0.02 * (stack.white_dn - reported[site]):
-        return 0.0
-    own = float(stack.frame_means_dn[:, site].var(ddof=1)) - float(stack.temporal_dn2[site]) / stack.pixels
-    return float(np.sqrt(max(own, 0.0)) / signal[site])

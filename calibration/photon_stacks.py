@@ -22,7 +22,8 @@ SURFACE_TERMS = 6
 class StackStatistics:
     """One stack. Arrays are float64 (4,), the sites of a quad row by row, unless stated; DN are digital numbers.
 
-    exposure_us, gain: as the camera reported them. frames: exposures. pixels: of each site. white_dn: full scale.
+    exposure_us, gain: as the camera reported them. time_s: of the middle of all exposures, on one clock with the
+    other stacks'. frames: exposures. pixels: of each site. white_dn: full scale.
     reported_black_dn: black level as the camera reports it. mean_dn: over pixels and exposures. frame_means_dn:
     (frames, 4). temporal_dn2: temporal variance, averaged over the pixels, changes of all pixels together removed.
     temporal_sigma_dn2: its standard uncertainty, from the scatter over the pixels. spatial_dn2: variance over the
@@ -33,6 +34,7 @@ class StackStatistics:
 
     exposure_us: float
     gain: float
+    time_s: float
     frames: int
     pixels: int
     white_dn: float
@@ -94,7 +96,12 @@ class StackReducer:
             self._scratch.fill(0)
 
     def reduce(
-        self, exposure_us: float, gain: float, white_dn: float, reported_black_dn: tuple[float, float, float, float]
+        self,
+        exposure_us: float,
+        gain: float,
+        white_dn: float,
+        reported_black_dn: tuple[float, float, float, float],
+        time_s: float = 0.0,
     ) -> StackStatistics:
         """What is left of them. Raises ValueError for fewer than two exposures, or fewer than 8 x 8 quads."""
         if self._frames < 2:
@@ -123,6 +130,7 @@ class StackReducer:
         return StackStatistics(
             exposure_us=float(exposure_us),
             gain=float(gain),
+            time_s=float(time_s),
             frames=self._frames,
             pixels=pixels,
             white_dn=float(white_dn),
@@ -187,7 +195,7 @@ def from_arrays(arrays: Mapping[str, NDArray[Any]]) -> StackStatistics:
     values: dict[str, Any] = {}
     for name, array in arrays.items():
         value = np.asarray(array, dtype=np.float64)
-        if name in ("exposure_us", "gain", "white_dn"):
+        if name in ("exposure_us", "gain", "time_s", "white_dn"):
             values[name] = float(value)
         elif name in ("frames", "pixels"):
             values[name] = int(value)

@@ -13,21 +13,33 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.photon_fits import Line, relative_deviations, rounding_ripple, weighted_line
+from calibration.photon_dark import dark_pattern_dn2, darkness, spatial_sigma_dn2
+from calibration.photon_fits import (
+    QUANTISATION_DN2,
+    Estimate,
+    Line,
+    mean_of,
+    most_noise_dn2,
+    relative_deviations,
+    rounding_of_variance,
+    weighted_line,
+)
+from calibration.photon_lamp import CLIPPED_SHARE, Lamp
 from calibration.photon_stacks import SITES, StackStatistics
 
-# Variance of rounding to whole digital numbers, DN^2.
-QUANTISATION_DN2 = 1 / 12
 # Below this variance in the dark (DN^2), rounding decides what is seen, and only an upper limit of the noise is known.
-LEAST_DARK_DN2 = 0.24
+# The standard has 0.24, but a black level half-way between two numbers shows as much, and more, with hardly any noise.
+LEAST_DARK_DN2 = 0.27
 # Parts of saturation that the fits use.
 GAIN_RANGE = (0.0, 0.7)
 LINEARITY_RANGE = (0.05, 0.95)
-# A large sensor has hot and dead pixels that are clipped whatever the light.
-CLIPPED_SHARE = 5e-4
+# The linearity needs pixels below the end, not only their mean: by so many standard deviations of their values.
+CLEAR_SIGMAS = 3.5
 # Points that scatter around the transfer line so much more than their noise (chi-square per degree of freedom) do not
 # lie on a line: its uncertainty grows as their scatter does (Birge, doi:10.1103/PhysRev.40.207).
 EXCESS_CHI2 = 1.5
+# A point whose variance rounding may change by more than this part does not tell whether the line is straight.
+TOLD_SHARE = 0.01
 # A stack is at the end of the scale when hardly a pixel moves any more.
 PLATEAU_SHARE, PLATEAU_STEP = 0.98, 0.003
 
@@ -36,25 +48,17 @@ class NotMeasurable(ValueError):  # noqa: N818 - says what is missing
     """The stacks do not hold what an estimate needs; the message says what."""
 
 
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """A value with its standard uncertainty (k = 1)."""
-
-    value: float
-    sigma: float
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class SensorEstimate:
     """What was found. Units as in the names; DN: digital numbers, e: electrons.
 
     read_noise_e: temporal dark noise at no exposure time, quantisation noise taken off; where `dark_noise_is_limit`,
-    only an upper limit. full_well_e: electrons at which values stop rising; saturation_capacity_e: at the peak of the
-    variance, as the standard defines. dark_current_variance_e_per_s: the cross-check. threshold_e: absolute sensitivity
-    threshold in electrons. dynamic_range_db, snr_max: of the standard. site_gain_dn_per_e: of each site alone, float64
-    (4,), and its sigma. transfer: the line variance = offset + K (mean - black level);
-    transfer_scatter_percent: departure of its points beyond their noise, rms. deviations_percent: float64
-    (points, 4), NaN outside the range of the linearity. linear_exposure_us: float64 (points,).
+    only an upper limit; dsnu_e likewise with `dsnu_is_limit`. full_well_e: electrons at which values stop rising;
+    saturation_capacity_e: at the peak of the variance, as the standard defines. dark_current_variance_e_per_s: the
+    cross-check. threshold_e: absolute sensitivity threshold in electrons. dynamic_range_db, snr_max: of the standard.
+    site_gain_dn_per_e: of each site alone, float64 (4,), and its sigma. transfer: the line variance = offset + K (mean
+    - black level); transfer_scatter_percent: departure of its points beyond their noise, rms. deviations_percent:
+    float64 (points, 4), NaN outside the range of the linearity. linear_exposure_us: float64 (points,).
     """
 
     black_level_dn: Estimate
@@ -67,6 +71,7 @@ class SensorEstimate:
     dark_current_variance_e_per_s: Estimate
     prnu_percent: Estimate
     dsnu_e: Estimate
+    dsnu_is_limit: bool
     linearity_error_percent: Estimate
     snr_max: Estimate
     threshold_e: Estimate
@@ -81,19 +86,25 @@ class SensorEstimate:
     deviations_percent: NDArray[np.float64]
 
 
-def estimate_sensor(dark: Sequence[StackStatistics], light: Sequence[StackStatistics]) -> SensorEstimate:
+def estimate_sensor(
+    dark: Sequence[StackStatistics], light: Sequence[StackStatistics], lamp: Lamp | None = None
+) -> SensorEstimate:
     """Everything that stacks of darkness and of even, steady light tell about a sensor.
 
     dark: three or more different exposure times, lens covered. light: a ladder of exposure times at one light level and
-    one gain, from a few percent of saturation to well beyond it. Raises NotMeasurable.
+    one gain, from a few percent of saturation to well beyond it. lamp: its light at each of them (`lamp_of`); None:
+    quite steady. Raises NotMeasurable.
     """
     times = {stack.exposure_us for stack in dark}
     if len(times) < 3:
         raise NotMeasurable(f"dark stacks at three exposure times or more are needed, got {len(times)}")
     if len(light) < 6:
         raise NotMeasurable(f"stacks at six light exposures or more are needed, got {len(light)}")
-    light = sorted(light, key=lambda stack: stack.exposure_us)
-    blacks = [_dark_line(dark, site) for site in range(SITES)]
+    lamp = lamp or Lamp(np.ones(len(light)), 0.0)
+    order = sorted(range(len(light)), key=lambda number: light[number].exposure_us)
+    light, lamp = [light[number] for number in order], Lamp(lamp.relative[order], lamp.sigma)
+    dark_signal = darkness(dark)
+    blacks = dark_signal.lines
     black = np.array([line.offset for line in blacks])
     plateau, plateau_sigma = _plateau(light)
     signal = np.array([stack.mean_dn for stack in light]) - black
@@ -104,19 +115,17 @@ def estimate_sensor(dark: Sequence[StackStatistics], light: Sequence[StackStatis
         raise NotMeasurable("the noise does not grow with the light: the values are not a sensor's raw ones")
 
     read_noise, is_limit = _read_noise(transfer)
-    dsnu2, dsnu2_sigma = _dark_spatial(dark)
-    dsnu = _root(dsnu2 / gain.value**2, dsnu2_sigma / gain.value**2, gain)
-    dark_rate = _mean([(line.slope * 1e6, line.slope_sigma * 1e6) for line in blacks])
-    black_mean = _mean([(line.offset, line.offset_sigma) for line in blacks])
+    dsnu, dsnu_is_limit = _pattern(dark_pattern_dn2(dark), gain, is_limit)
     # The sensor's black level is that of all its pixels; these are a sample of them.
     pixels = SITES * dark[0].pixels
-    black_level = Estimate(black_mean.value, float(np.hypot(black_mean.sigma, np.sqrt(max(dsnu2, 0) / pixels))))
+    sampled = dsnu.value * gain.value / np.sqrt(pixels)
+    black_level = Estimate(dark_signal.black_dn.value, float(np.hypot(dark_signal.black_dn.sigma, sampled)))
     reached = np.isfinite(plateau)
-    well = _mean(
+    well = mean_of(
         [(plateau[s] - black[s], np.hypot(plateau_sigma[s], blacks[s].offset_sigma)) for s in reached.nonzero()[0]]
     )
     capacity = _capacity(light, black, gain)
-    deviations, error = _linearity(light, blacks, plateau - black)
+    deviations, error = _linearity(light, blacks, plateau - black, lamp)
     noise_e = np.hypot(read_noise.value, np.sqrt(QUANTISATION_DN2) / gain.value)
     threshold = Estimate(float(noise_e + 0.5), float(read_noise.sigma * read_noise.value / noise_e))
     decibels = 20 / np.log(10)
@@ -128,10 +137,11 @@ def estimate_sensor(dark: Sequence[StackStatistics], light: Sequence[StackStatis
         dark_noise_is_limit=is_limit,
         full_well_e=_ratio(well, gain),
         saturation_capacity_e=capacity,
-        dark_current_e_per_s=_ratio(dark_rate, gain),
+        dark_current_e_per_s=_ratio(dark_signal.dark_dn_per_s, gain),
         dark_current_variance_e_per_s=_dark_variance_rate(dark, gain),
         prnu_percent=_response_spread(dark, light, blacks, plateau - black),
         dsnu_e=dsnu,
+        dsnu_is_limit=dsnu_is_limit,
         linearity_error_percent=error,
         snr_max=Estimate(float(np.sqrt(capacity.value)), float(capacity.sigma / 2 / np.sqrt(capacity.value))),
         threshold_e=threshold,
@@ -151,17 +161,6 @@ def estimate_sensor(dark: Sequence[StackStatistics], light: Sequence[StackStatis
 
 def _unclipped(light: Sequence[StackStatistics]) -> NDArray[np.bool_]:
     return np.array([(stack.saturated_share <= CLIPPED_SHARE) & (stack.zero_share <= CLIPPED_SHARE) for stack in light])
-
-
-def _dark_line(dark: Sequence[StackStatistics], site: int) -> Line:
-    """Mean dark signal over exposure time in us: its offset is the black level (EMVA 1288, equation of section 3.1)."""
-    noise = np.array([stack.temporal_dn2[site] for stack in dark]) - QUANTISATION_DN2
-    sigma = np.hypot([stack.mean_sigma_dn[site] for stack in dark], rounding_ripple(noise) / np.pi / np.sqrt(2))
-    return weighted_line(
-        np.array([stack.exposure_us for stack in dark]),
-        np.array([stack.mean_dn[site] for stack in dark]),
-        np.maximum(sigma, 1e-9),
-    )
 
 
 def _plateau(light: Sequence[StackStatistics]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -212,25 +211,21 @@ def _transfer(
         # Weights by the line, not by the points: a point that came out low by chance must not weigh more.
         for _ in range(3):
             fitted = np.maximum(line.offset + line.slope * x, 1e-6)
-            sigma = np.hypot(fitted * relative, _rounding_of_variance(fitted))
+            sigma = np.hypot(fitted * relative, rounding_of_variance(fitted))
             line = weighted_line(x[chosen], y[chosen], sigma[chosen])
         # All dark points lie on the same place of a step: more of them do not average that out.
         excess = line.chi2 / max(1, line.free)
         covariance = line.covariance * (excess if excess > EXCESS_CHI2 else 1.0)
-        covariance = covariance + np.diag([_rounding_of_variance(np.array(line.offset)) ** 2, 0])
+        covariance = covariance + np.diag([rounding_of_variance(np.array(line.offset)) ** 2, 0])
         return replace(line, covariance=covariance)
 
     line = fit(used)
     fitted = np.maximum(line.offset + line.slope * x, 1e-6)[used]
-    beyond = (y[used] / fitted - 1) ** 2 - relative[used] ** 2 - (_rounding_of_variance(fitted) / fitted) ** 2
-    scatter = 100 * float(np.sqrt(max(beyond.mean(), 0.0)))
+    rounding = rounding_of_variance(fitted) / fitted
+    beyond = (y[used] / fitted - 1) ** 2 - relative[used] ** 2 - rounding**2
+    # Where it is rounding that decides, a departure says nothing of the line.
+    scatter = 100 * float(np.sqrt(max(beyond[rounding < TOLD_SHARE].mean(), 0.0)))
     return line, scatter, [fit(used & (np.arange(SITES) == site)) for site in range(SITES)]
-
-
-def _rounding_of_variance(variance: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Standard uncertainty of a measured variance, DN^2, because rounding adds 1/12 DN^2 on average only."""
-    noise = np.maximum(variance - QUANTISATION_DN2, 0)
-    return np.asarray((4 * noise + np.pi**-2) * rounding_ripple(noise) / np.sqrt(2))
 
 
 def _read_noise(transfer: Line) -> tuple[Estimate, bool]:
@@ -238,21 +233,19 @@ def _read_noise(transfer: Line) -> tuple[Estimate, bool]:
     own = transfer.offset - QUANTISATION_DN2
     gain = transfer.slope
     if transfer.offset < LEAST_DARK_DN2:
-        limit = float(np.sqrt(LEAST_DARK_DN2 - QUANTISATION_DN2) / gain)
+        limit = float(np.sqrt(most_noise_dn2(LEAST_DARK_DN2)) / gain)
         return Estimate(limit, limit / np.sqrt(3)), True
     value = float(np.sqrt(own) / gain)
     slope = np.array([1 / (2 * np.sqrt(own) * gain), -value / gain])
     return Estimate(value, float(np.sqrt(slope @ transfer.covariance @ slope))), False
 
 
-def _dark_spatial(dark: Sequence[StackStatistics]) -> tuple[float, float]:
-    """Spatial variance of the shortest dark stacks, DN^2, over all sites, and its uncertainty."""
-    stack = min(dark, key=lambda stack: stack.exposure_us)
-    value = float(stack.spatial_dn2.mean())
-    own = float(np.sqrt((stack.spatial_sigma_dn2**2).sum()) / SITES)
-    # Rounding stretches or squeezes small differences by a part of 2 ripple, their squares by twice that.
-    ripple = float(rounding_ripple(stack.temporal_dn2.mean() - QUANTISATION_DN2))
-    return value, float(np.hypot(own, 4 * ripple / np.sqrt(2) * value))
+def _pattern(pattern_dn2: Estimate, gain: Estimate, noise_is_limit: bool) -> tuple[Estimate, bool]:
+    """DSNU in electrons, and whether that is an upper limit only: without noise, small patterns round to nothing."""
+    if noise_is_limit and pattern_dn2.value < LEAST_DARK_DN2 - QUANTISATION_DN2:
+        limit = float(np.sqrt(most_noise_dn2(LEAST_DARK_DN2)) / gain.value)
+        return Estimate(limit, limit / np.sqrt(3)), True
+    return _root(pattern_dn2.value / gain.value**2, pattern_dn2.sigma / gain.value**2, gain), False
 
 
 def _response_spread(
@@ -275,8 +268,9 @@ def _response_spread(
         stack, signal = clean[chosen], signals[chosen]
         without = min(dark, key=lambda k: abs(k.exposure_us - stack.exposure_us))
         squares.append((stack.spatial_dn2[site] - without.spatial_dn2[site]) / signal**2)
-        sigmas.append(np.hypot(stack.spatial_sigma_dn2[site], without.spatial_sigma_dn2[site]) / signal**2)
-    mean = _mean(list(zip(squares, sigmas, strict=True)))
+        both = np.hypot(spatial_sigma_dn2(stack)[site], spatial_sigma_dn2(without)[site])
+        sigmas.append(both / signal**2)
+    mean = mean_of(list(zip(squares, sigmas, strict=True)))
     return _root(mean.value * 1e4, mean.sigma * 1e4)
 
 
@@ -306,41 +300,42 @@ def _dark_variance_rate(dark: Sequence[StackStatistics], gain: Estimate) -> Esti
     slopes = []
     for site in range(SITES):
         variance = np.array([stack.temporal_dn2[site] for stack in dark])
-        line = weighted_line(times, variance, np.maximum(level * relative[:, site], 1e-12))
+        sigma = np.hypot(level * relative[:, site], rounding_of_variance(variance))
+        line = weighted_line(times, variance, np.maximum(sigma, 1e-12))
         slopes.append((line.slope, line.slope_sigma))
-    mean = _mean(slopes)
+    mean = mean_of(slopes)
     relative_gain = 2 * gain.sigma / gain.value
     return Estimate(mean.value / gain.value**2, float(np.hypot(mean.sigma, mean.value * relative_gain) / gain.value**2))
 
 
 def _linearity(
-    light: Sequence[StackStatistics], blacks: Sequence[Line], span: NDArray[np.float64]
+    light: Sequence[StackStatistics], blacks: Sequence[Line], span: NDArray[np.float64], lamp: Lamp
 ) -> tuple[NDArray[np.float64], Estimate]:
     """Deviations in percent, float64 (stacks, 4), and LE: the mean of their absolute values (section 6.7).
 
-    Its uncertainty is what temporal noise alone would make of a perfectly straight response.
+    Over exposure time times the lamp's light. Stacks with pixels that the end of the scale cuts off are left out: their
+    mean is bent by the spread of the pixels, not by their response. The uncertainty is what temporal noise and the
+    lamp's restlessness would make of a perfectly straight response.
     """
     exposure = np.array([stack.exposure_us for stack in light])
+    gathered = exposure * lamp.relative
     deviations = np.full((len(light), SITES), np.nan)
     noise = np.full((len(light), SITES), np.nan)
     for site in range(SITES):
-        signal = np.array([stack.mean_dn[site] for stack in light]) - blacks[site].offset
-        signal -= blacks[site].slope * exposure
-        inside = (signal >= LINEARITY_RANGE[0] * span[site]) & (signal <= LINEARITY_RANGE[1] * span[site])
+        # Where the scale ends, dark electrons count like any others.
+        reached = np.array([stack.mean_dn[site] for stack in light]) - blacks[site].offset
+        signal = reached - blacks[site].slope * exposure
+        inside = (signal >= LINEARITY_RANGE[0] * span[site]) & (reached <= LINEARITY_RANGE[1] * span[site])
+        spread = np.array([np.sqrt(max(stack.temporal_dn2[site] + stack.spatial_dn2[site], 0)) for stack in light])
+        inside &= reached + CLEAR_SIGMAS * spread <= span[site]
         if inside.sum() < 3:
             continue
-        deviations[inside, site], _ = relative_deviations(exposure[inside], signal[inside])
-        spread = np.array([np.hypot(stack.mean_sigma_dn[site], blacks[site].offset_sigma) for stack in light])
-        noise[inside, site] = 100 * spread[inside] / signal[inside]
+        deviations[inside, site], _ = relative_deviations(gathered[inside], signal[inside])
+        own = np.array([np.hypot(stack.mean_sigma_dn[site], blacks[site].offset_sigma) for stack in light])
+        noise[inside, site] = 100 * np.hypot(own[inside] / signal[inside], lamp.sigma)
     if not np.isfinite(deviations).any():
         raise NotMeasurable("no colour has three exposures between 5 and 95 % of saturation")
     return deviations, Estimate(float(np.nanmean(np.abs(deviations))), float(np.sqrt(np.nanmean(noise**2))))
-
-
-def _mean(values: Sequence[tuple[float, float]]) -> Estimate:
-    """The plain mean of independent values: sites count the same whatever their noise."""
-    array = np.array(values, dtype=np.float64)
-    return Estimate(float(array[:, 0].mean()), float(np.sqrt((array[:, 1] ** 2).sum()) / len(array)))
 
 
 def _ratio(value: Estimate, gain: Estimate) -> Estimate:

@@ -22,9 +22,9 @@ UNKNOWN, OFF, ON = -1, 0, 1
 
 
 def acquire(rig: Rig, step: Step, before: Mapping[str, StepData]) -> StepData:
-    """One step. settings["role"]: "meter", "light" (with "part" of the exposure that fills the scale) or "dark" (with
-    "exposure_us", or "part"); "frames". What it gives is statistics over all pixels of a site. Raises what the camera
-    raises."""
+    """One step. settings["role"]: "meter", "light" (with "part" of the exposure that fills the scale), "covered" (the
+    lamp shines on the cover) or "dark" (with "exposure_us", or "part"); "frames". What it gives is statistics over all
+    pixels of a site. Raises what the camera raises."""
     settings = step.settings
     rig.light.set(settings["role"] != "dark")
     if settings["role"] == "meter":
@@ -42,18 +42,21 @@ def acquire(rig: Rig, step: Step, before: Mapping[str, StepData]) -> StepData:
 def statistics(rig: Rig, frames: int, exposure_us: float, gain: float = 1.0) -> StackStatistics:
     """So many exposures, all of one exposure time and gain, reduced as they come. Raises what `alike` raises."""
     reducer = StackReducer()
+    times_s: list[float] = []
 
     def anew() -> None:
         nonlocal reducer
         reducer.clear()
         reducer = StackReducer()
+        times_s.clear()
 
     def add(mosaic: NDArray[np.uint16], about: Exposed) -> None:
         reducer.add(mosaic, about.white_dn)
+        times_s.append(about.time_s + about.exposure_us / 2e6)
 
     try:
         about = alike(rig, frames, exposure_us, gain, add, anew)
-        return reducer.reduce(about.exposure_us, about.gain, about.white_dn, about.black_dn)
+        return reducer.reduce(about.exposure_us, about.gain, about.white_dn, about.black_dn, float(np.mean(times_s)))
     finally:
         reducer.clear()
 

@@ -6,10 +6,12 @@ from typing import Any
 import numpy as np
 
 from calibration.outcome import Limit, Outcome, finite, judged, wrong_setup
+from calibration.photon_fits import Estimate
+from calibration.photon_lamp import Lamp, lamp_of
 from calibration.photon_sensitivity import CalibratedLight, sensitivity
-from calibration.photon_setup import light_above_darkness, metering_fault, stacks_fault
+from calibration.photon_setup import light_of_uncovering, metering_fault, stacks_fault
 from calibration.photon_stacks import StackStatistics, from_arrays
-from calibration.photon_transfer import Estimate, NotMeasurable, SensorEstimate, estimate_sensor
+from calibration.photon_transfer import NotMeasurable, SensorEstimate, estimate_sensor
 from host.calibrate.procedure import Procedure, Setup, Step, StepData
 from host.figures.calibration_sensor import draw
 from optics.bundle import Bundle
@@ -26,12 +28,14 @@ FRAMES, QUICK_FRAMES = 16, 10
 MIDDLE_FRAMES, QUICK_MIDDLE_FRAMES = 48, 24
 REFERENCES = 3
 FLAT = Setup(field="flat")
-COVERED = Setup(cover_on=True, field="dark")
+COVERED = Setup(cover_on=True, field="flat")
+DARK = Setup(cover_on=True, field="dark")
 LIGHT_ASK = (
     "Take the lens cover off (and lens and mask, where they come off), and light the bare sensor evenly: a lamp on "
     "direct current behind a white diffuser, a hand's breadth away. Leave it so until the ladder is done."
 )
-DARK_ASK = "Put the lens cover on and darken the room: the sensor must not see any light."
+COVER_ASK = "Put the lens cover on, and leave the lamp burning as it is: does the cover keep its light out?"
+DARK_ASK = "Leave the lens cover on, switch the lamp off and darken the room: the sensor must not see any light."
 UNKNOWN_EFFICIENCY = "not known: quantum efficiency and photons need a light of calibrated irradiance (EMVA 1288, 6.4)"
 # Acceptance. A sensor beyond these would change codes by itself.
 GAIN_SIGMA_PERCENT, QUICK_GAIN_SIGMA_PERCENT = 1.0, 2.0
@@ -57,18 +61,20 @@ def make_procedure(bundle: Bundle, quick: bool = False, lamp: CalibratedLight | 
         if number == len(rungs) // 2:
             steps.append(reference(2))
     steps.append(reference(REFERENCES))
+    covered = {"role": "covered", "exposure_us": DARK_US[-1], "frames": frames}
+    steps.append(Step("covered", "the lamp on the lens cover: does it leak?", COVERED, COVER_ASK, covered))
     dark: list[tuple[str, dict[str, Any]]] = [(f"{us / 1000:g} ms of darkness", {"exposure_us": us}) for us in DARK_US]
     dark.append(("darkness as long as half of saturation takes", {"part": MIDDLE_PART}))
     for number, (text, settings) in enumerate(dark, 1):
         longer = middle if number in (1, len(dark)) else frames
         ask = DARK_ASK if number == 1 else ""
-        steps.append(Step(f"dark_{number}", text, COVERED, ask, {"role": "dark", "frames": longer, **settings}))
+        steps.append(Step(f"dark_{number}", text, DARK, ask, {"role": "dark", "frames": longer, **settings}))
     return Procedure("sensor", steps, ACQUIRE, conclude=lambda data: conclude(data, quick, lamp), draw=draw,
                      options={"quick": quick, "plane_px": [bundle.rows_px, bundle.columns_px]})  # fmt: skip
 
 
 def stacks_of(data: Mapping[str, StepData], kind: str) -> list[StackStatistics]:
-    """The stacks of the steps whose name begins with `kind`: "light", "reference" or "dark"."""
+    """The stacks of the steps whose name begins with `kind`: "light", "reference", "covered" or "dark"."""
     found = [step for name, step in sorted(data.items()) if name.startswith(kind) and "skipped" not in step]
     return [from_arrays({key: value for key, value in step.items() if key != "cover"}) for step in found]
 
@@ -78,11 +84,11 @@ def conclude(data: Mapping[str, StepData], quick: bool = False, lamp: Calibrated
     meter = data["meter"]
     about = {"camera": words(meter["camera"]), "bits": int(meter["bits"]), "gain": 1.0}
     metered = from_arrays({key.removeprefix("last_"): meter[key] for key in meter if key.startswith("last_")})
-    light, references, dark = (stacks_of(data, kind) for kind in ("light", "reference", "dark"))
+    light, references, covered, dark = (stacks_of(data, kind) for kind in ("light", "reference", "covered", "dark"))
     if fault := _covers(data) or metering_fault(
         list(meter["exposures_us"]),
         list(meter["fractions"]),
-        light_above_darkness(metered, dark),
+        light_of_uncovering(metered, dark, covered[0] if covered else None),
         float(meter["longest_us"]),
         float(meter["shortest_us"]),
     ):
@@ -90,12 +96,13 @@ def conclude(data: Mapping[str, StepData], quick: bool = False, lamp: Calibrated
     if not (light and references and dark):
         reason = "no exposure was found at which the light neither saturates nor vanishes: is it steady?"
         return wrong_setup("sensor", "light_unstable", reason, about)
-    if fault := stacks_fault(dark, light, references):
+    if fault := stacks_fault(dark, light, references, covered[0] if covered else None):
         return wrong_setup("sensor", *fault, result=about)
     ladder = [*light, max(references, key=lambda stack: stack.frames)]
     try:
-        estimate = estimate_sensor(dark, ladder)
-        photons = _photons(ladder, estimate, lamp)
+        burning = lamp_of(references, ladder)
+        estimate = estimate_sensor(dark, ladder, burning)
+        photons = _photons(ladder, estimate, lamp, burning)
     except NotMeasurable as error:
         return wrong_setup("sensor", "not_measurable", str(error), about)
     reported = float(references[0].reported_black_dn.mean())
@@ -129,6 +136,7 @@ def described(estimate: SensorEstimate) -> dict[str, Any]:
         value: Estimate = getattr(estimate, name)
         result[name], result[f"{name}_sigma"] = finite(value.value), finite(value.sigma)
     result["read_noise_is_upper_limit"] = estimate.dark_noise_is_limit
+    result["dsnu_is_upper_limit"] = estimate.dsnu_is_limit
     result["sites"] = {
         "system_gain_dn_per_e": [finite(value) for value in estimate.site_gain_dn_per_e],
         "system_gain_dn_per_e_sigma": [finite(value) for value in estimate.site_gain_sigma_dn_per_e],
@@ -141,12 +149,14 @@ def described(estimate: SensorEstimate) -> dict[str, Any]:
     return result
 
 
-def _photons(ladder: list[StackStatistics], estimate: SensorEstimate, lamp: CalibratedLight | None) -> dict[str, Any]:
+def _photons(
+    ladder: list[StackStatistics], estimate: SensorEstimate, lamp: CalibratedLight | None, burning: Lamp
+) -> dict[str, Any]:
     """What needs a calibrated light, a value for each site, or why it is not known."""
     if lamp is None:
         names = ("quantum_efficiency", "threshold_photons")
         return {**dict.fromkeys(names), **{f"{name}_why": UNKNOWN_EFFICIENCY for name in names}}
-    found = sensitivity(ladder, estimate, lamp)
+    found = sensitivity(ladder, estimate, lamp, burning)
     return {
         "quantum_efficiency": found.quantum_efficiency.tolist(),
         "quantum_efficiency_sigma": found.quantum_efficiency_sigma.tolist(),
@@ -164,9 +174,10 @@ def _covers(data: Mapping[str, StepData]) -> tuple[str, str] | None:
     """What the cover's own switch says against what each step needs."""
     for name, step in data.items():
         state = int(step.get("cover", -1))
-        if name.startswith("dark") and state == 0:
+        closed = name.startswith(("dark", "covered"))
+        if closed and state == 0:
             return "cover_off", "the cover's switch says that it was off in the dark: put the lens cover on"
-        if not name.startswith("dark") and state == 1:
+        if not closed and state == 1:
             return "cover_on", "the cover's switch says that it was on in the light: take the lens cover off"
     return None
 

@@ -8,8 +8,9 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from calibration.outcome import Outcome
+from calibration.photon_fits import QUANTISATION_DN2
 from calibration.photon_stacks import StackStatistics, from_arrays
-from calibration.photon_transfer import GAIN_RANGE, LINEARITY_RANGE, QUANTISATION_DN2
+from calibration.photon_transfer import GAIN_RANGE, LINEARITY_RANGE
 from host.calibrate.procedure import StepData
 from host.figures.style import ACCENT, BLUE, GREEN, INK, MUTED, RED, figure, heading, panels, ruled, strips
 
@@ -68,9 +69,10 @@ def _transfer(axes: Axes, outcome: Outcome, light: Sequence[StackStatistics], co
         x = np.geomspace(end / 3000, end, 100)
         offset = (noise * gain) ** 2 + QUANTISATION_DN2
         used = x <= GAIN_RANGE[1] * end
+        most = "at most " if outcome.result["read_noise_is_upper_limit"] else ""
         axes.plot(x[used], offset + gain * x[used], color=INK, lw=1.2, label=f"K = {gain:.4g} DN per electron")
         axes.plot(x[~used], offset + gain * x[~used], color=INK, lw=1, ls=":")
-        axes.axhline(offset, color=MUTED, lw=0.9, ls="--", label=f"in the dark: {noise:.2f} e, and rounding")
+        axes.axhline(offset, color=MUTED, lw=0.9, ls="--", label=f"in the dark: {most}{noise:.2f} e, and rounding")
         axes.axvline(outcome.result["saturation_capacity_e"] * gain, color=ACCENT, lw=0.9, label="saturation capacity")
         axes.legend(loc="upper left")
         axes.set_ylim(bottom=offset / 3)

@@ -28,6 +28,7 @@ FAULTS = {
 }
 # Photographs that ship inside scikit-image; the scene is one of them.
 PHOTOGRAPHS = ("astronaut.png", "coffee.png", "chelsea.png", "rocket.jpg", "motorcycle_left.png")
+# Another split of the same product has another gain and other noise, which a cell's maximum sees a little of.
 MAINS_HZ = 50
 # Light of a right bench: exposure times gain that it asks for, in 10 ms at gain 1.
 FAIR_PRODUCTS = (0.1, 20.0)
@@ -71,9 +72,13 @@ class LitScene:
         return self.light * np.float32(factor)
 
 
-def make(seed: int, fault: str | None = None, bundle: Bundle | None = None) -> Bench:
+def make(seed: int, fault: str | None = None, bundle: Bundle | None = None, mains_hz: int | None = None) -> Bench:
     """The bench of a seed, with one thing wrong where `fault` says so; bundle: whose mask, plane, pool and thresholds
-    (None: those of the default bundle)."""
+    (None: those of the default bundle).
+
+    mains_hz: as configured where the range is found, 50, 60 or 0. Exposure and gain follow from it, and with None the
+    truth has neither; the light is the same.
+    """
     bundle = bundle or _default_bundle()
     rng = np.random.default_rng([seed, 77])
     light = _behind_the_mask(str(rng.choice(PHOTOGRAPHS)), bundle)
@@ -103,14 +108,12 @@ def make(seed: int, fault: str | None = None, bundle: Bundle | None = None) -> B
         options["fault"] = "controls_ignored"
     truth: dict[str, object] = {"saturated_share_target": SATURATED_SHARE_TARGET}
     if fault in (None, "flicker"):
-        product_us = _true_product_us(replace(world, flicker=0.0), sensor, seed, wanted, bundle)
-        exposure_us, gain = split_exposure(product_us / REFERENCE_EXPOSURE_US, ExposureConfig(mains_hz=MAINS_HZ))
-        truth |= {
-            "product_us": product_us,
-            "full_scale_radiance": REFERENCE_EXPOSURE_US / product_us,
-            "exposure_us": exposure_us,
-            "gain": gain,
-        }
+        limits = ExposureConfig(mains_hz=MAINS_HZ if mains_hz is None else mains_hz)
+        product_us = _true_product_us(replace(world, flicker=0.0), sensor, seed, wanted, bundle, limits)
+        truth |= {"product_us": product_us, "full_scale_radiance": REFERENCE_EXPOSURE_US / product_us}
+        if mains_hz is not None:
+            exposure_us, gain = split_exposure(product_us / REFERENCE_EXPOSURE_US, limits)
+            truth |= {"exposure_us": exposure_us, "gain": gain}
     return Bench("range", world, sensor, world, world.arrange, truth, options)
 
 
@@ -130,7 +133,9 @@ def _behind_the_mask(photograph: str, bundle: Bundle) -> NDArray[np.float32]:
     return np.maximum(convolve_planes(scene, bundle.encoding)[:3], 0)
 
 
-def _true_product_us(world: LitScene, sensor: SensorModel, seed: int, wanted: float, bundle: Bundle) -> float:
+def _true_product_us(
+    world: LitScene, sensor: SensorModel, seed: int, wanted: float, bundle: Bundle, limits: ExposureConfig
+) -> float:
     """Exposure times gain at which this very sensor (its pattern comes from the seed) has the target share of its
     pooled values at the highest threshold, averaged over many exposures, noise of its own."""
     rng = np.random.default_rng(seed)
@@ -142,7 +147,7 @@ def _true_product_us(world: LitScene, sensor: SensorModel, seed: int, wanted: fl
     product = wanted
     many = max(LEAST_TRUTH_EXPOSURES, TRUTH_SITES // mosaic.size)
     for exposures in (2, 2, many):
-        exposure_us, gain = split_exposure(product, ExposureConfig(mains_hz=MAINS_HZ))
+        exposure_us, gain = split_exposure(product, limits)
         factors = []
         for _ in range(exposures):
             made.take(0.0, exposure_us, gain, mosaic)

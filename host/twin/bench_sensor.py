@@ -24,6 +24,9 @@ FAULTS = {
 ROWS_PX, COLUMNS_PX = 32, 48
 # What a right bench may have of unevenness, of flicker and of drift: well inside the standard's conditions.
 FAIR_TILT, FAIR_FLICKER = 0.008, 0.0005
+# A lamp that just saturates the sensor, and one that does so at once; what a good cover lets through, and a bad one.
+FAIR_LEVELS = (0.05, 2.0)
+FAIR_LEAKS, BAD_LEAKS = (1e-6, 1e-4), (0.002, 0.5)
 
 
 @dataclass(eq=False)
@@ -31,7 +34,8 @@ class EvenLight:
     """The lamp's light on the sensor, as irradiance (1.0 fills the scale in 10 ms).
 
     level: of the brightest colour; colours: of R, G, B, relative to it. shape: float (rows_px, columns_px), mean 1.
-    stray: what is left with the lamp off. leak: what passes the cover, relative to the lamp. flicker: amplitude, at
+    stray: what is left with the lamp off. leak: part of the light that passes the cover. left_on: the lamp burns on
+    though it should be off. flicker: amplitude, at
     flicker_hz. drift_per_s: relative fall of the light in a second. stuck_cover: the cover stays on.
     """
 
@@ -40,6 +44,7 @@ class EvenLight:
     shape: NDArray[np.float64]
     stray: float = 0.0
     leak: float = 0.0
+    left_on: bool = False
     flicker: float = 0.0
     flicker_hz: float = 1.0
     drift_per_s: float = 0.0
@@ -62,10 +67,9 @@ class EvenLight:
 
     def irradiance(self, time_s: float) -> NDArray[np.float32]:
         """float32 (3, rows_px, columns_px) at this moment."""
-        # Where the cover was forgotten or leaks, the room is not dark: part of the lamp's light reaches the sensor.
-        lit = self.level if self.on and self.burns else self.stray
+        lit = self.level if (self.on or self.left_on) and self.burns else self.stray
         if self.covered or self.stuck_cover:
-            lit = self.leak * self.level
+            lit *= self.leak
         lit *= 1 + self.flicker * np.sin(2 * np.pi * self.flicker_hz * time_s)
         self._began_s = time_s if self._began_s is None else self._began_s
         lit *= np.exp(-self.drift_per_s * max(time_s - self._began_s, 0.0))
@@ -76,28 +80,31 @@ def make(seed: int, fault: str | None = None) -> Bench:
     """The bench of a seed, with one thing wrong where `fault` says so."""
     rng = np.random.default_rng([seed, 1288])
     bits = int(rng.choice([10, 12]))
-    black_dn = {10: 64, 12: 256}[bits]
+    # A black level is a voltage: it need not lie on a whole number.
+    black_dn = {10: 64, 12: 256}[bits] + float(rng.choice([0.0, rng.uniform(-0.5, 0.5)]))
     span_dn = 2**bits - 1 - black_dn
     full_well_e = float(rng.uniform(3_000, 12_000))
     gain_dn_per_e = span_dn / full_well_e
-    # At least 0.5 DN: with less, rounding hides it (EMVA 1288 then knows an upper limit only).
-    read_noise_e = float(max(rng.uniform(2.0, 8.0), 0.5 / gain_dn_per_e))
+    # Down to 0.15 DN: below 0.5 rounding hides it, and only an upper limit can be known (EMVA 1288).
+    read_noise_e = float(rng.uniform(2.0, 8.0))
     sensor = SensorModel(
         full_well_electrons=full_well_e,
         read_noise_electrons=read_noise_e,
-        dark_current_electrons_per_s=float(rng.uniform(5, 300)),
+        # Up to that of a warm sensor.
+        dark_current_electrons_per_s=float(np.exp(rng.uniform(np.log(5), np.log(2_000)))),
         prnu_percent=float(rng.uniform(0.5, 2.0)),
         dsnu_electrons=float(rng.uniform(0.3, 1.2) * read_noise_e),
     )
     tilt = rng.uniform(-1, 1, 2)
     tilt *= FAIR_TILT / np.abs(tilt).sum()
     world = EvenLight(
-        level=float(np.exp(rng.uniform(np.log(0.2), np.log(2.0)))),
+        level=float(np.exp(rng.uniform(*np.log(FAIR_LEVELS)))),
         colours=np.array([rng.uniform(0.6, 1.0), 1.0, rng.uniform(0.5, 1.0)]),
         shape=_tilted(tilt),
         stray=float(np.exp(rng.uniform(np.log(5e-5), np.log(3e-4)))),
         flicker=float(rng.uniform(0, FAIR_FLICKER)),
         flicker_hz=float(rng.uniform(0.3, 5)),
+        leak=float(np.exp(rng.uniform(*np.log(FAIR_LEAKS)))),
     )
     options: dict[str, object] = {"bits": bits, "black_dn": black_dn, "seed": seed}
     _spoil(world, options, fault, rng)
@@ -160,6 +167,7 @@ def _spoil(world: EvenLight, options: dict[str, object], fault: str | None, rng:
     elif fault == "cover_on":
         world.stuck_cover = True
     elif fault == "cover_off":
-        world.leak = float(rng.choice([1.0, rng.uniform(0.05, 0.5)]))
+        world.leak = float(rng.choice([1.0, np.exp(rng.uniform(*np.log(BAD_LEAKS)))]))
+        world.left_on = bool(rng.random() < 0.5)
     elif fault == "controls_ignored":
         options["fault"] = "controls_ignored"

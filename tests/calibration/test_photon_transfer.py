@@ -9,7 +9,15 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
 
-from calibration.photon_fits import relative_deviations, weighted_line
+from calibration.photon_dark import dark_pattern_dn2, darkness
+from calibration.photon_fits import (
+    least_noise_dn2,
+    most_noise_dn2,
+    relative_deviations,
+    rounding_of_variance,
+    weighted_line,
+)
+from calibration.photon_lamp import lamp_of
 from calibration.photon_sensitivity import CalibratedLight, sensitivity
 from calibration.photon_setup import light_above_darkness, metering_fault, stacks_fault
 from calibration.photon_stacks import StackReducer, StackStatistics, from_arrays, middle, to_arrays, without_surface
@@ -54,6 +62,7 @@ class Truth:
     dsnu_e: float = 2.0
     black_dn: float = 64.0
     white_dn: float = 1023.0
+    reported_black_dn: float = 64.0
     bend: float = 0.0
     """part of the response that is lost at full scale, growing with its square"""
 
@@ -75,6 +84,7 @@ class Poisson:
         frames: int = 16,
         light: NDArray[np.float64] | None = None,
         shape: NDArray[np.float64] | float = 1.0,
+        time_s: float = 0.0,
     ) -> StackStatistics:
         """Exposures in which the brightest colour gathers `part` of the full well; light: of each exposure."""
         truth = self.truth
@@ -86,7 +96,7 @@ class Poisson:
             electrons += self.offset_e + truth.read_noise_e * self.rng.standard_normal(electrons.shape)
             values = np.rint(truth.black_dn + truth.gain_dn_per_e * np.minimum(electrons, truth.full_well_e))
             reducer.add(np.clip(values, 0, truth.white_dn).astype(np.uint16), truth.white_dn)
-        return reducer.reduce(exposure_us, 1.0, truth.white_dn, (64.0, 64.0, 64.0, 64.0))
+        return reducer.reduce(exposure_us, 1.0, truth.white_dn, (truth.reported_black_dn,) * 4, time_s)
 
     def dark(self) -> list[StackStatistics]:
         return [self.stack(exposure, 0.0) for exposure in DARK_US]
@@ -188,6 +198,101 @@ def test_noise_below_the_rounding_is_an_upper_limit() -> None:
     assert estimate.read_noise_e.value > 0.8
 
 
+@given(st.floats(0, 1.5), st.floats(-0.5, 0.5))
+@settings(max_examples=200, deadline=None)
+def test_a_variance_after_rounding_bounds_the_noise_before_it(noise_dn: float, place: float) -> None:
+    """Against the variance of a rounded normal distribution, computed from its probabilities."""
+    numbers = np.arange(-15, 16)
+    edges = stats.norm.cdf((np.append(numbers - 0.5, 15.5) - place) / max(noise_dn, 1e-6))
+    share = np.diff(edges)
+    shown = float((share * numbers**2).sum() - (share * numbers).sum() ** 2)
+    assert least_noise_dn2(np.array(shown)) <= noise_dn**2 + 0.004
+    assert most_noise_dn2(max(shown, 0.27)) >= noise_dn**2 - 0.004
+    assert abs(shown - noise_dn**2 - 1 / 12) <= 1e-9 + 2 * rounding_of_variance(np.array(shown)) + 1 / 12 * (
+        shown < 0.26
+    )
+
+
+def test_darkness_that_rounding_hides_is_uncertain_by_it() -> None:
+    """0.2 DN of noise on black levels anywhere between whole numbers: errors are within what is stated, and they are
+    not made smaller by four sites and many stacks that round alike."""
+    pulls, known = [], []
+    for number, place in enumerate(np.linspace(-0.5, 0.5, 16, endpoint=False)):
+        truth = Truth(gain_dn_per_e=0.1, full_well_e=9_600.0, read_noise_e=2.0, dsnu_e=1.0, black_dn=64 + place,
+                      dark_e_per_s=40.0)  # fmt: skip
+        found = darkness(Poisson(truth, 300 + number).dark())
+        pulls.append([(found.black_dn.value - truth.black_dn) / found.black_dn.sigma,
+                      (found.dark_dn_per_s.value - 4.0) / found.dark_dn_per_s.sigma])  # fmt: skip
+        known.append(abs(found.black_dn.value - truth.black_dn))
+    assert max(known) > 0.05
+    assert (np.square(pulls).mean(axis=0) < 1.7).all()
+    assert np.abs(pulls).max() < 3
+
+
+def test_a_pattern_that_rounds_to_nothing_is_an_upper_limit() -> None:
+    truth = Truth(gain_dn_per_e=0.016, full_well_e=59_900.0, read_noise_e=2.0, dsnu_e=2.0, dark_e_per_s=5.0)
+    estimate = found(truth, 18)
+    assert estimate.dark_noise_is_limit
+    assert estimate.dsnu_is_limit
+    assert estimate.dsnu_e.value > 2.0
+    assert abs(estimate.dsnu_e.value - 2.0) < 2 * estimate.dsnu_e.sigma
+    assert abs(estimate.dark_current_e_per_s.value - 5) < 2 * estimate.dark_current_e_per_s.sigma
+    # A pattern of several numbers is seen whatever the noise.
+    wide = Poisson(replace(truth, dsnu_e=150.0), 19)
+    assert estimate_sensor(wide.dark(), wide.light()).dsnu_e.value == pytest.approx(150, rel=0.03)
+    assert dark_pattern_dn2(wide.dark()).sigma > 0
+
+
+def test_the_references_take_a_drift_of_the_lamp_out_of_the_linearity() -> None:
+    sensor = Poisson(Truth(), 20)
+
+    def at(part: float, time_s: float, frames: int = 16) -> StackStatistics:
+        light = np.full(frames, 1 - 0.0004 * time_s)
+        return sensor.stack(8_000 * part, part, frames, light, time_s=time_s)
+
+    dark, light = sensor.dark(), [at(part, 2.0 * number + 1) for number, part in enumerate(LADDER)]
+    references = [at(0.5, time_s, 32) for time_s in (0.0, 22.0, 44.0)]
+    lamp = lamp_of(references, light)
+    slope = np.polyfit([stack.time_s for stack in light], lamp.relative, 1)[0]
+    assert slope == pytest.approx(-0.0004, rel=0.15)
+    blind = estimate_sensor(dark, light).linearity_error_percent
+    assert blind.value > 5 * blind.sigma
+    error = estimate_sensor(dark, light, lamp).linearity_error_percent
+    assert error.value < 2 * error.sigma
+    assert error.sigma < 0.2
+    # A clock that began anew: the drift is uncertainty.
+    lost = lamp_of([replace(stack, time_s=0.0) for stack in references], light)
+    assert (lost.relative == 1).all()
+    assert lost.sigma > 0.005
+
+
+def test_a_flicker_is_the_linearitys_uncertainty() -> None:
+    sensor = Poisson(Truth(), 21)
+    rng = np.random.default_rng(22)
+
+    def at(part: float, number: int) -> StackStatistics:
+        light = 1 + 0.01 * np.sin(rng.uniform(0, 2 * np.pi) + 0.3 * np.arange(16))
+        return sensor.stack(8_000 * part, part, 16, light, time_s=float(number))
+
+    references = [at(0.5, number) for number in (0, 50, 100)]
+    light = [at(part, number + 1) for number, part in enumerate(LADDER)]
+    lamp = lamp_of(references, light)
+    assert 0.004 < lamp.sigma < 0.012
+    error = estimate_sensor(sensor.dark(), light, lamp).linearity_error_percent
+    assert error.value < 2 * error.sigma
+    steady = lamp_of([sensor.stack(4_000, 0.5, 32, time_s=float(time_s)) for time_s in range(3)], sensor.light())
+    assert steady.sigma < 0.001
+
+
+@pytest.mark.parametrize("full_well_e", [3_000.0, 4_600.0])
+def test_neither_a_spread_of_pixels_nor_dark_current_bends_a_straight_response(full_well_e: float) -> None:
+    """Pixels of 4.5 % are cut off long before their mean is; a saturated stack less its dark electrons is still one."""
+    truth = Truth(prnu_percent=4.5, dark_e_per_s=4_000.0, full_well_e=full_well_e)
+    sensor = Poisson(truth, 23)
+    error = estimate_sensor(sensor.dark(), sensor.light(50_000.0)).linearity_error_percent
+    assert error.value < 2 * error.sigma
+
+
 def test_too_few_stacks_are_refused() -> None:
     sensor = Poisson(Truth(), 8)
     dark, light = sensor.dark(), sensor.light()
@@ -271,8 +376,12 @@ def test_a_right_bench_has_no_fault_and_each_wrong_one_its_name() -> None:
         fault = stacks_fault(*stacks)
         return fault and fault[0]
 
-    leak = [sensor.stack(exposure, exposure / 8_000 * 0.05) for exposure in DARK_US]
+    leak = [sensor.stack(exposure, exposure / 8_000 * 0.005) for exposure in DARK_US]
     assert name(leak, light, references) == "cover_off"
+    assert stacks_fault(dark, light, references, sensor.stack(DARK_US[-1], 0.0)) is None
+    through = stacks_fault(dark, light, references, sensor.stack(DARK_US[-1], 0.002 * DARK_US[-1] / 8_000))
+    assert through is not None
+    assert through[0] == "cover_off"
     flicker = sensor.stack(4_000, 0.5, light=1 + 0.04 * np.cos(np.arange(16)))
     assert name(dark, light, [*references, flicker]) == "light_unstable"
     assert name(dark, light, [*references, sensor.stack(4_000, 0.46)]) == "light_unstable"
@@ -282,6 +391,15 @@ def test_a_right_bench_has_no_fault_and_each_wrong_one_its_name() -> None:
     assert name(dark, light[:12], references) == "too_dim"
     bright = [sensor.stack(stack.exposure_us, 3.0) for stack in light]
     assert name(dark, bright, [sensor.stack(4_000, 3.0)]) == "saturated_everywhere"
+
+
+def test_a_warm_sensor_under_a_dim_lamp_is_no_open_cover() -> None:
+    """2 % of the light's rate in the dark, the same at all sites whatever their colour."""
+    truth = Truth(full_well_e=3_000.0, gain_dn_per_e=0.3, dark_e_per_s=300.0)
+    sensor = Poisson(truth, 24)
+    references = [sensor.stack(100_000, 0.5) for _ in range(3)]
+    covered = sensor.stack(DARK_US[-1], 0.0)
+    assert stacks_fault(sensor.dark(), sensor.light(200_000.0), references, covered) is None
 
 
 @pytest.mark.parametrize(

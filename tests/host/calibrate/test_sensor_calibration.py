@@ -19,7 +19,7 @@ from host.calibrate.sensor import conclude, make_procedure
 from host.calibrate.sessions import RigSession
 from host.calibrate.store import StepStore
 from host.twin.bench import Bench, make_bench
-from host.twin.bench_sensor import FAULTS, saturation_capacity_e
+from host.twin.bench_sensor import FAULTS, EvenLight, saturation_capacity_e
 from host.twin.measured_sensor import MeasuredSensorError, measured_sensor, read_measured_sensor
 from optics.bundle import Bundle, default_bundle_path, read_bundle
 
@@ -44,22 +44,36 @@ def pulls(result: Mapping[str, Any], truth: Mapping[str, Any]) -> dict[str, floa
     return {name: (result[name] - truth[name]) / result[f"{name}_sigma"] for name in truth if f"{name}_sigma" in result}
 
 
-def test_hidden_sensors_are_found_within_their_uncertainties_over_100_seeds(bundle: Bundle) -> None:
-    """Shares within 1 and 2 standard uncertainties lie in the binomial intervals of 68.3 and 95.4 % (99.9 %)."""
+SEEDS = 40
+
+
+def test_hidden_sensors_are_found_within_their_uncertainties(bundle: Bundle) -> None:
+    """Shares within 1 and 2 standard uncertainties lie in the binomial intervals of 68.3 and 95.4 % (99.9 %);
+    `canopic calibrate coverage sensor` does the same over 100 and more."""
     seen: dict[str, list[float]] = {}
-    for seed in range(100):
+    limits = 0
+    for seed in range(SEEDS):
         bench = make_bench("sensor", seed)
         outcome, _ = calibrated(bundle, bench)
         assert outcome.passed, (seed, outcome.reason)
+        limited = {
+            "read_noise_e": outcome.result["read_noise_is_upper_limit"],
+            "dsnu_e": outcome.result["dsnu_is_upper_limit"],
+        }
+        limits += limited["read_noise_e"]
         for name, pull in pulls(outcome.result, bench.truth).items():
-            seen.setdefault(name, []).append(abs(pull))
+            if limited.get(name):
+                assert pull >= 0, (seed, name)
+            else:
+                seen.setdefault(name, []).append(abs(pull))
+    assert limits > 0
     for name, values in seen.items():
         once, twice = (int((np.array(values) <= k).sum()) for k in (1, 2))
-        sys.stdout.write(f"{name}: {once} % within k = 1, {twice} % within k = 2\n")
+        sys.stdout.write(f"{name}: of {len(values)} {once} within k = 1, {twice} within k = 2\n")
         # Capacity and linearity have bounds for uncertainties, which hold more often than they must.
-        assert twice >= stats.binom.interval(0.999, 100, 0.954)[0], name
+        assert twice >= stats.binom.interval(0.999, len(values), 0.954)[0], name
         if name in FOUND:
-            low, high = stats.binom.interval(0.999, 100, 0.683)
+            low, high = stats.binom.interval(0.999, len(values), 0.683)
             assert low <= once <= high, name
 
 
@@ -77,12 +91,46 @@ def test_the_full_ladder_halves_the_uncertainty(bundle: Bundle) -> None:
 
 @pytest.mark.parametrize("fault", [name for name in FAULTS if name != "controls_ignored"])
 def test_every_wrong_set_up_has_its_name(bundle: Bundle, fault: str) -> None:
-    for seed in range(20, 28):
+    for seed in range(20, 24):
         outcome, _ = calibrated(bundle, make_bench("sensor", seed, fault))
         assert (seed, outcome.result["wrong_setup"]) == (seed, fault)
         assert outcome.reason.startswith(f"{fault}: ")
     # The same bench, set up rightly, is measured again.
-    assert calibrated(bundle, make_bench("sensor", 27))[0].passed
+    assert calibrated(bundle, make_bench("sensor", 23))[0].passed
+
+
+@pytest.mark.parametrize("left_on", [False, True])
+def test_a_small_leak_is_named_whether_the_lamp_was_switched_off_or_not(bundle: Bundle, left_on: bool) -> None:
+    bench = make_bench("sensor", 11)
+    assert isinstance(bench.world, EvenLight)
+    bench.world.leak, bench.world.left_on = 0.004, left_on
+    assert calibrated(bundle, bench)[0].result["wrong_setup"] == "cover_off"
+    bench.world.leak, bench.world.left_on = 1e-5, False
+    outcome, _ = calibrated(bundle, bench)
+    assert outcome.passed
+    assert abs(pulls(outcome.result, bench.truth)["dark_current_e_per_s"]) < 3
+
+
+@pytest.mark.parametrize("level", [0.05, 0.067])
+def test_a_warm_sensor_under_a_dim_lamp_is_measured(bundle: Bundle, level: float) -> None:
+    bench = make_bench("sensor", 4100)
+    assert isinstance(bench.world, EvenLight)
+    bench.world.level = level
+    sensor = replace(bench.sensor, dark_current_electrons_per_s=300.0, full_well_electrons=3000.0)
+    outcome, _ = calibrated(bundle, replace(bench, sensor=sensor))
+    assert outcome.passed, outcome.reason
+    error = outcome.result["dark_current_e_per_s"] - 300
+    assert abs(error) < 3 * outcome.result["dark_current_e_per_s_sigma"]
+
+
+def test_a_lamp_that_drifts_or_flickers_bends_no_response(bundle: Bundle) -> None:
+    for drift_per_s, flicker in ((0.0006, 0.0), (0.0, 0.005)):
+        bench = make_bench("sensor", 12)
+        assert isinstance(bench.world, EvenLight)
+        bench.world.drift_per_s, bench.world.flicker, bench.world.flicker_hz = drift_per_s, flicker, 2.0
+        outcome, _ = calibrated(bundle, bench)
+        assert outcome.passed, outcome.reason
+        assert pulls(outcome.result, bench.truth)["linearity_error_percent"] < 2
 
 
 def test_ignored_controls_are_the_drivers_word(bundle: Bundle) -> None:

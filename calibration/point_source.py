@@ -86,6 +86,11 @@ class PointSpread:
         """Rows and columns of the window."""
         return int(self.psf.shape[1])
 
+    def cut(self, planes: Floats) -> Floats:
+        """The window, out of planes (3, rows, columns) of the region."""
+        top, left = (at - self.side // 2 for at in self.centre)
+        return planes[:, top : top + self.side, left : left + self.side]
+
 
 def source_light(parts: Sequence[BracketPart], order: str, prnu_percent: float) -> Light:
     """Merge a bracket of (4, rows, columns), sites row by row, and take the background off.
@@ -269,6 +274,21 @@ def share_within(light: Light, centre: tuple[int, int], sides_px: Sequence[int])
         shares.append(share)
         spreads.append(np.sqrt(np.maximum(variance, 0)) / total)
     return np.stack(shares, axis=1), np.stack(spreads, axis=1)
+
+
+def share_in_doubt(light: Light, in_doubt: Floats, centre: tuple[int, int], sides_px: Sequence[int]) -> Floats:
+    """By how much each share of `share_within` would be another without the light in doubt: float64 (3, sides).
+
+    in_doubt: (3, rows, columns), part of `Light.planes`. To first order, (S sum d - sum_in d) / total.
+    """
+    total = light.planes.sum(axis=(1, 2))
+    changes = []
+    for side in sides_px:
+        low = [max(0, at - side // 2) for at in centre]
+        inside = (slice(None), slice(low[0], centre[0] + side // 2 + 1), slice(low[1], centre[1] + side // 2 + 1))
+        share = light.planes[inside].sum(axis=(1, 2)) / total
+        changes.append(np.abs(share * in_doubt.sum(axis=(1, 2)) - in_doubt[inside].sum(axis=(1, 2))) / total)
+    return np.stack(changes, axis=1)
 
 
 def _gains(light: Light, total: Floats) -> tuple[Floats, Floats]:

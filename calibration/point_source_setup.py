@@ -7,11 +7,11 @@ walks is a moving source, a second copy of the design is a second source, an eve
 import math
 
 import numpy as np
-import scipy.fft
 import scipy.ndimage
 from numpy.typing import NDArray
 
 from calibration.point_source import Light, PointSpread
+from calibration.point_source_leftover import Copy, Leftover
 from calibration.registration import best_orientation, orientation_shows
 from optics.metrics import MetricError, per_colour_correlation
 
@@ -34,14 +34,18 @@ STILL_PX, STILL_SIGMAS = 0.2, 3.0
 CREEP_PX, CREEP_SIGMAS = 0.1, 5.0
 # Frames refused before it is the set-up that is wrong.
 MOST_REFUSED = 0.25
-# A second source: at least so bright against the first, and both together explain the picture this well.
-SECOND_SHARE, SECOND_CORRELATION, SECOND_GAIN = 0.15, 0.9, 0.02
+# A second source: at least so bright against the first, and so significant; with it goes this much of the misfit that
+# one copy of the design leaves, where another mask, or the same one the other way round, leaves most.
+SECOND_SHARE, SECOND_SIGMAS, SECOND_EXPLAINS = 0.002, 8.0, 0.5
 # An open stop: an even disc correlates this well, and better than the design by this much.
 DISC_CORRELATION, DISC_GAIN = 0.9, 0.1
 # Another way round has to correlate better than the designed one by this much.
 ORIENTATION_GAIN = 0.05
-# A PSF that is this much larger than designed: more than a mount is wrong by, less than a plate's thickness does.
-LARGEST_SCALE = 1.0335
+# A PSF that is so much larger than designed: more than a mount is wrong by, at most what a plate's thickness and a
+# mount together do; alike along all axes, up to this share of the growth, or to so many standard uncertainties.
+LARGER, LARGEST, ALIKE_GROWTH, ALIKE_SIGMAS = 1.0335, 1.12, 0.25, 4.0
+# Correlation with the design that a growth is told at.
+GROWN_CORRELATION = 0.9
 # Nearer to the sensor's edge than this share of the designed PSF's side, part of the PSF is not on the sensor.
 EDGE_SHARE = 0.35
 
@@ -144,42 +148,12 @@ def near_edge(places_px: list[tuple[float, float]], plane_px: tuple[int, int], d
     return min(away) < EDGE_SHARE * design_px
 
 
-def second_source(light: Light, spread: PointSpread) -> tuple[float, float] | None:
-    """A second copy of the PSF: (its brightness against the first, distance in pixels), or None.
-
-    What the fitted design leaves over is correlated with the design; two copies together have to explain the picture.
-    """
-    fitted = spread.registration
-    if fitted is None:
+def second_source(left: Leftover | None) -> Copy | None:
+    """The second copy of the PSF that the light holds, or None: significant, and what explains the misfit."""
+    copy = None if left is None else left.copy
+    if copy is None or copy.share < SECOND_SHARE or copy.significance < SECOND_SIGMAS**2:
         return None
-    shape = light.planes.shape[1:]
-    model, at = fitted.model, spread.registered_at
-    first = np.zeros_like(light.planes)
-    _add(first, model, at)
-    left = light.planes - first
-    transform = tuple(scipy.fft.next_fast_len(n + m) for n, m in zip(shape, model.shape[1:], strict=True))
-    power = (model**2).sum()
-    cross = scipy.fft.irfft2(
-        (scipy.fft.rfft2(left, transform) * np.conj(scipy.fft.rfft2(model, transform))).sum(axis=0), transform
-    )
-    rows, columns = (np.arange(n) - n * (np.arange(n) > n // 2) for n in transform)
-    # Lag of the model's corner, from where it lies now.
-    down, right = rows - (at[0] - model.shape[1] // 2), columns - (at[1] - model.shape[2] // 2)
-    distance = np.hypot(down[:, np.newaxis], right[np.newaxis])
-    far = distance > 0.15 * min(model.shape[1:])
-    row, column = np.unravel_index(int(np.argmax(np.where(far, cross, -np.inf))), cross.shape)
-    share = float(cross[row, column] / power)
-    if share < SECOND_SHARE:
-        return None
-    both = first.copy()
-    _add(both, share * model, (at[0] + int(down[row]), at[1] + int(right[column])))
-    try:
-        one, two = (float(per_colour_correlation(light.planes, each).mean()) for each in (first, both))
-    except MetricError:
-        return None
-    if two < SECOND_CORRELATION or two < one + SECOND_GAIN:
-        return None
-    return share, float(distance[row, column])
+    return copy if copy.explained > SECOND_EXPLAINS else None
 
 
 def open_stop(light: Light, spread: PointSpread) -> float | None:
@@ -201,9 +175,12 @@ def open_stop(light: Light, spread: PointSpread) -> float | None:
     return 2 * radius if likeness > DISC_CORRELATION and likeness > design + DISC_GAIN else None
 
 
-def mask_orientation(light: Light, spread: PointSpread, designed: Floats) -> tuple[str | None, str]:
+def mask_orientation(
+    light: Light, spread: PointSpread, designed: Floats, left: Leftover | None
+) -> tuple[str | None, str]:
     """("mask_flipped" | "mask_turned" | None, what was seen). Where the design looks alike both ways round, a plate
-    that was turned over still tells by its size: its relief is further from the sensor by its thickness."""
+    that was turned over still tells by its size: its relief is further from the sensor by its thickness, and the PSF
+    larger by that share, along all axes."""
     side = min(max(designed.shape[1:]) + 16, *(n - 1 + n % 2 for n in light.planes.shape[1:]))
     scores = best_orientation(_window(light.planes, spread.centre, side), designed)
     plain = scores["as designed"]
@@ -214,7 +191,10 @@ def mask_orientation(light: Light, spread: PointSpread, designed: Floats) -> tup
     if turned > max(plain, mirrored) + ORIENTATION_GAIN:
         return "mask_turned", f"turned by 180 degrees it correlates by {turned:.2f}, as designed by {plain:.2f}"
     scale = None if spread.registration is None else spread.registration.scale
-    if not shows and scale is not None and scale > LARGEST_SCALE and plain > SECOND_CORRELATION:
+    if shows or scale is None or left is None or plain < GROWN_CORRELATION:
+        return None, ""
+    alike = left.growth < max(ALIKE_GROWTH * (scale - 1), ALIKE_SIGMAS * left.growth_sigma)
+    if LARGER < scale < LARGEST and alike:
         return "mask_flipped", f"its PSF is {(scale - 1) * 100:.1f} % larger than designed"
     return None, ""
 
@@ -225,14 +205,3 @@ def _window(planes: Floats, centre: tuple[int, int], side: int) -> Floats:
     wide = np.pad(planes, [(0, 0), (room, room), (room, room)])
     top, left = (at + room - side // 2 for at in centre)
     return wide[:, top : top + side, left : left + side]
-
-
-def _add(planes: Floats, model: Floats, at: tuple[int, int]) -> None:
-    """Add a window to planes with its pixel n // 2 at a place; what leaves them is lost."""
-    top, left = (place - n // 2 for place, n in zip(at, model.shape[1:], strict=True))
-    low = max(top, 0), max(left, 0)
-    high = min(top + model.shape[1], planes.shape[1]), min(left + model.shape[2], planes.shape[2])
-    if low[0] < high[0] and low[1] < high[1]:
-        planes[:, low[0] : high[0], low[1] : high[1]] += model[
-            :, low[0] - top : high[0] - top, low[1] - left : high[1] - left
-        ]

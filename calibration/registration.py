@@ -144,7 +144,7 @@ def register(
     design = oriented(designed, orientation)
     splines = spline(design)
     _, geometry = _start(splines, measured, rotates)
-    halos = [spline(_haloed(design, HALO_SHARE * factor)) for factor in (1.0, HALO_FACTOR, 1 / HALO_FACTOR)]
+    halos = [spline(haloed(design, HALO_SHARE * factor)) for factor in (1.0, HALO_FACTOR, 1 / HALO_FACTOR)]
     fit = _Fit(measured, sigma, splines, halos[0], (halos[1], halos[2]), rotates)
     parameters = fit.solve(geometry)
     return fit.conclude(parameters, orientation)
@@ -161,13 +161,35 @@ def _sides(array: Floats) -> tuple[int, int]:
     return array.shape[1], array.shape[2]
 
 
-def _haloed(design: Floats, share: float) -> Floats:
+def haloed(design: Floats, share: float) -> Floats:
     """What is faintly added to the design: itself, blurred by this share of its side, in a window that holds it."""
     blur = share * max(_sides(design))
     room = math.ceil(2 * blur)
     return np.asarray(
         scipy.ndimage.gaussian_filter(np.pad(design, [(0, 0), (room, room), (room, room)]), (0, blur, blur))
     )
+
+
+def smooth_modes(shape: tuple[int, ...], design_px: int, least_power: float) -> Floats:
+    """Modes of a smooth error over a window, of unit total variance: float64 (modes, rows, columns).
+
+    Cosines whose power falls as that of a field with a Gaussian autocorrelation of FIELD_SHARE of the design's side;
+    those below least_power of the strongest are left out.
+    """
+    length = FIELD_SHARE * design_px
+    rows, columns = shape
+    along, across = (np.cos(np.pi * np.outer(np.arange(n), np.arange(n) + 0.5) / n) for n in (rows, columns))
+    waves = []
+    for i in range(rows):
+        for j in range(columns):
+            power = math.exp(-((math.pi * length) ** 2) * ((i / rows) ** 2 + (j / columns) ** 2))
+            if power < least_power:
+                break
+            # A cosine's mean square is 1/2, a constant's 1.
+            waves.append(math.sqrt(power * (2 if i else 1) * (2 if j else 1)) * np.outer(along[i], across[j]))
+        if power < least_power and j == 0:
+            break
+    return np.stack(waves) / math.sqrt(sum(float((wave**2).mean()) for wave in waves))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -387,25 +409,7 @@ class _Fit:
         return np.asarray((halo * (wide - narrow) / 2 * self.weight.reshape(wide.shape)).ravel())
 
     def _discrepancy_modes(self, light: Floats) -> Floats:
-        """Weighted effect of each smooth mode of the discrepancy, of unit total variance: (3 n, modes).
-
-        Cosines over the window whose power falls as that of a field with a Gaussian autocorrelation.
-        """
-        length = FIELD_SHARE * (max(_sides(self.splines)) - 8)
-        rows, columns = self.shape
-        waves = []
-        for i in range(rows):
-            for j in range(columns):
-                power = math.exp(-((math.pi * length) ** 2) * ((i / rows) ** 2 + (j / columns) ** 2))
-                if power < 1e-3:
-                    break
-                along = np.cos(np.pi * i * (np.arange(rows) + 0.5) / rows)
-                across = np.cos(np.pi * j * (np.arange(columns) + 0.5) / columns)
-                # A cosine's mean square is 1/2, a constant's 1.
-                size = math.sqrt(power * (2 if i else 1) * (2 if j else 1))
-                waves.append(size * np.outer(along, across).ravel())
-            if power < 1e-3 and j == 0:
-                break
-        total = math.sqrt(sum(float((wave**2).mean()) for wave in waves))
+        """Weighted effect of each smooth mode of the discrepancy, of unit total variance: (3 n, modes)."""
+        modes = smooth_modes(self.shape, max(_sides(self.splines)) - 8, 1e-3)
         flat = light * self.weight.reshape(light.shape)
-        return np.stack([(flat * wave / total).ravel() for wave in waves], axis=1)
+        return np.stack([(flat * mode.ravel()).ravel() for mode in modes], axis=1)

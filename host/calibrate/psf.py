@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,9 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
 from calibration.hdr import BracketPart
-from calibration.outcome import Limit, Outcome, judged
-from calibration.point_source import Light, PointSpread, point_spread, share_within, source_light
+from calibration.outcome import Limit, Outcome, finite, judged
+from calibration.point_source import Light, PointSpread, point_spread, share_in_doubt, share_within, source_light
+from calibration.point_source_leftover import Leftover, leftover
 from calibration.point_source_setup import creep_px, wander_px
 from calibration.registration import rotation_shows
 from host.calibrate.procedure import Procedure, Setup, Step, StepData
@@ -37,8 +39,8 @@ LEAST_WINDOW_SHARE = 0.97
 HELD_CORRELATION = 0.9
 # Sides of squares around the centre whose share of green light is told: the PSF in five numbers.
 SQUARES_PX = (1, 3, 7, 13, 21)
-# Spread of a sensor's response where it was not measured, percent: typical of small sensors.
-USUAL_PRNU_PERCENT = 1.0
+# Spread of a sensor's response where it was not measured, percent: small sensors have 0.5 to 2, any of it as likely.
+USUAL_PRNU_PERCENT, USUAL_PRNU_SIGMA_PERCENT = 1.25, 1.5 / math.sqrt(12)
 FIELD_DEG = 2.0
 FIELD = {
     "right": (FIELD_DEG, 0.0),
@@ -55,7 +57,7 @@ def make_procedure(bundle: Bundle, quick: bool = False) -> Procedure:
     Raises ValueError where the bundle says of no mask that could be measured: its first kernel has negative taps.
     """
     designed = designed_psf(bundle)
-    prnu_percent, prnu_from = known_prnu(bundle)
+    prnu = known_prnu(bundle)
     side = max(designed.shape[1:])
     settings = {
         "region_px": 2 * side + 1,
@@ -102,7 +104,7 @@ def make_procedure(bundle: Bundle, quick: bool = False) -> Procedure:
         ]
 
     def conclude_all(data: Mapping[str, StepData]) -> Outcome:
-        return conclude(data, designed, prnu_percent, prnu_from)
+        return conclude(data, designed, prnu)
 
     return Procedure(
         "psf",
@@ -110,7 +112,7 @@ def make_procedure(bundle: Bundle, quick: bool = False) -> Procedure:
         "host.boundary.acquire_psf:acquire",
         conclude_all,
         draw,
-        {"bundle": bundle.id, "quick": quick, "prnu_percent": prnu_percent},
+        {"bundle": bundle.id, "quick": quick, "prnu_percent": prnu.percent},
         judge_after=("axis",),
     )
 
@@ -157,18 +159,36 @@ def _mask(held: Attachment) -> Mask:
         raise ValueError(f"the bundle's mask cannot be read ({error}): seal it again with --mask") from error
 
 
-def known_prnu(bundle: Bundle) -> tuple[float, str]:
-    """Spread of the sensor's response in percent, and where it comes from: "calibration" or "assumed"."""
+@dataclass(frozen=True, slots=True)
+class Prnu:
+    """Spread of the pixels' response in percent, its standard uncertainty, and where it comes from: "calibration" or
+    "assumed"."""
+
+    percent: float
+    sigma_percent: float
+    source: str
+
+    @property
+    def expected_percent(self) -> float:
+        """Standard deviation of a pixel's response as far as is known: a spread s that is itself only known to lie
+        about m with standard deviation u has the expected variance E[s^2] = m^2 + u^2."""
+        return math.hypot(self.percent, self.sigma_percent)
+
+
+def known_prnu(bundle: Bundle) -> Prnu:
+    """Spread of the sensor's response: of the sealed calibration of the sensor, else what is usual."""
     sealed = bundle.calibration.document if bundle.calibration is not None else {}
     sensor = sealed.get("sensor")
     if isinstance(sensor, dict):
-        value = sensor.get("prnu_percent", (sensor.get("result") or {}).get("prnu_percent"))
+        found = sensor if "prnu_percent" in sensor else sensor.get("result") or {}
+        value, sigma = found.get("prnu_percent"), found.get("prnu_percent_sigma")
         if isinstance(value, int | float) and 0 <= value < 100:
-            return float(value), "calibration"
-    return USUAL_PRNU_PERCENT, "assumed"
+            spread = float(sigma) if isinstance(sigma, int | float) and 0 <= sigma < 100 else 0.0
+            return Prnu(float(value), spread, "calibration")
+    return Prnu(USUAL_PRNU_PERCENT, USUAL_PRNU_SIGMA_PERCENT, "assumed")
 
 
-def conclude(data: Mapping[str, StepData], designed: Floats, prnu_percent: float, prnu_from: str) -> Outcome:
+def conclude(data: Mapping[str, StepData], designed: Floats, prnu: Prnu) -> Outcome:
     """From all steps' data to the outcome: a wrong set-up is named, else the PSF is measured and judged."""
     dark = data["dark"]
     for name, step in data.items():
@@ -179,16 +199,17 @@ def conclude(data: Mapping[str, StepData], designed: Floats, prnu_percent: float
             return wrong
         if name == "axis":
             axis = step
-            light = light_of(step, dark, prnu_percent)
+            light = light_of(step, dark, prnu.expected_percent)
             try:
                 spread = point_spread(light, designed)
             except MetricError:  # so little light that a colour's sum came out below zero
                 return too_dim(step, 0.0)
-            wrong = after_measuring(step, light, spread, designed)
+            left = leftover(light, spread, designed)
+            wrong = after_measuring(step, light, spread, designed, left)
             if wrong is not None:
                 return wrong
-    field, depth = _others(data, dark, designed, spread, prnu_percent)
-    return _outcome(axis, dark, designed, light, spread, field, depth, prnu_percent, prnu_from)
+    field, depth = _others(data, dark, designed, spread, prnu.expected_percent)
+    return _outcome(axis, dark, designed, light, spread, left, field, depth, prnu)
 
 
 def light_of(step: StepData, dark: StepData, prnu_percent: float) -> Light:
@@ -250,10 +271,10 @@ def _outcome(
     designed: Floats,
     light: Light,
     spread: PointSpread,
+    left: Leftover | None,
     field: Sequence[dict[str, Any]],
     depth: Sequence[dict[str, Any]],
-    prnu_percent: float,
-    prnu_from: str,
+    prnu: Prnu,
 ) -> Outcome:
     fitted = spread.registration
     pixel_um = float(dark["pixel_um"])
@@ -262,6 +283,12 @@ def _outcome(
     shift = [at - middle for at, middle in zip(spread.centre_px, spread.centre, strict=True)]
     rotation = _rotation(spread, designed)
     squares, squares_sigma = share_within(light, spread.centre, SQUARES_PX)
+    # What may be the mask's or a reflection's counts as uncertainty with all of it.
+    in_doubt = np.zeros_like(light.planes) if left is None else left.in_doubt
+    squares_sigma = np.hypot(squares_sigma, share_in_doubt(light, in_doubt, spread.centre, SQUARES_PX))
+    pixels_in_doubt = spread.cut(np.abs(in_doubt) / light.planes.sum(axis=(1, 2), keepdims=True))
+    doubt = float(pixels_in_doubt.sum(axis=(1, 2)).max())
+    gained = in_doubt.sum(axis=(1, 2)) / light.planes.sum(axis=(1, 2))
     refused = {"flash": int(np.sum(step["flashes"])), "bump": int(np.sum(step["bumps"]))}
     places = np.asarray(step["shifts_px"]), np.asarray(step["shift_sigma_px"])
     wander, creep = wander_px(*places)[0], creep_px(*places)[0]
@@ -269,7 +296,7 @@ def _outcome(
         "camera": text(dark["camera"]),
         "plane_pixel_um": None if math.isnan(pixel_um) else 2 * pixel_um,
         "gains": _list(spread.gains),
-        "gains_sigma": _list(spread.gains_sigma),
+        "gains_sigma": _list(np.hypot(spread.gains_sigma, spread.gains * (gained - gained[1]))),
         "snr": float(spread.snr.min()),
         "snr_by_colour": _list(spread.snr),
         "snr_meaning": "rms of the PSF over rms of its temporal noise, in the window",
@@ -297,8 +324,15 @@ def _outcome(
         "wander_px": wander,
         "creep_px": creep,
         "dn_per_electron": _list(step["dn_per_electron"]),
-        "prnu_percent": prnu_percent,
-        "prnu_from": prnu_from,
+        "prnu_percent": prnu.percent,
+        "prnu_percent_sigma": prnu.sigma_percent,
+        "prnu_from": prnu.source,
+        "haze": None if left is None else _list(left.haze),
+        "haze_sigma": None if left is None else _list(left.haze_sigma),
+        "haze_meaning": "share of the light in a wide halo: of the mask, or of a rough surface near the source",
+        "second_source_limit": None if left is None else finite(left.limit),
+        "second_source_limit_meaning": "share up to which a sharp reflection may have stayed unseen at the worst place",
+        "light_in_doubt": doubt,
         "field": list(field),
         "depth": list(depth),
     }
@@ -341,13 +375,18 @@ def _outcome(
     arrays: dict[str, NDArray[Any]] = {
         "psf": _not_negative(spread.psf).astype(np.float32),
         # A saturated pixel may hold anything: its uncertainty is the whole peak.
-        "psf_sigma": np.minimum(spread.sigma, spread.psf.max()).astype(np.float32),
+        "psf_sigma": np.minimum(np.hypot(spread.sigma, pixels_in_doubt), spread.psf.max()).astype(np.float32),
         "psf_noise_sigma": np.minimum(spread.noise_sigma, spread.psf.max()).astype(np.float32),
         "designed": designed.astype(np.float32),
     }
     told = ""
     if any(refused.values()):
         told = f" Refused: {refused['flash']} frames for a flash, {refused['bump']} for a bump."
+    if doubt > 0:
+        told += (
+            f" {doubt * 100:.1f} % of its light is neither the designed PSF nor the haze that masks usually have: an "
+            "error of the mask, dirt on it, or a reflection, which cannot be told apart. It counts as uncertainty."
+        )
     summary = (
         f"The PSF was measured with a signal-to-noise ratio of {result['snr']:.0f} in {spread.side} x {spread.side} "
         f"pixels; it correlates with the designed one by {worst_aligned:.3f} once shift, rotation and scale are "

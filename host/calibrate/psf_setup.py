@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 
 from calibration.outcome import Outcome, finite, wrong_setup
 from calibration.point_source import Light, PointSpread
+from calibration.point_source_leftover import Leftover
 from calibration.point_source_setup import (
     MOST_REFUSED,
     STATUS,
@@ -26,6 +27,8 @@ Floats = NDArray[np.float64]
 # Below this signal-to-noise ratio a PSF is not measured: noise lowers a correlation by 1 / (2 SNR^2), so at 50 by far
 # less than masks differ.
 LEAST_SNR = 50.0
+# Two sources are apart, and the second one's brightness is known, where so much of its PSF is its own.
+APART = 0.5
 # Share of full scale up to which a frame's mean tells the room's light.
 MOST_AMBIENT = 0.8
 
@@ -116,18 +119,26 @@ def _unsteady(step: StepData, where: str) -> Outcome | None:
     return None
 
 
-def after_measuring(step: StepData, light: Light, spread: PointSpread, designed: Floats) -> Outcome | None:
-    """What the measured PSF itself says about the set-up."""
+def after_measuring(
+    step: StepData, light: Light, spread: PointSpread, designed: Floats, left: Leftover | None
+) -> Outcome | None:
+    """What the measured PSF itself says about the set-up. left: what the fitted design leaves over."""
     snr = float(spread.snr.min())
     seen = {"snr": finite(snr)}
     if snr < LEAST_SNR:
         return too_dim(step, snr)
-    second = second_source(light, spread)
+    second = second_source(left)
     if second is not None:
+        seen["second_source_share"] = second.share
+        how = (
+            f"{second.share * 100:.1f} % as bright, lies {second.distance_px:.0f} pixels from the first"
+            if second.own > APART
+            else f"lies so near to the first, some {second.distance_px:.0f} pixels, that the two PSFs overlap"
+        )
         return wrong_setup(
             "psf",
             "two_sources",
-            f"a second point of light, {second[0] * 100:.0f} % as bright, lies {second[1]:.0f} pixels from the first. "
+            f"a second point of light{',' if second.own > APART else ''} {how}. "
             "Cover reflecting surfaces, and switch other LEDs off",
             seen,
         )
@@ -139,7 +150,7 @@ def after_measuring(step: StepData, light: Light, spread: PointSpread, designed:
             f"the light is an even disc of {stop_px:.0f} pixels, as an open stop gives. Mount the mask",
             seen,
         )
-    name, what = mask_orientation(light, spread, designed)
+    name, what = mask_orientation(light, spread, designed, left)
     if name == "mask_flipped":
         advice = "Turn the mask over, its structured side towards the sensor"
         if "larger" in what:

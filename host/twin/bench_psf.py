@@ -118,7 +118,9 @@ class PointWorld:
             plane = _laid(lit, (self.rows_px, self.columns_px), at)
             if self.second is not None:
                 down, right, share = self.second
-                plane += share * _laid(lit, (self.rows_px, self.columns_px), (at[0] + down, at[1] + right))
+                whole = math.floor(down), math.floor(right)
+                copy = moved(lit, (down - whole[0], right - whole[1]))
+                plane += share * _laid(copy, (self.rows_px, self.columns_px), (at[0] + whole[0], at[1] + whole[1]))
             self._drawn[key] = plane
         return self._drawn[key]
 
@@ -206,7 +208,7 @@ def make(
         full_well_electrons=float(rng.uniform(6_000, 12_000)),
         read_noise_electrons=float(rng.uniform(2, 5)),
         dark_current_electrons_per_s=float(rng.uniform(2, 15)),
-        prnu_percent=float(rng.uniform(0.9, 1.1)),
+        prnu_percent=float(rng.uniform(0.5, 2.0)),
     )
     _break(world, fault, side, rng)
     for name, value in chosen.get("fields", {}).items():
@@ -269,8 +271,10 @@ def _break(world: PointWorld, fault: str | None, side: int, rng: np.random.Gener
     elif fault == "moving":
         world.sway_px, world.sway_hz = float(rng.uniform(0.8, 3)), float(rng.uniform(0.1, 3))
     elif fault == "two_sources":
-        direction, away = rng.uniform(0, 2 * math.pi), side * rng.uniform(0.4, 0.6)
-        world.second = away * math.sin(direction), away * math.cos(direction), float(rng.uniform(0.35, 0.9))
+        # From a faint reflection to a second LED, from within the PSF to beyond it.
+        direction, away = rng.uniform(0, 2 * math.pi), side * rng.uniform(0.12, 0.6)
+        share = float(np.exp(rng.uniform(math.log(0.05), math.log(0.9))))
+        world.second = away * math.sin(direction), away * math.cos(direction), share
     elif fault == "cover_off":
         world.cover_lost = True
     elif fault == "cover_on":

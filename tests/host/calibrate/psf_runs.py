@@ -10,7 +10,7 @@ from calibration.outcome import Outcome
 from host.boundary.acquire_psf import acquire
 from host.boundary.rigs import twin_rig
 from host.calibrate.procedure import StepData
-from host.calibrate.psf import conclude, make_procedure
+from host.calibrate.psf import conclude, known_prnu, make_procedure
 from host.twin.bench import Bench
 from host.twin.bench_psf import default_design, make
 from optics.bundle import default_bundle_path, read_bundle
@@ -34,14 +34,15 @@ def calibrate(
 ) -> tuple[Bench, dict[str, StepData], Outcome]:
     """One calibration in this process. designed: None for the default bundle's kernel. fields: of the bench's world."""
     design = default_design() if designed is None else designed
+    bundle = read_bundle(default_bundle_path())
     bench = make(seed, fault, {"designed": design, "fields": fields})
     side = max(design.shape[1:])
     settings = {"region_px": 2 * side + 1, "design_px": side}
     data: dict[str, StepData] = {}
     with twin_rig(bench) as rig:
-        for step in make_procedure(read_bundle(default_bundle_path()), quick).steps:
+        for step in make_procedure(bundle, quick).steps:
             data[step.name] = acquire(rig, replace(step, settings={**step.settings, **settings}), data)
-    return bench, data, conclude(data, design, 1.0, "assumed")
+    return bench, data, conclude(data, design, known_prnu(bundle))
 
 
 def true_psf(bench: Bench, data: dict[str, StepData], outcome: Outcome) -> Floats:

@@ -1,6 +1,6 @@
 """Are the stated uncertainties true? Hidden parameters of seeded benches lie within them as often as they should.
 
-`pytest tests/host/calibrate/test_psf_coverage.py` prints the table.
+`pytest tests/host/calibrate/test_psf_coverage.py` prints the table of 30 set-ups.
 """
 
 import sys
@@ -16,13 +16,14 @@ WITHIN = {1: 2 * norm.cdf(1) - 1, 2: 2 * norm.cdf(2) - 1}
 
 
 @pytest.mark.parametrize(
-    ("design", "seeds"), [(spots_design(), 60), (gaussian_design(), 40)], ids=["spots", "gaussian"]
+    ("design", "seeds"), [(spots_design(), 18), (gaussian_design(), 12)], ids=["spots", "gaussian"]
 )
 def test_hidden_parameters_lie_within_their_stated_uncertainty(
     design: Floats, seeds: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """100 set-ups in all. Every one is right, so none may be called wrong; the share of numbers within +- k sigma lies
-    in the central 99.9 % of a binomial distribution, for each number and for all together."""
+    """30 set-ups (`canopic calibrate coverage psf --setups 100` takes as many as one likes). Every one is right, so none
+    may be called wrong; the share of numbers within +- k sigma lies in the central 99.9 % of a binomial distribution,
+    for each number and for all together."""
     away: dict[str, list[float]] = {}
     pixels: list[float] = []
     for seed in range(seeds):
@@ -48,4 +49,4 @@ def test_hidden_parameters_lie_within_their_stated_uncertainty(
     for k, share in WITHIN.items():
         low, high = binom.interval(0.999, everything.size, share)
         assert low <= (everything < k).sum() <= high, k
-    assert np.mean(pixels) == pytest.approx(WITHIN[2], abs=0.012)
+    assert np.mean(pixels) == pytest.approx(WITHIN[2], abs=0.03)

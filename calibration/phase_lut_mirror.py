@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from calibration.phase_lut import Sweep, two_half_phases
 
-# Terms of the fit to the amplitude: constant, once round (light of no fringes, gaps of the panel), twice round.
+# Terms of the fit: constant, once round in two parts (light of no fringes, gaps of the panel), twice round in two.
 _TERMS = 5
 
 
@@ -40,7 +40,7 @@ class Mirrored:
 
 
 def mirrored_of(sweeps: Sequence[Sweep]) -> Mirrored:
-    """The share of mirrored fringes in every region, by least squares to the amplitudes of all sweeps.
+    """The share of mirrored fringes in every region, by least squares to the squared amplitudes of all sweeps.
 
     sweeps: one or more. Amplitudes count against the mean one of the reference regions in the same picture (a laser's
     power cancels). Raises ValueError for halves that were seen in fewer pictures than the fit has terms.
@@ -59,12 +59,14 @@ def mirrored_of(sweeps: Sequence[Sweep]) -> Mirrored:
         phase, amplitude = np.concatenate(phases), np.concatenate(amplitudes)
         if phase.size <= _TERMS:
             raise ValueError(f"mirrored fringes are told from more than {_TERMS} pictures, got {phase.size}")
+        # Around any middle c a circle is |z|^2 = k + 2 Re(z c*), exactly, so that light of no fringes gives no share.
         design = np.column_stack([
-            np.ones(phase.size), np.cos(phase), np.sin(phase), np.cos(2 * phase), np.sin(2 * phase),
+            np.ones(phase.size), amplitude * np.cos(phase), amplitude * np.sin(phase),
+            np.cos(2 * phase), np.sin(2 * phase),
         ])  # fmt: skip
-        found = np.linalg.lstsq(design, amplitude, rcond=None)[0]
-        left = amplitude - design @ found
+        found = np.linalg.lstsq(design, amplitude**2, rcond=None)[0]
+        left = amplitude**2 - design @ found
         covariance = np.linalg.pinv(design.T @ design) * (left @ left) / (phase.size - _TERMS)
-        shares[region] = (found[3] + 1j * found[4]) / found[0]
-        variances.append((covariance[3, 3] + covariance[4, 4]) / 2 / found[0] ** 2)
+        shares[region] = (found[3] + 1j * found[4]) / (2 * found[0])
+        variances.append((covariance[3, 3] + covariance[4, 4]) / 2 / (2 * found[0]) ** 2)
     return Mirrored(shares, float(np.sqrt(np.mean(variances))) if variances else 0.0)

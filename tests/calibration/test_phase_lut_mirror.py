@@ -40,6 +40,11 @@ def test_the_share_is_found_under_other_light_and_a_laser_that_fades(size, angle
     assert found.together(halves()) == pytest.approx(abs(shares[halves()].mean()), abs=1e-3 + 0.05 * size)
 
 
+def test_a_panel_whose_gaps_reflect_mirrors_nothing():
+    found = mirrored_of(sweeps(np.random.default_rng(4), np.zeros(16), still=0.2))
+    assert found.rms < 5e-4
+
+
 def test_noise_alone_is_no_share_and_its_uncertainty_holds():
     rng = np.random.default_rng(2)
     found = [mirrored_of(sweeps(rng, np.zeros(16), noise=0.003)) for _ in range(40)]

@@ -21,7 +21,7 @@ WITHIN = {1: 2 * norm.cdf(1) - 1, 2: 2 * norm.cdf(2) - 1}
 def test_hidden_parameters_lie_within_their_stated_uncertainty(
     design: Floats, seeds: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """30 set-ups (`canopic calibrate coverage psf --setups 100` takes as many as one likes). Every one is right, so none
+    """30 set-ups; `canopic calibrate coverage psf --setups 100` takes as many as one likes. Every one is right, so none
     may be called wrong; the share of numbers within +- k sigma lies in the central 99.9 % of a binomial distribution,
     for each number and for all together."""
     away: dict[str, list[float]] = {}

@@ -4,7 +4,6 @@ import os
 import select
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -14,6 +13,7 @@ from typing import IO, Any, Self
 from host.boundary.errors import BoundaryFailed, WireError
 from host.boundary.wire import Kind, Record, Records, json_of, packed_json, short
 from host.camera.about import CameraIdentity
+from host.children import command, environment
 from host.measurement import KernelUse
 
 END_S = 2.0
@@ -43,12 +43,12 @@ class Child:
         """Start it. allowed: types of records that it may send. Raises BoundaryFailed."""
         self._records = Records(allowed)
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "host.boundary.process"],
+            command("host.boundary.process"),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             bufsize=0,
-            env={**os.environ, **_ENVIRONMENT},
+            env=environment(os.environ, **_ENVIRONMENT),
             process_group=0,  # Ctrl-C in the terminal is for the daemon, which then ends this one
         )
         try:

@@ -1,4 +1,4 @@
-"""The boundary's own process, `python -m host.boundary.process`: the only one that ever holds a frame.
+"""The boundary's own process, started by host.children: the only one that ever holds a frame.
 
 Records (host/boundary/wire.py) come in on standard input, the first of them says what to do, and go out on standard
 output: measurements, facts, results of calibrations. Nothing else leaves: standard error and whatever libraries print
@@ -7,13 +7,16 @@ values. The end of standard input means that the daemon is gone.
 """
 
 import ctypes
+import json
 import os
 import signal
+import struct
 import sys
 
 from host.boundary.sandbox import before_devices
 
 _PR_SET_PDEATHSIG = 1
+_FAILURE = 4  # Kind.FAILURE of host/boundary/wire.py, which may be what cannot be imported
 
 
 def main() -> int:
@@ -29,9 +32,29 @@ def main() -> int:
         os.dup2(nothing, standard)
     # First of all, while there is one thread: what is imported below may start others.
     held = before_devices()
-    from host.boundary.work import serve
-
+    try:
+        from host.boundary.work import serve
+    except Exception as error:  # noqa: BLE001 - whatever is wrong with this installation; there is no frame yet
+        held.close_pipes()
+        os.write(outgoing, _cannot_load(error))
+        return 1
     return serve(incoming, outgoing, held)
+
+
+def _cannot_load(error: Exception) -> bytes:
+    """The record of a failure, made without what could not be imported."""
+    trace, place = error.__traceback__, ""
+    while trace is not None:
+        place = trace.tb_frame.f_code.co_filename
+        trace = trace.tb_next
+    said = {
+        "kind": "boundary_broken",
+        "reason": f"the boundary process cannot be loaded: {type(error).__name__}: {error} ({place})"[:900],
+        "latched": True,
+        "advice": "install canopic again in a fresh environment (make clean, then make run)",
+    }
+    content = json.dumps(said).encode()
+    return struct.pack("<B3xI", _FAILURE, len(content)) + content
 
 
 if __name__ == "__main__":

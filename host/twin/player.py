@@ -5,7 +5,6 @@ import json
 import os
 import queue
 import subprocess
-import sys
 import tempfile
 import threading
 from collections.abc import Callable, Mapping
@@ -14,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
+from host.children import command, environment
 from host.measurement import KernelUse
 from host.twin.demo import DemoTruth, demo_truth
 from host.twin.spec import TwinSpec, spec_to_json
@@ -189,12 +189,12 @@ class Twin:
         """Start the process, follow what it reports, and say why it ended."""
         with tempfile.TemporaryFile() as stray:
             process = subprocess.Popen(
-                [sys.executable, "-m", "host.twin.process"],
+                command("host.twin.process"),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=stray,
                 bufsize=0,
-                env={**os.environ, **ENVIRONMENT},
+                env=environment(os.environ, **ENVIRONMENT),
                 process_group=0,
             )
             self._process = process

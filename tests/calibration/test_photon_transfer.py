@@ -373,7 +373,7 @@ def test_a_right_bench_has_no_fault_and_each_wrong_one_its_name() -> None:
     assert stacks_fault(dark, light, references) is None
 
     def name(*stacks: list[StackStatistics]) -> str | None:
-        fault = stacks_fault(*stacks)
+        fault = stacks_fault(stacks[0], stacks[1], stacks[2])
         return fault and fault[0]
 
     leak = [sensor.stack(exposure, exposure / 8_000 * 0.005) for exposure in DARK_US]

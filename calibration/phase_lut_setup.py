@@ -68,11 +68,14 @@ class Look:
         """Rms phase that all regions share over the pictures, and its standard uncertainty.
 
         Against their mean, not from picture to picture: a motion near a multiple of the frame rate changes little
-        between two pictures.
+        between two pictures. A motion of few frequencies beats for longer than the record: the mean square's variance
+        has the squared autocorrelation summed (Bartlett's formula), 1 for white motion.
         """
         common = np.unwrap(np.angle((self.still * np.conj(self.still[0])).sum(axis=1)))
         rms = float(np.std(common, ddof=1))
-        return rms, rms / np.sqrt(2 * (common.size - 1))
+        centred = common - common.mean()
+        alike = np.correlate(centred, centred, "full") / max(float(centred @ centred), 1e-300)
+        return rms, float(rms * np.sqrt((alike**2).sum() / (2 * (common.size - 1))))
 
     @property
     def fixed(self) -> Phasors:

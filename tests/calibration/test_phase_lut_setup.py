@@ -95,3 +95,16 @@ def test_as_step_data():
     assert again.saturated == 0.01
     assert recognise(again)[0] == "too_bright"
     assert recognise(look_of({"off": np.array(1.0)}))[0] == "slm_off"
+
+
+def test_motions_that_beat_are_as_uncertain_as_they_are():
+    """Two of nearly one frequency: the record sees a part of their beat."""
+    rng, near = np.random.default_rng(3), []
+    for _ in range(200):
+        hertz, start = rng.uniform(6, 14, 3), rng.uniform(0, 2 * np.pi, 3)
+        common = 0.1 * np.sin(2 * np.pi * hertz * np.arange(16)[:, None] / 30 + start).sum(axis=1)
+        still = np.exp(1j * common)[:, None] * np.ones(16)
+        seen = Look(False, still, still[:, None], np.ones(16), 0.0, still[:2], halves())
+        rms, sigma = seen.vibration_rad
+        near.append((rms - 0.1 * np.sqrt(1.5)) / sigma)
+    assert (np.abs(near) <= 2).mean() > 0.93

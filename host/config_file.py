@@ -257,6 +257,9 @@ def _explain(item: dict[str, Any], document: _Document, option_of: Mapping[tuple
         expected = "expected a path"
     for theirs, plain in _PLAIN_WORDS:
         expected = expected.replace(theirs, plain)
+    if item["type"] == "string_type" and isinstance(item["input"], int | float):
+        # YAML takes 12345678 and 1234e567 for numbers, and the second for an infinite one.
+        expected += "; put it in quotes"
     described = _description(path)
     about = f" ({described})" if described else ""
     given = "" if isinstance(item["input"], dict) else f": {_shown(item['input'])} is not valid"

@@ -45,6 +45,14 @@ def test_unknown_section_without_a_near_one_lists_the_known(write):
     )
 
 
+@pytest.mark.parametrize("digits", ["12345678", "1234e567", "00001234", "1e10"])
+def test_digits_of_a_mask_that_yaml_takes_for_a_number_belong_in_quotes(write, digits):
+    (problem,) = problems(write(f"mask:\n  kind: printed\n  id: {digits}\n"))
+    assert problem.startswith("canopic.yaml:3: mask.id: ")
+    assert "expected text; put it in quotes" in problem
+    assert load_config(write(f'mask:\n  id: "{digits}"\n')).config.mask.id == digits
+
+
 def test_all_problems_at_once_in_the_order_of_the_file(write):
     found = problems(
         write(

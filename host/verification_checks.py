@@ -11,13 +11,17 @@ from calibration.outcome import Outcome
 from host.calibrate.board_drift import DriftCheck
 from host.optic_files import common_window, framed
 from host.verification import Check, at_most, failed_check
-from optics.metrics import MetricError, aligned_correlation, moved
+from optics.metrics import MetricError, aligned_correlation, energy_radius, moved
 
 # A deployment may change a PSF by this much (temperature, another lamp) before its codes do: it is what a mask that
 # stands 2 % nearer or farther than when it was sealed does to the default bundle's PSF.
 PSF_ALLOWANCE = 0.02
 # Wrong set-ups of the PSF's calibration that say something about the mask; the others are of the bench.
 OF_THE_MASK = ("mask_flipped", "mask_turned", "mask_missing")
+# What makes a PSF other than it was sealed, most likely first.
+CHANGES = "The mask is loose, dusty or wet, it has moved, or the source stands at another distance"
+# A change of a radius or of light that is worth a word.
+TOLD = 0.01
 # The difference of two measurements of one PSF is noise over thousands of pixels, so its rms hardly varies: this much
 # above the expected one is no chance.
 NOISE_FACTOR = 1.25
@@ -45,26 +49,57 @@ def board_check(drift: DriftCheck, serial: str, sealed_serial: str) -> Check:
     return Check("board", found.value, found.limit, "mV", drift.ok, drift.reason)
 
 
-def psf_check(outcome: Outcome, psf: NDArray[np.floating[Any]], sigma: NDArray[np.floating[Any]]) -> Check:
-    """The PSF on the axis against the sealed one, psf and sigma float (3, h, w).
+def psf_check(
+    outcome: Outcome,
+    psf: NDArray[np.floating[Any]],
+    sigma: NDArray[np.floating[Any]],
+    seen: tuple[NDArray[np.floating[Any]], NDArray[np.floating[Any]]] | None = None,
+) -> Check:
+    """The PSF on the axis against the sealed one, psf and sigma float (3, h, w). seen: the same of now, where the
+    outcome names a wrong set-up and holds none.
 
     What is left of the difference after the best shift (the source never stands quite where it stood) and one
     brightness for each colour, relative to the PSF: rms over rms. Its limit is what both uncertainties explain and an
     allowance, added in squares.
     """
-    advice = "look whether the mask sits as it did and is clean; if so, calibrate the PSF again and seal"
+    advice = "if the mask sits as it did and is clean, calibrate the PSF again and seal"
     found, found_sigma = (outcome.arrays.get(name) for name in ("psf", "psf_sigma"))
     name = outcome.result.get("wrong_setup")
-    if name in OF_THE_MASK:
+    if name in OF_THE_MASK and seen is not None:
+        found, found_sigma = seen
+    elif name in OF_THE_MASK:
         return failed_check("psf", f"the PSF is not the sealed one ({outcome.reason}): {advice}")
-    if name is not None or found is None or found_sigma is None:
+    elif name is not None or found is None or found_sigma is None:
         return failed_check("psf", f"the PSF could not be measured ({outcome.reason})")
     try:
         left, noise = psf_difference(found, found_sigma, psf, sigma)
+        changed = psf_change(found, psf)
     except (MetricError, ValueError) as error:
         return failed_check("psf", f"the PSF cannot be compared with the sealed one ({error}): {advice}")
     limit = math.hypot(NOISE_FACTOR * noise, PSF_ALLOWANCE)
-    return at_most("psf", left, limit, "", "the relative change of the PSF", advice)
+    meaning = "the relative change of the PSF"
+    if name is not None and left > limit:
+        # Named against the design: the mask was sealed as it stood, so what was the right way round has changed.
+        also = f"a mask turned over or round would look so, too ({name})"
+        return Check("psf", left, limit, "", False, f"the PSF has changed by {left:.2g} since it was sealed, at most "
+                     f"{limit:.2g} is allowed: {changed}. {CHANGES}; {also}: {advice}")  # fmt: skip
+    return at_most("psf", left, limit, "", meaning, f"{changed}. {CHANGES}: {advice}")
+
+
+def psf_change(found: NDArray[np.floating[Any]], sealed: NDArray[np.floating[Any]]) -> str:
+    """In words, what became of a PSF (3, h, w): wider or narrower, weaker in its window, other colours."""
+    now, then = (np.maximum(np.asarray(each, np.float64), 0) for each in (found, sealed))
+    radius, sealed_radius = (float(energy_radius(each, 1.0).mean()) for each in (now, then))
+    light, sealed_light = now.sum(axis=(1, 2)), then.sum(axis=(1, 2))
+    ratio = radius / sealed_radius - 1
+    told = [f"half of its light lies within {radius:.1f} pixels, sealed {sealed_radius:.1f}"]
+    told[0] += " (wider)" if ratio > TOLD else " (narrower)" if ratio < -TOLD else ""
+    weaker = 1 - float((light / sealed_light).mean())
+    if weaker > TOLD:
+        told.append(f"{weaker:.0%} less of it lies in its window (weaker)")
+    if abs(ratio) <= TOLD and weaker <= TOLD:
+        told.append("its shape is another one")
+    return "; ".join(told)
 
 
 def psf_difference(

@@ -18,7 +18,7 @@ from host.mismatch import bundle_mismatch
 from host.twin.bench import BenchError
 from host.verification import Verification, VerificationError, read_verification, verification, write_verification
 from host.verification_parts import DeviceParts, Parts, TwinParts
-from host.verifying import NotSealed, verify, with_earlier
+from host.verifying import NotLooked, NotSealed, verify, with_earlier
 from optics.archive import BundleError
 from optics.bundle import Bundle, read_bundle, resolve_bundle
 
@@ -37,7 +37,8 @@ def verify_sensor(
     as_json: bool,
 ) -> int:
     """Check the sealed parts, write the record, print it. Status 0: passed (or nothing to check unattended), 1: failed,
-    2: cannot be done as asked."""
+    2: cannot be done as asked, or a part could not be looked at; the last record stays then, unless another part has
+    failed before."""
     with expected(ConfigError, BundleError, BenchError, CannotCalibrate, NotSealed, ValueError, status=WRONG_INPUT,
                   prefix=""):  # fmt: skip
         loaded = load_config(config, _overrides(bundle, board, state))
@@ -48,7 +49,16 @@ def verify_sensor(
         parts = parts_of(sealed)
         with _progress() as (progress, pause):
             ask = (lambda _step: None) if yes or parts.arranges_itself or unattended else _person(pause)
-            checks = verify(sealed, parts, unattended=unattended, ask=ask, progress=progress)
+            stopped = ""
+            try:
+                checks = verify(sealed, parts, unattended=unattended, ask=ask, progress=progress)
+            except NotLooked as error:
+                checks, stopped = [check for check in error.checks if not check.passed], str(error)
+    if stopped:
+        say(stopped)
+        if not checks:
+            say("no record is written, so what was verified last stands")
+            return WRONG_INPUT
     if not checks:
         # A record would either say that a sensor passed which nobody has looked at, or blind it for no reason.
         say(

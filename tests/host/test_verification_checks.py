@@ -12,6 +12,7 @@ from host.verification_checks import (
     PSF_ALLOWANCE,
     board_check,
     dark_checks,
+    psf_change,
     psf_check,
     psf_difference,
     range_check,
@@ -78,7 +79,32 @@ def test_a_psf_that_was_not_measured_fails_with_its_reason() -> None:
     assert "could not be measured (source_off: no light)" in psf_check(wrong, SEALED, SIGMAS).note
     other = Outcome("psf", False, "mask_missing: an open stop", {"wrong_setup": "mask_missing"})
     assert "not the sealed one (mask_missing: an open stop)" in psf_check(other, SEALED, SIGMAS).note
+    nothing_seen = Outcome("psf", False, "mask_flipped: larger", {"wrong_setup": "mask_flipped"})
+    assert not psf_check(nothing_seen, SEALED, SIGMAS).passed
     assert not psf_check(outcome(np.zeros((3, 31, 31))), SEALED, SIGMAS).passed
+
+
+@pytest.mark.parametrize(("width", "says"), [(4.4, "(wider)"), (3.6, "(narrower)")])
+def test_a_sealed_mask_has_changed_before_anybody_turned_it_over(width: float, says: str) -> None:
+    """What a calibration calls flipped is compared with the seal: how it differs comes first."""
+    named = Outcome("psf", False, "mask_flipped: 6 % larger. Turn the mask over", {"wrong_setup": "mask_flipped"})
+    check = psf_check(named, SEALED, SIGMAS, (measured(spot(width), 3), SIGMAS))
+    assert not check.passed
+    assert check.value is not None
+    assert check.value > check.limit
+    for text in ("has changed by", says, "loose, dusty", "another distance", "turned over", "(mask_flipped)"):
+        assert text in check.note
+    assert "Turn the mask over" not in check.note
+    assert psf_check(named, SEALED, SIGMAS, (measured(spot(), 3), SIGMAS)).passed  # the sealed PSF, whatever its name
+
+
+def test_a_change_is_told_in_words() -> None:
+    half = np.array([0.5, 0.5, 0.5])[:, np.newaxis, np.newaxis] * spot()
+    assert "50% less of it lies in its window (weaker)" in psf_change(half, spot())
+    assert "(wider)" in psf_change(spot(5.0), spot())
+    # Half of a Gaussian's light lies within sigma times the root of 2 ln 2, and the pixels' own width.
+    assert "within 5.9 pixels, sealed 4.7" in psf_change(spot(5.0), spot())
+    assert "its shape is another one" in psf_change(spot()[:, ::-1], spot())
 
 
 def drift(largest_volts: float, *moved_ones: int) -> DriftCheck:

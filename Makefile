@@ -13,6 +13,12 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c const
 # picamera2 and libcamera come from apt on a Pi: the venv has to see them there, and nowhere else.
 SYSTEM_SITE := $(if $(wildcard /usr/lib/python3/dist-packages/picamera2),--system-site-packages,)
 
+# Bookworm's simplejpeg, which picamera2 imports, does not load beside numpy 2; the environment then gets one that does.
+define mend_picamera2
+@$(if $(SYSTEM_SITE),$(BIN)/python -c 'import simplejpeg' 2>/dev/null || $(PIP) 'simplejpeg>=1.9',true) \
+    || echo "canopic: no simplejpeg that loads beside this numpy; the camera will not open (canopic doctor)"
+endef
+
 RUN_PACKAGES := gcc make python3-venv
 TEST_PACKAGES := libcmocka-dev cppcheck clang 'libclang-rt-14-dev|libclang-rt-19-dev'
 
@@ -50,12 +56,14 @@ $(VENV)/bin/python:
 $(VENV)/.base: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo "canopic: installing the Python packages that the sensor needs (about a minute)"
 	@$(PIP) -e .
+	$(mend_picamera2)
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@scripts/debian-packages want $(TEST_PACKAGES)
 	@echo "canopic: installing the Python packages for tests and training (a few minutes)"
 	@$(PIP) -e '.[dev]'
+	$(mend_picamera2)
 # picamera2's own code, without the libcamera that it needs, to hold the camera's twin and driver against; a Pi has it.
 	@$(if $(SYSTEM_SITE),true,$(PIP) --no-deps picamera2) || echo "canopic: no picamera2; the tests against its code are skipped"
 	@touch $@ $(VENV)/.base

@@ -3,6 +3,7 @@
 import resource
 from collections.abc import Iterator
 
+from host.camera.device import numpy_mend
 from host.doctor_machine import Cameras, Check, Machine
 from host.gpio.software import GPIOCHIP, REGISTERS, has_rp1, installation, installed, superfluous
 from host.mask.display import connectors
@@ -95,7 +96,8 @@ def _camera(machine: Machine, asked: Cameras | None) -> Iterator[Check]:
                         VENV_FIX)  # fmt: skip
         elif hidden:
             yield Check("picamera2", "wrong", f"installed, but cannot be used: {asked.problem}",
-                        "sudo apt-get install --reinstall python3-picamera2 python3-libcamera")  # fmt: skip
+                        numpy_mend(asked.problem)
+                        or "sudo apt-get install --reinstall python3-picamera2 python3-libcamera")  # fmt: skip
         else:
             yield Check("picamera2", "missing", asked.problem,
                         "sudo apt-get install --no-install-recommends python3-picamera2")  # fmt: skip

@@ -13,6 +13,9 @@ from host.camera.errors import CameraBusy, CameraError, CameraLost, CameraMissin
 _BUSY = ("busy", "in use by another process", "unexpected code: -16", "failed to acquire camera")
 _NONE = ("no camera number", "camera(s) not found", "no cameras available", "list index out of range")
 _HELD = ("/dev/media", "/dev/video")
+# Of all that picamera2 imports only simplejpeg is compiled against numpy's C interface (pidng and libcamera are not);
+# Bookworm's 1.6 against numpy 1.24, which numpy 2 refuses (github.com/raspberrypi/picamera2/issues/1211 and 1088).
+_NEWER = "'simplejpeg>=1.9'"
 
 
 def open_picamera2(number: int) -> Any:
@@ -96,16 +99,25 @@ def _said(error: BaseException | None) -> Iterator[str]:
         error = error.__cause__ or error.__context__
 
 
+def numpy_mend(said: str) -> str | None:
+    """The one command that mends an import of picamera2 which `said` that numpy's size changed; None for any other
+    reason. It installs into this environment, whose simplejpeg then comes before the system's; numpy stays as it is."""
+    if "numpy" in said and "binary incompatibility" in said:
+        return f"{sys.executable} -m pip install {_NEWER}"
+    return None
+
+
 def _no_software(error: BaseException) -> str:
     what = f"{error}"
-    if "numpy" in what and "binary incompatibility" in what:
+    mend = numpy_mend(what)
+    if mend is not None:
         return (
-            f"picamera2 cannot be loaded: {what}. It was built for the numpy of the system, and this environment has"
-            " another: `pip uninstall numpy` in the environment brings the system's one back (apt's python3-numpy)"
+            f"picamera2 cannot be loaded: {what}. The system's simplejpeg, which it imports, was built for an older"
+            f" numpy than this environment has: `{mend}`"
         )
     return (
         f"picamera2 cannot be loaded ({what}). On a Raspberry Pi: `sudo apt install -y python3-picamera2`, and make the"
         " environment with the system's Python so that it sees it: `/usr/bin/python3 -m venv --system-site-packages"
         f" .venv`. This is Python {sys.version_info.major}.{sys.version_info.minor} of {sys.prefix}. picamera2 from pip"
-        " alone has no libcamera. On other computers there is no such camera: use camera.device = twin"
+        " alone has no libcamera. On other computers there is no such camera"
     )

@@ -179,6 +179,9 @@ class TestCamera:
         assert check.fix.startswith("python3 -m venv --system-site-packages")
         pi.sees_system = True
         assert "--reinstall" in broken(pi, "picamera2").fix
+        old = "ValueError: numpy.dtype size changed, may indicate binary incompatibility. Expected 96 from C header"
+        pi.answers["cameras"] = Cameras(problem=old)
+        assert broken(pi, "picamera2").fix == f"{sys.executable} -m pip install 'simplejpeg>=1.9'"
 
 
 class TestSystem:

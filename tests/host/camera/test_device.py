@@ -1,13 +1,14 @@
 """What opening a camera says when it does not work."""
 
 import os
+import subprocess
 import sys
 import types
 from pathlib import Path
 
 import pytest
 
-from host.camera.device import explain, holders, open_picamera2
+from host.camera.device import explain, holders, numpy_mend, open_picamera2
 from host.camera.errors import CameraBusy, CameraError, CameraLost, CameraMissing
 
 
@@ -17,6 +18,7 @@ def _chained(outer: str, inner: Exception) -> RuntimeError:
     return error
 
 
+ROOT = Path(__file__).resolve().parents[3]
 DID_NOT = "Camera __init__ sequence did not complete."
 
 
@@ -92,7 +94,7 @@ def test_without_picamera2_it_says_what_to_install(monkeypatch: pytest.MonkeyPat
     monkeypatch.setitem(sys.modules, "picamera2", None)
     with pytest.raises(CameraMissing) as caught:
         open_picamera2(0)
-    for part in ("sudo apt install -y python3-picamera2", "--system-site-packages", "twin", sys.prefix):
+    for part in ("sudo apt install -y python3-picamera2", "--system-site-packages", "no such camera", sys.prefix):
         assert part in f"{caught.value}"
 
 
@@ -101,8 +103,25 @@ def test_a_numpy_that_hides_the_systems_is_named(monkeypatch: pytest.MonkeyPatch
         raise ValueError("numpy.dtype size changed, may indicate binary incompatibility. Expected 96, got 88")
 
     monkeypatch.setattr("host.camera.device.importlib.import_module", load)
-    with pytest.raises(CameraMissing, match="pip uninstall numpy"):
+    with pytest.raises(CameraMissing) as caught:
         open_picamera2(0)
+    assert f"`{sys.executable} -m pip install 'simplejpeg>=1.9'`" in f"{caught.value}"
+    assert "uninstall" not in f"{caught.value}"  # without its numpy canopic does not run
+    assert numpy_mend("No module named 'numpy'") is None
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_make_brings_a_simplejpeg_where_the_systems_does_not_load(tmp_path: Path, there: bool) -> None:
+    binaries = tmp_path / "bin"
+    binaries.mkdir()
+    python = binaries / "python"
+    python.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/calls\n[ "$1" != -c ] || exit {0 if there else 1}\n')
+    python.chmod(0o755)
+    command = ["make", f"VENV={tmp_path}", "SYSTEM_SITE=--system-site-packages", f"{tmp_path}/.base"]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    calls = (tmp_path / "calls").read_text().splitlines()
+    assert calls[1] == "-c import simplejpeg"
+    assert [call.split()[-1] for call in calls[2:]] == ([] if there else ["simplejpeg>=1.9"])
 
 
 def test_picamera2_is_opened_with_the_number(monkeypatch: pytest.MonkeyPatch) -> None:

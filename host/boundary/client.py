@@ -330,7 +330,7 @@ class BoundarySession:
             return arrays_of(record)[1]
         except (BoundaryFailed, WireError) as error:
             self.close()
-            raise SessionError(str(error), getattr(error, "kind", "boundary_untrusted")) from error
+            raise _told(error) from error
 
     def close(self) -> None:
         """End the process."""
@@ -348,7 +348,7 @@ class BoundarySession:
                 self._about = About.read(record)
             except BoundaryFailed as error:
                 self.close()
-                raise SessionError(str(error), error.kind) from error
+                raise _told(error) from error
         return self._child
 
     def _said(self) -> About:
@@ -357,3 +357,10 @@ class BoundarySession:
         if self._about is None:
             raise SessionError("the boundary process has not said what it is", "boundary_untrusted")
         return self._about
+
+
+def _told(error: BoundaryFailed | WireError) -> SessionError:
+    """A failure for the person at the bench: what was seen, and what to do."""
+    if isinstance(error, WireError):
+        return SessionError(str(error), "boundary_untrusted")
+    return SessionError(f"{error}; {error.advice}" if error.advice else str(error), error.kind)

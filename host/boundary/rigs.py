@@ -10,6 +10,7 @@ from host.calibrate.procedure import Setup
 from host.camera.about import CameraWanted
 from host.camera.device import open_picamera2
 from host.camera.driver import Camera
+from host.camera.errors import CameraUnsuitable
 from host.config import Camera as CameraSection
 from host.config import Gpio, Mask
 from host.mask.display import open_display
@@ -43,6 +44,8 @@ def real_rig(
     held: what this process may still do (host.boundary.sandbox.before_devices). A person arranges the bench, so
     `arrange` does nothing, and without a pin a person switches the light. Raises CameraError, GpioError or SlmError.
     """
+    if camera.device == "twin":
+        raise CameraUnsuitable("camera.device is twin: calibrate a twin with --path twin")
     with ExitStack() as stack:
         pins = open_first_pins(gpio, ("source_pin", "cover_pin"), held)
         light: PointLight = _ByHand()

@@ -85,10 +85,12 @@ def serve(incoming: int, outgoing: int, held: Early) -> int:
     """Do what the first record asks for; returns the exit status."""
     cv2.setNumThreads(1)
     line = Line(incoming, outgoing)
+    calibrating = False
     try:
         record = line.take(wait=True)
         spec = json_of(record) if record is not None else {}
-        if spec.get("task") == "calibrate":
+        calibrating = spec.get("task") == "calibrate"
+        if calibrating:
             calibrate(spec, line, held)
         else:
             measure(spec, line, held)
@@ -96,7 +98,7 @@ def serve(incoming: int, outgoing: int, held: Early) -> int:
         return 0
     except Exception as error:  # noqa: BLE001 - whatever it is, the daemon has to go blind
         try:
-            line.send(packed_json(Kind.FAILURE, failure_of(error)))
+            line.send(packed_json(Kind.FAILURE, failure_of(error, calibrating)))
         except DaemonGone:
             return 0
         return 1
@@ -105,13 +107,15 @@ def serve(incoming: int, outgoing: int, held: Early) -> int:
     return 0
 
 
-def failure_of(error: Exception) -> dict[str, Any]:
-    """An error as a cause that may cross: {"kind", "reason", "latched", "advice"}."""
+def failure_of(error: Exception, calibrating: bool = False) -> dict[str, Any]:
+    """An error as a cause that may cross: {"kind", "reason", "latched", "advice"}. calibrating: whether it met a
+    calibration, which is rehearsed in another way."""
     kind, reason, latched, advice = type(error).__name__, str(error), True, ""
     if isinstance(error, CameraError | GpioError | SlmError):
         kind, latched = error.name, error.latched
         if isinstance(error, CameraMissing):
-            advice = "to rehearse without a camera: --camera twin (camera.device: twin)"
+            rehearsed = "--path twin" if calibrating else "--camera twin (camera.device: twin)"
+            advice = f"to rehearse without a camera: {rehearsed}"
     elif isinstance(error, SandboxRefused):
         kind, advice = "no_sandbox", "use a system with seccomp or Landlock; every Raspberry Pi OS has them"
     elif isinstance(error, BoardError):

@@ -73,8 +73,17 @@ def test_without_a_camera_it_says_so() -> None:
         "rows_px": 480,
         "columns_px": 640,
     }
-    with BoundarySession("sensor", spec) as session, pytest.raises(SessionError, match="python3-picamera2"):
+    with BoundarySession("sensor", spec) as session, pytest.raises(SessionError, match="python3-picamera2") as raised:
         _ = session.device
+    assert str(raised.value).endswith("no such camera; to rehearse without a camera: --path twin")
+    assert str(raised.value).count("twin") == 1
+    spec["camera"] = {"device": "twin"}
+    with (
+        BoundarySession("sensor", spec) as session,
+        pytest.raises(SessionError, match="twin with --path twin") as raised,
+    ):
+        _ = session.device
+    assert "python3-picamera2" not in str(raised.value)
 
 
 def _children() -> list[int]:

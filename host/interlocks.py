@@ -12,7 +12,6 @@ from host.gpio.errors import GpioError
 from host.gpio.interlock import cover_cause, gpio_cause
 from host.gpio.pins import Pins
 from host.gpio.software import load_module
-from host.mask.printed import printed_cause
 from host.mismatch import SealInterlock
 from host.outputs.report import About, Event, Reading, Standing, Summary
 from host.twin.gpio import TwinGpio
@@ -35,14 +34,8 @@ def open_pins(gpio: Gpio, used: tuple[str, ...], load: Callable[[], Any] = load_
 
 def interlocks_of(config: Config, bundle: Bundle, directory: Path, pins: Pins | None) -> list[Interlock]:
     """The interlocks of a configuration. directory: of the sensor's state, where its last verification is kept."""
+    # It compares mask.id, too, with a seal and without one.
     found: list[Interlock] = [SealInterlock(bundle, config.mask.id, directory)]
-    if config.mask.kind == "printed" and config.mask.id is not None:
-        wrong_mask = printed_cause(config.mask.id, bundle)
-
-        def mask(_identity: Identity | None) -> Cause | None:
-            return wrong_mask
-
-        found.append(mask)
     if pins is not None and config.gpio.cover_pin is not None:
 
         def cover(_identity: Identity | None) -> Cause | None:

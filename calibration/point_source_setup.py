@@ -18,7 +18,10 @@ from optics.metrics import MetricError, per_colour_correlation
 Floats = NDArray[np.float64]
 
 # How an acquisition ended.
-STATUS = {"measured": 0, "no light": 1, "saturated": 2, "skipped": 3}
+STATUS = {"measured": 0, "no light": 1, "saturated": 2, "skipped": 3, "lit elsewhere": 4}
+# Of the light that is switched, so much outside the region of the PSF is more than a mask scatters: something besides
+# the mask is lit, and what is lit can be somebody. Light is looked for in tiles, above so many standard deviations.
+LIT_SHARE, LIT_TILE_PX, LIT_SIGMAS = 0.05, 8, 8.0
 # Dark frames are this dark at the longest exposure, above black and in shares of full scale: some ten times what dark
 # current of a warm sensor gives in a fifth of a second.
 DARK_SHARE = 0.01
@@ -205,3 +208,32 @@ def _window(planes: Floats, centre: tuple[int, int], side: int) -> Floats:
     wide = np.pad(planes, [(0, 0), (room, room), (room, room)])
     top, left = (at + room - side // 2 for at in centre)
     return wide[:, top : top + side, left : left + side]
+
+
+def lit_elsewhere(difference_dn: NDArray[np.float64], noise_dn: float, inside: tuple[slice, slice]) -> float:
+    """Share of the switched light that falls outside a region of the plane, 0 to 1.
+
+    difference_dn: the source on less off, float64 (4, rows, columns), sites of every quad. noise_dn: standard deviation
+    of a site of it. inside: rows and columns of the region. Only light that stands out of the noise is counted, tile
+    by tile; an even level (the 5th percentile of the tiles) is not.
+    """
+    light = difference_dn.sum(axis=0)
+    outside = np.ones(light.shape)
+    outside[inside] = 0
+    rows, columns = (LIT_TILE_PX * (n // LIT_TILE_PX) for n in light.shape)
+
+    def tiles(values: NDArray[np.float64]) -> NDArray[np.float64]:
+        cut = values[:rows, :columns].reshape(rows // LIT_TILE_PX, LIT_TILE_PX, columns // LIT_TILE_PX, LIT_TILE_PX)
+        return np.asarray(cut.sum(axis=(1, 3)))
+
+    counts = tiles(outside)
+    there = counts > 0
+    if not there.any():
+        return 0.0
+    counts, seen = counts[there], tiles(light * outside)[there]
+    level = float(np.percentile(seen / counts, 5))  # what lies everywhere
+    above = seen - level * counts
+    sigma = 2 * noise_dn * np.sqrt(counts)  # four sites are added
+    away = float(above[above > LIT_SIGMAS * np.maximum(sigma, 1e-12)].sum())
+    whole = away + max(float((light[inside] - level).sum()), 0.0)
+    return away / whole if whole > 0 else 0.0

@@ -16,7 +16,7 @@ from calibration.bayer import quads
 from calibration.hdr import NEAR_FULL, BracketPart
 from calibration.point_source import source_light
 from calibration.point_source_frames import Reduced, reduce_frames
-from calibration.point_source_setup import STATUS, covered
+from calibration.point_source_setup import LIT_SHARE, STATUS, covered, lit_elsewhere
 from host.boundary.rig import Rig, stack
 from host.calibrate.procedure import Step, StepData, scalar
 from host.camera.about import Exposed
@@ -33,6 +33,8 @@ BRACKET, MOST_AMBIENT = (1.0, 4.0, 16.0), 0.3
 # Frames with the source on, and as many without, of one round; rounds until the wanted SNR is reached.
 ROUND_FRAMES, LEAST_ROUNDS = 8, 2
 FOUND_SIGMAS = 6.0
+# However large a region is asked for, no more of a plane than this side leaves the boundary.
+LARGEST_REGION_PX = 255
 # Noise below this many DN does not dither the converter: gain is raised until it does.
 DITHERING_DN = 0.6
 
@@ -120,10 +122,16 @@ def _source(rig: Rig, settings: Any, gain: float) -> StepData:
     if clipped or found_sigmas < FOUND_SIGMAS:
         status = STATUS["saturated"] if clipped else STATUS["no light"]
         return {**common, **_ambient(ambient), "status": scalar(status)}
-    half = int(settings["region_px"]) // 2
+    half = min(int(settings["region_px"]), LARGEST_REGION_PX) // 2
     low = [max(0, round(place) - half) for place in at]
     high = [min(n, round(place) + half + 1) for place, n in zip(at, (rows, columns), strict=True)]
     window = (slice(low[0], high[0]), slice(low[1], high[1]))
+    # Before anything leaves: a source that lights more than the mask would show what it lights.
+    elsewhere = lit_elsewhere(difference, noise_dn, window)
+    if elsewhere > LIT_SHARE:
+        difference.fill(0)
+        status = STATUS["lit elsewhere"]
+        return {**common, **_ambient(ambient), "status": scalar(status), "elsewhere": scalar(elsewhere)}
     exposures = _bracket(rig, exposure_us, gain, ambient)
     on: list[list[NDArray[np.uint16]]] = [[] for _ in exposures]
     off: list[list[NDArray[np.uint16]]] = [[] for _ in exposures]

@@ -51,7 +51,7 @@ def on_twin(procedure: Procedure, bundle: Bundle, bundle_path: Path, seed: int, 
         from host.boundary.client import BoundarySession
         from host.twin.bench import make_bench
 
-        truth = make_bench(procedure.kind, seed, fault, bundle).truth
+        truth = make_bench(procedure.kind, seed, fault, bundle, procedure.options.get("mains_hz")).truth
         twin = {"seed": seed, "fault": fault, "bundle": str(bundle_path)}
         with BoundarySession(procedure.kind, {"acquire": procedure.acquire, "twin": twin}) as session:
             yield Opened(session, truth, True)

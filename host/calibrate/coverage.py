@@ -44,7 +44,7 @@ def calibrated_twin(kind: Kind, bundle: Bundle, seed: int, quick: bool) -> tuple
     """One calibration of a seeded twin in this process: the outcome and the truth. Raises SessionError."""
     procedure = procedure_of(kind, bundle, quick)
     if kind in WITH_CAMERA:
-        bench = make_bench(kind, seed, bundle=bundle)
+        bench = make_bench(kind, seed, None, bundle, procedure.options.get("mains_hz"))
         context: AbstractContextManager[Any] = twin_rig(bench)
         with context as rig:
             outcome, _ = run_procedure(procedure, RigSession(procedure, rig, f"twin {seed}"))

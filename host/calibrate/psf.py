@@ -33,6 +33,8 @@ MOST_FRAMES = 64
 LEAST_CORRELATION = 0.9
 # A hot pixel always saturates and does no harm; a peak that does is another PSF.
 MOST_CLIPPED_LIGHT = 1e-3
+# Light that nothing explains counts as uncertainty, but a PSF that is uncertain by so much predicts no codes.
+MOST_IN_DOUBT = 0.2
 # Light that the window has to hold: what is outside is missing from every code that is computed with it.
 LEAST_WINDOW_SHARE = 0.97
 # As optics.field: up to where one PSF stands for all positions and distances.
@@ -346,6 +348,14 @@ def _outcome(
             "most",
             "",
             "the share of the light on pixels that saturated in every exposure",
+        ),
+        Limit(
+            "light_in_doubt",
+            doubt,
+            MOST_IN_DOUBT,
+            "most",
+            "",
+            "the share of the light that is neither the designed PSF nor usual haze",
         ),
         Limit(
             "correlation_aligned",

@@ -90,6 +90,14 @@ def before_measuring(name: str, step: StepData, dark: StepData) -> Outcome | Non
             f"the source saturates the sensor at its shortest exposure, {float(step['exposure_us'][0]):.0f} us{where}. "
             "Dim it with a series resistor or a neutral filter, or move it further away",
         )
+    if status == STATUS["lit elsewhere"]:
+        return wrong_setup(
+            "psf",
+            "lights_the_room",
+            f"{float(step['elsewhere']) * 100:.0f} % of the light that is switched falls far beside the brightest spot"
+            f"{where}: the source lights more than the mask, and its pictures would show what. None of them was kept. "
+            "Put the source into a tube that points at the mask, in a dark room with nobody in front of it",
+        )
     places = [(float(at[0]), float(at[1])) for at in (step["peak_px"], step["centroid_px"])]
     plane = int(step["plane_px"][0]), int(step["plane_px"][1])
     design_px = int(step["design_px"])

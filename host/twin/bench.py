@@ -74,9 +74,11 @@ def all_faults() -> dict[str, dict[str, str]]:
     return {kind: faults(kind) for kind in KINDS}
 
 
-def make_bench(kind: Kind, seed: int, fault: str | None = None, bundle: Bundle | None = None) -> Bench:
+def make_bench(
+    kind: Kind, seed: int, fault: str | None = None, bundle: Bundle | None = None, mains_hz: int | None = None
+) -> Bench:
     """The bench of a seed, with one thing wrong where `fault` says so; bundle: whose mask stands there (None: the
-    default one's). Raises BenchError."""
+    default one's). mains_hz: of the room's lamps, where a range is found. Raises BenchError."""
     known = faults(kind)
     if fault is not None and fault not in known:
         raise BenchError(
@@ -84,7 +86,9 @@ def make_bench(kind: Kind, seed: int, fault: str | None = None, bundle: Bundle |
         )
     if seed < 0:
         raise BenchError(f"a seed is 0 or more, got {seed}")
-    options = {"bundle": bundle} if bundle is not None and kind in OF_BUNDLE else {}
+    options: dict[str, Any] = {"bundle": bundle} if bundle is not None and kind in OF_BUNDLE else {}
+    if kind == "range":
+        options["mains_hz"] = mains_hz
     made: Bench = _module(kind).make(seed, fault, **options)
     if made.world is None:
         return made

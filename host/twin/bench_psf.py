@@ -37,6 +37,7 @@ FAULTS: dict[str, str] = {
     "ambient_flicker": "the room's lamps flicker",
     "ambient_changed": "the room's light is switched on during the measurement",
     "source_out_of_field": "the source stands at the edge of what the sensor sees",
+    "lights_the_room": "what is switched lights the room and whoever is in it, besides the mask",
 }
 # As the calibration tells a PSF in few numbers: sides of squares around its centre.
 SQUARES_PX = (1, 3, 7, 13, 21)
@@ -81,6 +82,8 @@ class PointWorld:
     # Frames (counted while the source is on) that a flash lights, and in which the source stands elsewhere.
     flashes: frozenset[int] = frozenset()
     bumps: frozenset[int] = frozenset()
+    # What the source lights besides the mask, float64 (3, rows, columns), as seen behind the mask.
+    lit: NDArray[np.float64] | None = None
     source_deg: tuple[float, float] = (0.0, 0.0)
     distance_mm: float | None = None
     switches: int = 0
@@ -104,6 +107,8 @@ class PointWorld:
                 phase = 2 * math.pi * self.sway_hz * time_s
                 seen = moved(seen, (self.sway_px * math.sin(phase), self.sway_px * math.cos(0.7 * phase)))
             light = light + np.maximum(seen, 0)
+            if self.lit is not None:
+                light = light + self.lit
             if self.frames_on in self.flashes:
                 light = light + 0.5 * self.ambient.mean() + 0.2 * seen.max()
         return light.astype(np.float32)
@@ -172,7 +177,8 @@ def make(
     else:
         designed = default_design() if bundle is None else designed_psf(bundle)
     side = max(designed.shape[1:])
-    rows, columns = chosen.get("planes_px", (2 * side + 10, 2 * side + 10))
+    sides = 4 if fault == "lights_the_room" else 2
+    rows, columns = chosen.get("planes_px", (sides * side + 10, sides * side + 10))
     turn, scale = math.radians(rng.uniform(-1, 1) * FARTHEST_TURN_DEG), 1 + rng.uniform(-1, 1) * MOST_SCALE_ERROR
     shift = rng.uniform(-MOST_SHIFT_PX, MOST_SHIFT_PX, 2)
     gains = np.array([rng.uniform(0.55, 0.95), 1.0, rng.uniform(0.5, 0.9)])
@@ -283,6 +289,11 @@ def _break(world: PointWorld, fault: str | None, side: int, rng: np.random.Gener
         world.flicker, world.flicker_hz = float(rng.uniform(0.2, 0.6)), float(rng.uniform(97, 103))
     elif fault == "ambient_changed":
         world.jump_after_switches, world.jump = int(rng.integers(5, 9)), float(rng.uniform(3, 8))
+    elif fault == "lights_the_room":
+        texture = rng.random((world.rows_px // 8 + 1, world.columns_px // 8 + 1)).repeat(8, 0).repeat(8, 1)
+        texture = scipy.ndimage.gaussian_filter(texture[: world.rows_px, : world.columns_px], 4) ** 4
+        light = rng.uniform(0.2, 4) * world.brightness * world.gains
+        world.lit = light[:, np.newaxis, np.newaxis] * texture / texture.sum()
     elif fault == "source_out_of_field":
         edge = int(rng.integers(0, 4))
         beyond = world.rows_px / 2 + side * rng.uniform(-0.15, 0.05)

@@ -40,7 +40,10 @@ class Pins:
         self._cover = Debounced(clock, DEBOUNCE_S)
 
     def open(self) -> None:
-        """Claim the pins, outputs low. Raises GpioDenied, PinInUse or another GpioError; then none stays claimed."""
+        """Claim the pins, outputs low; nothing where they are claimed already. Raises GpioDenied, PinInUse or another
+        GpioError; then none stays claimed."""
+        if self._open:
+            return
         try:
             # Its warnings are about pins that another program left as outputs, which they may well have been.
             self._gpio.setwarnings(False)

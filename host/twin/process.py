@@ -1,4 +1,4 @@
-"""The twin's own process, `python -m host.twin.process`: it plays a scene into a board that it starts and watches.
+"""The twin's own process, started by host.children: it plays a scene into a board that it starts and watches.
 
 Its standard input carries one line of JSON with a TwinSpec, then one JSON command a line: {"control": TEXT, "id": N}
 for the board's fault injection and {"rewind": FRAME, "id": N}; its end means that the parent is gone. Standard output

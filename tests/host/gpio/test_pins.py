@@ -49,6 +49,20 @@ def test_outputs_are_low_before_and_after(flavour):
     pins.close()  # twice does no harm
 
 
+def test_pins_that_are_open_are_not_claimed_again():
+    """They are opened by one and entered by another."""
+    calls = []
+    _, twin, pins = rig()
+    setup = twin.setup
+    twin.setup = lambda pin, *rest, **options: (calls.append(pin), setup(pin, *rest, **options))
+    pins.open()
+    with pins:
+        assert sorted(calls) == [5, 6, 13, 19]
+    pins.open()  # closed ones are
+    assert sorted(calls) == sorted([5, 6, 13, 19] * 2)
+    pins.close()
+
+
 def test_an_exposure_that_fails_ends_the_trigger():
     _, twin, pins = rig()
     with pins, pytest.raises(ValueError, match="lost"), pins.exposing():

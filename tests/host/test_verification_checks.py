@@ -98,6 +98,18 @@ def test_a_sealed_mask_has_changed_before_anybody_turned_it_over(width: float, s
     assert psf_check(named, SEALED, SIGMAS, (measured(spot(), 3), SIGMAS)).passed  # the sealed PSF, whatever its name
 
 
+def test_a_psf_that_left_its_design_does_not_hide_behind_its_own_uncertainty() -> None:
+    """A calibration counts what the design does not explain as uncertainty: here a quarter of the PSF."""
+    wider = measured(spot(4.3), 3)
+    arrays = {"psf": wider, "psf_sigma": 0.25 * spot() + SIGMA, "psf_noise_sigma": np.full(wider.shape, SIGMA)}
+    good = arrays | {"psf": measured(spot(), 3)}
+    assert not psf_check(Outcome("psf", True, "good", {"wrong_setup": None}, arrays), SEALED, SIGMAS).passed
+    assert psf_check(Outcome("psf", True, "good", {"wrong_setup": None}, good), SEALED, SIGMAS).passed
+    unexplained = psf_check(Outcome("psf", False, "31 % of haze", {"wrong_setup": None}, good), SEALED, SIGMAS)
+    assert not unexplained.passed
+    assert "no longer does (31 % of haze)" in unexplained.note
+
+
 def test_a_change_is_told_in_words() -> None:
     half = np.array([0.5, 0.5, 0.5])[:, np.newaxis, np.newaxis] * spot()
     assert "50% less of it lies in its window (weaker)" in psf_change(half, spot())

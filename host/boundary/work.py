@@ -97,6 +97,7 @@ def serve(incoming: int, outgoing: int, held: Early) -> int:
     except DaemonGone:
         return 0
     except Exception as error:  # noqa: BLE001 - whatever it is, the daemon has to go blind
+        held.close_pipes()  # who hears of a failure ends this process
         try:
             line.send(packed_json(Kind.FAILURE, failure_of(error, calibrating)))
         except DaemonGone:

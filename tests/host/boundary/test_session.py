@@ -64,6 +64,15 @@ def test_what_is_no_acquisition_of_ours_is_not_run() -> None:
         _ = session.device
 
 
+def test_a_process_that_fails_leaves_no_folder_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    sensor = {"acquire": "host.boundary.acquire_sensor:acquire"}
+    for spec in ({"acquire": "os:system"}, {**sensor, "twin": {"seed": -1, "fault": None}}):
+        with BoundarySession("sensor", spec) as session, pytest.raises(SessionError):
+            _ = session.device
+        assert list(tmp_path.iterdir()) == []
+
+
 def test_without_a_camera_it_says_so() -> None:
     spec = {
         "acquire": "host.boundary.acquire_sensor:acquire",

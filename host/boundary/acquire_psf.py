@@ -33,6 +33,7 @@ BRACKET, MOST_AMBIENT = (1.0, 4.0, 16.0), 0.3
 # Frames with the source on, and as many without, of one round; rounds until the wanted SNR is reached.
 ROUND_FRAMES, LEAST_ROUNDS = 8, 2
 FOUND_SIGMAS = 6.0
+AMBIENT_FRAMES = 24
 # However large a region is asked for, no more of a plane than this side leaves the boundary.
 LARGEST_REGION_PX = 255
 # Noise below this many DN does not dither the converter: gain is raised until it does.
@@ -130,6 +131,10 @@ def _source(rig: Rig, settings: Any, gain: float) -> StepData:
     elsewhere = lit_elsewhere(difference, noise_dn, window)
     if elsewhere > LIT_SHARE:
         difference.fill(0)
+        # Lamps that flicker or were switched on give differences everywhere, too: the level of more frames tells.
+        rig.light.set(False)
+        for _ in range(AMBIENT_FRAMES):
+            rig.camera.capture(ambient.note)
         status = STATUS["lit elsewhere"]
         return {**common, **_ambient(ambient), "status": scalar(status), "elsewhere": scalar(elsewhere)}
     exposures = _bracket(rig, exposure_us, gain, ambient)

@@ -22,11 +22,13 @@ WITH_CAMERA: frozenset[Kind] = frozenset({"psf", "sensor", "slm", "range"})
 @dataclass(frozen=True)
 class Opened:
     """A session, and on a twin the hidden parameters (they are known once its parts exist). simulated: whether the
-    device says that it is a twin; one may well be served behind a real port."""
+    device says that it is a twin; one may well be served behind a real port. missing: what this computer does not
+    enforce of the locked process that holds the frames, a sentence each."""
 
     session: Session
     truth: Mapping[str, Any] | None
     simulated: bool
+    missing: tuple[str, ...] = ()
 
 
 class CannotCalibrate(ValueError):  # noqa: N818 - reads as what happened
@@ -54,7 +56,7 @@ def on_twin(procedure: Procedure, bundle: Bundle, bundle_path: Path, seed: int, 
         truth = make_bench(procedure.kind, seed, fault, bundle, procedure.options.get("mains_hz")).truth
         twin = {"seed": seed, "fault": fault, "bundle": str(bundle_path)}
         with BoundarySession(procedure.kind, {"acquire": procedure.acquire, "twin": twin}) as session:
-            yield Opened(session, truth, True)
+            yield Opened(session, truth, True, session.missing)
     else:
         from host.calibrate.acquire_board import twin_board_rig
         from host.calibrate.sessions import RigSession
@@ -83,7 +85,7 @@ def on_devices(procedure: Procedure, bundle: Bundle, config: Config) -> Iterator
             "columns_px": bundle.columns_px,
         }
         with BoundarySession(procedure.kind, spec) as session:
-            yield Opened(session, None, session.simulated)
+            yield Opened(session, None, session.simulated, session.missing)
         return
     if config.capture.port is None:
         raise CannotCalibrate(

@@ -139,6 +139,8 @@ def _acquired(
     try:
         with _opened(wanted, procedure, bundle, loaded, twin) as opened, _progress(procedure) as (progress, paused):
             truth = opened.truth
+            for sentence in opened.missing:
+                say(f"not enforced on this computer: {sentence}")
             store = StepStore(directory / wanted.kind, procedure, opened.session.device)
             if wanted.fresh:
                 store.forget()

@@ -104,7 +104,9 @@ def seal(
         Path | None, typer.Option(metavar="DIR", help="What `canopic calibrate` kept (default: this sensor's).")
     ] = None,
     mask: Annotated[Path | None, typer.Option(help="The mask in front of the sensor (default: the bundle's).")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Seal what failed, too; the daemon refuses it.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Seal what failed or does not belong together, too; the daemon refuses it.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Bind encoding, mask, calibrations and models into one bundle: the daemon goes blind where a part is another."""

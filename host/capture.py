@@ -17,7 +17,7 @@ from host.board.stream import latched_fault
 from host.board.thresholds import thresholds_digest, thresholds_to_dac_codes
 from host.drift_watch import DriftWatch
 from host.measurement import CapturePath, RehearsedPath
-from host.sealing import sealed_trims
+from host.seal.sealing import sealed_trims
 from optics.bundle import Bundle
 
 CONNECT_S, PROVISION_S = 5.0, 5.0

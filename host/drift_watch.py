@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from host.board.errors import ComparatorDrifted
 from host.board.thresholds import COMPARATORS
 from host.calibrate.board_drift import FALSE_ALARM, Sweeps, drift_check
-from host.sealing import seal_of
+from host.seal.sealing import seal_of
 from optics.archive import BundleError
 from optics.bundle import Bundle
 

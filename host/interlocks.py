@@ -12,8 +12,8 @@ from host.gpio.errors import GpioError
 from host.gpio.interlock import cover_cause, gpio_cause
 from host.gpio.pins import Pins
 from host.gpio.software import load_module
-from host.mismatch import SealInterlock
 from host.outputs.report import About, Event, Reading, Standing, Summary
+from host.seal.mismatch import SealInterlock
 from host.twin.gpio import TwinGpio
 from optics.bundle import Bundle
 

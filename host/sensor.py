@@ -16,7 +16,7 @@ from host.interlocks import StatusLight, interlocks_of, open_panel
 from host.measurement import KernelUse
 from host.outputs.report import About, Output, Summary
 from host.pipeline import Pipeline
-from host.sealing import sealed_exposure
+from host.seal.sealing import sealed_exposure
 from host.shown_mask import ShownMask, open_shown_mask
 from host.source import Source, open_source
 from host.stop import StopRequest

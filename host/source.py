@@ -8,7 +8,7 @@ from host.boundary.client import BoundaryCapture, TwinFault
 from host.capture import Capture, CaptureSource
 from host.config import Config
 from host.measurement import KernelUse, RehearsedPath
-from host.sealing import seal_of
+from host.seal.sealing import seal_of
 from host.twin.bench import make_bench
 from host.twin.board_process import BoardProcess
 from host.twin.kernel import KernelError, kernel_use, load_kernel

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from calibration.bayer import sites
 from host.board.thresholds import DAC_FULL_SCALE, dac_codes_to_fractions, thresholds_to_dac_codes
 from host.camera.about import Exposed
-from host.sealing import sealed_gains
+from host.seal.sealing import sealed_gains
 from optics.bundle import Bundle
 from optics.encoding import COLOURS, THROUGHPUT_TOLERANCE, quantize
 

@@ -142,7 +142,7 @@ def designed_psf(bundle: Bundle) -> Floats:
 
 
 def _mask(held: Attachment) -> Mask:
-    """The mask as a bundle holds it (host.sealing.mask_attachment). Raises ValueError where it is none."""
+    """The mask as a bundle holds it (host.seal.sealing.mask_attachment). Raises ValueError where it is none."""
     document, arrays = held.document, held.arrays
     try:
         geometry = dict(document["geometry"])

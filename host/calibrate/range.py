@@ -12,7 +12,7 @@ from host.calibrate.procedure import Procedure, Setup, Step, StepData
 from host.calibrate.sensor import words
 from host.exposure import REFERENCE_EXPOSURE_US, ExposureConfig
 from host.figures.calibration_range import draw
-from host.sealing import sealed_gains
+from host.seal.sealing import sealed_gains
 from optics.bundle import Bundle
 from optics.exposure import SATURATED_SHARE_TARGET
 

@@ -10,16 +10,16 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from calibration.outcome import Kind
-from host.agreement import Agreement, Share, agreement, hidden_camera
 from host.board.errors import BoardError, BoardProgramError
 from host.calibrate.catalogue import CannotCalibrate, procedure_of
 from host.calibrate.results import Kept
 from host.calibrate.run import SessionError, run_procedure
 from host.commands.common import DONE, WRONG_INPUT, expected, out, print_json
 from host.figures.agreement import draw
-from host.sealing import SealError, seal, seal_of
+from host.seal.agreement import Agreement, Share, agreement, hidden_camera
+from host.seal.sealing import SealError, seal, seal_of
+from host.seal.verification_parts import TwinParts
 from host.twin.bench import BenchError
-from host.verification_parts import TwinParts
 from optics.archive import BundleError
 from optics.bundle import Bundle, read_bundle, resolve_bundle
 from optics.code_change import PhotographError, load_photographs, photographs

@@ -20,7 +20,7 @@ from host.board.thresholds import (
 )
 from host.commands.common import DONE, FAILED, WRONG_INPUT, expected, out, print_json
 from host.outputs.claims import levels_line
-from host.sealing import sealed_trims
+from host.seal.sealing import sealed_trims
 from host.twin.board_process import BoardProcess
 from optics.archive import BundleError
 from optics.bundle import read_bundle, resolve_bundle

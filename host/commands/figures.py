@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from calibration.outcome import Kind
-from host.agreement import agreement, hidden_camera
 from host.board.errors import BoardError, BoardProgramError
 from host.calibrate.catalogue import procedure_of
 from host.calibrate.results import Kept
@@ -24,8 +23,9 @@ from host.commands.agreement import CALIBRATED
 from host.commands.common import DONE, WRONG_INPUT, expected, out
 from host.figures.agreement import draw as draw_agreement
 from host.figures.conventions import PICTURES
-from host.sealing import SealError, seal
-from host.verification_parts import TwinParts
+from host.seal.agreement import agreement, hidden_camera
+from host.seal.sealing import SealError, seal
+from host.seal.verification_parts import TwinParts
 from optics.bundle import default_bundle_path, read_bundle
 from optics.code_change import photographs
 

@@ -11,8 +11,8 @@ from host.calibrate.results import Kept, ResultError, kept_kinds, load_outcome
 from host.commands.common import DONE, WRONG_INPUT, expected, out, print_json, say
 from host.config import default_state_directory
 from host.optic_files import read_any_mask
-from host.sealed_optics import LEAST_KERNEL_CORRELATION, pitches_um
-from host.sealing import SealError, seal, seal_of
+from host.seal.sealed_optics import LEAST_KERNEL_CORRELATION, pitches_um
+from host.seal.sealing import SealError, seal, seal_of
 from optics.archive import BundleError
 from optics.bundle import SUFFIX, Bundle, read_bundle, resolve_bundle, write_bundle
 

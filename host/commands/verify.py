@@ -14,11 +14,11 @@ from host.calibrate.procedure import Step
 from host.commands.common import DONE, FAILED, WRONG_INPUT, expected, out, print_json, say
 from host.config import default_state_directory
 from host.config_file import ConfigError, LoadedConfig, load_config
-from host.mismatch import bundle_mismatch
+from host.seal.mismatch import bundle_mismatch
+from host.seal.verification import Verification, VerificationError, read_verification, verification, write_verification
+from host.seal.verification_parts import DeviceParts, Parts, TwinParts
+from host.seal.verifying import NotLooked, NotSealed, verify, with_earlier
 from host.twin.bench import BenchError
-from host.verification import Verification, VerificationError, read_verification, verification, write_verification
-from host.verification_parts import DeviceParts, Parts, TwinParts
-from host.verifying import NotLooked, NotSealed, verify, with_earlier
 from optics.archive import BundleError
 from optics.bundle import Bundle, read_bundle, resolve_bundle
 

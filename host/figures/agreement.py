@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from host.agreement import Agreement
 from host.figures.style import ACCENT, BLUE, MUTED, figure, heading, panels, ruled
+from host.seal.agreement import Agreement
 
 
 def draw(found: Agreement, path: str | Path) -> None:

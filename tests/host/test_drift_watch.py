@@ -14,7 +14,7 @@ from host.board.errors import ComparatorDrifted
 from host.board.thresholds import COMPARATORS, thresholds_to_dac_codes
 from host.commands.agreement import calibrated_twin
 from host.drift_watch import DriftWatch
-from host.sealing import sealed_trims
+from host.seal.sealing import sealed_trims
 from host.twin.bench import make_bench
 from host.twin.board_process import BoardProcess
 from optics.bundle import Bundle, default_bundle_path, read_bundle, write_bundle

@@ -16,7 +16,7 @@ from host.gpio.pins import Pins
 from host.interlocks import StatusLight, interlocks_of, open_panel
 from host.mask.slm import Slm
 from host.outputs.report import Standing
-from host.sealing import mask_attachment
+from host.seal.sealing import mask_attachment
 from host.shown_mask import ShownMask, open_shown_mask, phase_on
 from host.twin.gpio import TwinGpio
 from host.twin.slm import Panel, SlmTwin

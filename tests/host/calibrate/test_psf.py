@@ -26,7 +26,7 @@ from host.calibrate.psf import (
 )
 from host.calibrate.run import run_procedure
 from host.figures.calibration_psf import draw
-from host.sealing import mask_attachment
+from host.seal.sealing import mask_attachment
 from host.twin.bench import Bench, make_bench
 from host.twin.bench_psf import FAULTS, default_design, make, spots_design
 from optics.bundle import (

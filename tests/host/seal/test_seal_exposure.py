@@ -7,10 +7,10 @@ import pytest
 from calibration.outcome import Kind
 from host.calibrate.results import Kept
 from host.config import Config
-from host.sealing import seal
+from host.seal.sealing import seal
 from host.sensor import with_sealed_exposure
 from optics.bundle import Bundle, default_bundle_path, read_bundle
-from tests.host import seal_parts as parts
+from tests.host.seal import parts
 
 
 def sealed(exposure_us: float, gain: float) -> Bundle:

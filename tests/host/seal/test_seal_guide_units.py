@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-GUIDE = Path(__file__).resolve().parents[2] / "docs" / "guide-deploy-on-a-pi.md"
+GUIDE = Path(__file__).resolve().parents[3] / "docs" / "guide-deploy-on-a-pi.md"
 UNIT = re.compile(r"/etc/systemd/system/(\S+) <<'EOF'\n(.*?)\nEOF", re.DOTALL)
 ANALYZE = shutil.which("systemd-analyze")
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from calibration.outcome import Outcome
 from host.calibrate.board_drift import DriftCheck
 from host.optic_files import common_window, framed
-from host.verification import Check, at_most, failed_check
+from host.seal.verification import Check, at_most, failed_check
 from optics.metrics import MetricError, aligned_correlation, energy_radius, moved
 
 # A deployment may change a PSF by this much (temperature, another lamp) before its codes do: it is what a mask that

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from calibration.outcome import Outcome
 from host.calibrate.board_drift import DriftCheck
-from host.verification_checks import (
+from host.seal.verification_checks import (
     PSF_ALLOWANCE,
     board_check,
     dark_checks,

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from host.capture import Identity
-from host.mismatch import VERIFIED_WITHIN_DAYS, Facts, SealInterlock, bundle_mismatch, mismatch
-from host.sealing import seal, seal_of
-from host.verification import (
+from host.seal.mismatch import VERIFIED_WITHIN_DAYS, Facts, SealInterlock, bundle_mismatch, mismatch
+from host.seal.sealing import seal, seal_of
+from host.seal.verification import (
     Check,
     Verification,
     VerificationError,
@@ -25,7 +25,7 @@ from host.verification import (
 )
 from optics.bundle import Attachment, Bundle, default_bundle_path, read_bundle
 from optics.mask import Mask
-from tests.host import seal_parts as parts
+from tests.host.seal import parts
 
 SEALED = datetime.fromisoformat(parts.SEALED_AT)
 NOW_S = (SEALED + timedelta(days=3)).timestamp()

@@ -10,8 +10,8 @@ from scipy.ndimage import gaussian_filter
 
 from calibration.outcome import Kind
 from host.calibrate.results import Kept
-from host.sealed_optics import kernel_correlation
-from host.sealing import (
+from host.seal.sealed_optics import kernel_correlation
+from host.seal.sealing import (
     SealError,
     broken_seal,
     mask_attachment,
@@ -35,7 +35,7 @@ from optics.bundle import (
 from optics.encoding import Encoding
 from optics.mask import Mask
 from optics.metrics import moved
-from tests.host import seal_parts as parts
+from tests.host.seal import parts
 
 
 @pytest.fixture(scope="module")

@@ -15,10 +15,10 @@ from host.calibrate.board_drift import drift_check
 from host.calibrate.procedure import Procedure, Step, StepData
 from host.calibrate.psf import USUAL_PRNU_PERCENT, designed_psf, light_of
 from host.calibrate.run import SessionError, run_procedure
-from host.sealing import seal_of, sealed_psf, sealed_result, sealed_trims
-from host.verification import Check, Verification, failed_check
-from host.verification_checks import board_check, dark_checks, psf_check, range_check, slm_check
-from host.verification_parts import Parts
+from host.seal.sealing import seal_of, sealed_psf, sealed_result, sealed_trims
+from host.seal.verification import Check, Verification, failed_check
+from host.seal.verification_checks import board_check, dark_checks, psf_check, range_check, slm_check
+from host.seal.verification_parts import Parts
 from optics.bundle import Bundle
 from optics.metrics import MetricError
 

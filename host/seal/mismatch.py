@@ -16,8 +16,8 @@ from host.capture import Identity
 from host.causes import Cause
 from host.mask.printed import printed_cause
 from host.measurement import CapturePath
-from host.sealing import broken_seal, seal_of
-from host.verification import FILE_NAME, Verification, VerificationError, read_verification
+from host.seal.sealing import broken_seal, seal_of
+from host.seal.verification import FILE_NAME, Verification, VerificationError, read_verification
 from optics.archive import BundleError
 from optics.bundle import Bundle
 

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from host.agreement import agreement, hidden_camera
 from host.board.client import BoardClient
 from host.boundary.measuring import Measuring, digital
 from host.calibrate.procedure import Procedure, Step, StepData
@@ -24,18 +23,19 @@ from host.commands.verify import verify_sensor
 from host.config import Config
 from host.daemon import Limits
 from host.figures.agreement import draw
-from host.sealed_model import predicted_codes, sealed_model
-from host.sealing import seal, seal_of
+from host.seal.agreement import agreement, hidden_camera
+from host.seal.sealed_model import predicted_codes, sealed_model
+from host.seal.sealing import seal, seal_of
+from host.seal.verification import FILE_NAME, Check, Verification, read_verification, verification, write_verification
+from host.seal.verification_parts import DeviceParts, TwinParts
+from host.seal.verifying import NotLooked, NotSealed, verify, with_earlier
 from host.twin.bench import BenchError, make_bench
 from host.twin.board_process import BoardProcess
 from host.twin.mosaic import MosaicSensor
-from host.verification import FILE_NAME, Check, Verification, read_verification, verification, write_verification
-from host.verification_parts import DeviceParts, TwinParts
-from host.verifying import NotLooked, NotSealed, verify, with_earlier
 from optics.bundle import Attachment, Bundle, default_bundle_path, read_bundle, write_bundle
 from optics.code_change import photographs
 from optics.encoding import convolve_psf
-from tests.host import seal_parts as parts
+from tests.host.seal import parts
 from tests.host.sensing import Memory, Running, board_missing, make_room
 
 pytestmark = pytest.mark.skipif(bool(board_missing()), reason=f"no board program: {board_missing()}")

@@ -9,10 +9,10 @@ import typer
 
 from host.calibrate.results import save_outcome
 from host.commands.seal import seal_bundle
-from host.sealing import broken_seal, seal_of
+from host.seal.sealing import broken_seal, seal_of
 from optics.bundle import Bundle, default_bundle_path, read_bundle, write_bundle
 from optics.mask import Mask, write_mask
-from tests.host import seal_parts as parts
+from tests.host.seal import parts
 
 
 @pytest.fixture(scope="module")

@@ -1,8 +1,8 @@
 """A seal: which board, camera, mask and models one encoding was calibrated with, kept in its bundle.
 
 `seal` puts calibrations that passed into `Bundle.calibration` and names, under "seal", every part that they hold for.
-`broken_seal` says whether a bundle still is what was sealed; host/mismatch.py compares the seal with the parts that
-the daemon finds. A seal is no signature: whoever changes a bundle can seal it anew, which changes the bundle's id
+`broken_seal` says whether a bundle still is what was sealed; host/seal/mismatch.py compares the seal with the parts
+that the daemon finds. A seal is no signature: whoever changes a bundle can seal it anew, which changes the bundle's id
 (docs/decisions/0027-what-a-seal-binds.md).
 """
 
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from calibration.outcome import KINDS, Kind
 from host.board.thresholds import COMPARATORS, thresholds_digest, thresholds_to_dac_codes
 from host.calibrate.results import Kept, array_digest, arrays_digest
-from host.sealed_optics import fits_kernel, fits_pitch, kernel_correlation, pitches_um
+from host.seal.sealed_optics import fits_kernel, fits_pitch, kernel_correlation, pitches_um
 from optics.archive import BundleError, canonical_json
 from optics.bundle import Attachment, Bundle
 from optics.encoding import COLOURS, THROUGHPUT_TOLERANCE

@@ -17,8 +17,8 @@ from host.board.client import BoardClient
 from host.board.deadline import Deadline
 from host.board.errors import DeadlineExceeded
 from host.board.thresholds import thresholds_to_dac_codes
-from host.sealed_model import CodeModel, designed_model, light_of_white, predicted_codes, sealed_model
-from host.sealing import sealed_exposure, sealed_result, sealed_trims
+from host.seal.sealed_model import CodeModel, designed_model, light_of_white, predicted_codes, sealed_model
+from host.seal.sealing import sealed_exposure, sealed_result, sealed_trims
 from host.twin.bench import BenchError, make_bench
 from host.twin.bench_psf import PointWorld
 from host.twin.bench_range import LitScene

@@ -10,7 +10,7 @@ from scipy.stats import norm
 from calibration.outcome import Kind
 from host.board.thresholds import REFERENCE_VOLTS
 from host.calibrate.results import Kept
-from host.sealed_model import (
+from host.seal.sealed_model import (
     CodeModel,
     PixelNoise,
     designed_model,
@@ -22,13 +22,13 @@ from host.sealed_model import (
     sealed_model,
     sealed_noise,
 )
-from host.sealing import seal
+from host.seal.sealing import seal
 from host.twin.sensor import SensorModel
 from host.twin.simulation import behind_mask, cell_volts, exposed, make_camera, workspace
 from optics.bundle import Bundle, default_bundle_path, read_bundle
 from optics.code_change import photographs
 from optics.encoding import Encoding, encode
-from tests.host import seal_parts as parts
+from tests.host.seal import parts
 
 ROWS, COLUMNS = 96, 128
 

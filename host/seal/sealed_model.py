@@ -14,7 +14,7 @@ from scipy.special import ndtr
 
 from host.board.thresholds import REFERENCE_VOLTS, dac_codes_to_fractions, thresholds_to_dac_codes
 from host.measurement import CapturePath
-from host.sealing import sealed_exposure, sealed_gains, sealed_psf
+from host.seal.sealing import sealed_exposure, sealed_gains, sealed_psf
 from host.twin.sensor import REFERENCE_EXPOSURE_US
 from optics.bundle import Bundle
 from optics.encoding import COLOURS, convolve_psf, pool_planes

@@ -1,0 +1,1 @@
+"""Seal and verification: which parts a bundle was calibrated with, whether these are they and still what they were."""

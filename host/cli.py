@@ -598,9 +598,9 @@ def optics_compare(
 @optics_app.command("figures", hidden=True)
 def optics_figures(
     out: Annotated[Path, typer.Option(metavar="DIR")] = Path("docs/images"),
-    sketch: Annotated[bool, typer.Option("--sketch", help="Of a toy mask, in seconds.")] = False,
+    sketch: Annotated[bool, typer.Option("--sketch", help="Of a toy mask and short calibrations.")] = False,
 ) -> None:
-    """Draw every picture of the optics documentation again (about two minutes)."""
+    """Draw every picture of the documentation again (some minutes)."""
     from host.commands.figures import draw_all
 
     raise typer.Exit(draw_all(out, sketch))

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from host.boundary.client import BoundaryCapture, TwinFault
+from host.boundary.errors import BoundaryFailed
 from host.capture import Capture, CaptureSource
 from host.config import Config
 from host.measurement import KernelUse, RehearsedPath
@@ -87,11 +88,15 @@ class Source:
         return self.twin.failure if self.twin is not None else None
 
     def again_from(self, frame: int) -> None:
-        """Ask for the frames from `frame` on once more, after a board lost what it had measured."""
+        """Ask for the frames from `frame` on once more, after a board lost what it had measured. Raises BoundaryFailed
+        where the twin does not answer; it may next time."""
         if self.boundary is not None:
             self.boundary.again_from(frame)
         elif self.twin is not None and self.twin.failure is None:
-            self.twin.rewind(frame)
+            try:
+                self.twin.rewind(frame)
+            except TwinError as error:
+                raise BoundaryFailed("twin", str(error)) from error
 
     def close(self) -> None:
         self.capture.release()

@@ -11,6 +11,7 @@ import pytest
 from host.daemon import Limits
 from host.outputs.claims import claim
 from host.storage import FILE_NAME, open_storage
+from host.twin.player import TwinError
 from models.detector.runtime import FaceDetector
 from optics.bundle import Bundle, bundle_to_bytes, default_bundle_path, read_bundle
 from tests.host.sensing import (
@@ -277,3 +278,23 @@ def test_a_port_that_does_not_exist_yet_is_waited_for(room, tmp_path):
     # A simulated board on a port is still simulated.
     assert memory.measurements[0]["provenance"]["capture_path"] == "twin"
     assert memory.states() == ["verifying", "blind", "sensing"]
+
+
+def test_a_twin_that_does_not_answer_blinds_and_is_asked_again(room, tmp_path):
+    with Running(room, tmp_path) as running:
+        running.until(lambda: len(running.memory.measurements) > 10)
+        twin = running.source.twin
+        rewind, refused = twin.rewind, []
+
+        def once_deaf(index, timeout_s=10.0):
+            if not refused:
+                refused.append(index)
+                raise TwinError("the twin did not answer")
+            return rewind(index, timeout_s)
+
+        twin.rewind = once_deaf
+        os.kill(twin.status.board_pid, signal.SIGKILL)
+        memory = running.finish()
+    assert refused
+    assert [m["provenance"]["frame"] for m in memory.measurements] == list(range(FRAMES))
+    assert any(event.get("kind") == "twin" for event in memory.events)

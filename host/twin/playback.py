@@ -11,7 +11,7 @@ from typing import Any
 
 from host.board.errors import BoardProgramError
 from host.twin.board_process import BoardProcess
-from host.twin.feed import BoardFeed, Cells, ExposureSet
+from host.twin.feed import BoardFeed, Cells, ExposureSet, Finished, Report
 from host.twin.frame import SceneError
 from host.twin.pipeline import Pipeline, SceneClock
 
@@ -19,6 +19,8 @@ PROGRESS_PERIOD_S = 0.5
 RECONNECT_PERIOD_S = 0.02
 # A frame that the board refused (it is armed for another geometry) is offered again after this time.
 REFUSED_PAUSE_S = 0.05
+# How long the board may take to let go of a frame that another one takes the place of.
+LET_GO_S = 1.0
 # At the realtime end of a scene its last frame has this long to be measured.
 LAST_FRAME_S = 1.0
 # Measured frames kept (57 kB each at 80 x 60 x 3): a board that dies takes those in its slots with it.
@@ -143,18 +145,21 @@ class Playback:
 
     def _listen(self) -> None:
         for report in self._feed.reports():
-            if isinstance(report, ExposureSet):
-                self._pipeline.exposure.command(self._last_number, report.exposure_us, report.gain)
-            elif self._current is None or self._sent_s is None or report.index != self._current.index & 0xFFFFFFFF:
-                if report.measured and self._replaces:  # the next frame was on its way already
-                    self._measured, self._replaced = self._measured + 1, self._replaced - 1
-            elif report.measured:
-                self._finish(self._current, self._sent_s)
-            else:
-                self._sent_s, self._offer_s = None, time.monotonic() + REFUSED_PAUSE_S
-                self._resent += 1
+            self._note(report)
         if self._feed.descriptor is None and self._current is not None and self._sent_s is not None:
             self._sent_s = None
+            self._resent += 1
+
+    def _note(self, report: Report) -> None:
+        if isinstance(report, ExposureSet):
+            self._pipeline.exposure.command(self._last_number, report.exposure_us, report.gain)
+        elif self._current is None or self._sent_s is None or report.index != self._current.index & 0xFFFFFFFF:
+            if report.measured and self._replaces:  # the next frame was on its way already
+                self._measured, self._replaced = self._measured + 1, self._replaced - 1
+        elif report.measured:
+            self._finish(self._current, self._sent_s)
+        else:
+            self._sent_s, self._offer_s = None, time.monotonic() + REFUSED_PAUSE_S
             self._resent += 1
 
     def _finish(self, cells: Cells, sent_s: float) -> None:
@@ -180,12 +185,33 @@ class Playback:
         self._over = False
         again = [cells for cells in self._kept if cells.index >= index]
         if again:
+            waiting = self._current if self._sent_s is not None else None
             self._resent += len(again)
             behind = [cells for cells in (*self._again, self._current) if cells is not None]
             behind = [cells for cells in behind if cells.number > again[-1].number]
             self._again = deque(sorted([*again, *behind], key=lambda cells: cells.number))
             self._current = None
+            if waiting is not None:
+                self._advance()
+                self._let_go(waiting.index & 0xFFFFFFFF)
         return len(again)
+
+    def _let_go(self, index: int) -> None:
+        """Wait until the board has let go of the frame `index` that it was given before, in favour of an earlier one.
+
+        A board that was just started is given frames before the host winds the scene back. Armed with a later frame in
+        hand it would measure that one first, and the host would take the earlier ones for frames that it has seen.
+        """
+        until_s = time.monotonic() + LET_GO_S
+        while self._feed.descriptor is not None and (left_s := until_s - time.monotonic()) > 0:
+            if not select.select([self._feed.descriptor], [], [], left_s)[0]:
+                return
+            let_go = False
+            for report in self._feed.reports():
+                let_go |= isinstance(report, Finished) and report.index == index
+                self._note(report)
+            if let_go:
+                return
 
     def _obey(self) -> None:
         for line in self._commands.lines():

@@ -115,7 +115,7 @@ class Camera:
                 identity = self._configure(device)
                 self._control(device, *self._clamped(FIRST_EXPOSURE_US, FIRST_GAIN), first=True)
                 device.start()
-            except BaseException:
+            except BaseException:  # whatever ended it, Ctrl-C too: the camera is given back
                 with contextlib.suppress(Exception):
                     _shut(device)
                 raise

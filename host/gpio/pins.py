@@ -58,7 +58,7 @@ class Pins:
                 pull = self._gpio.PUD_UP if self._wanted.cover_closed_is_low else self._gpio.PUD_DOWN
                 self._claim(self._wanted.cover_pin, self._gpio.IN, pull_up_down=pull)
                 self._first_read()
-        except BaseException:
+        except BaseException:  # whatever ended it, Ctrl-C too: no pin is left driven
             self.close()
             raise
 

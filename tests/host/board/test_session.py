@@ -58,6 +58,7 @@ def test_a_session_from_connect_to_close(
     time.sleep(0.05)
     assert feeding.exposures == [(12_345, 2_500)]  # type: ignore[attr-defined]
     assert client.heartbeat() == State.ARMED
+    assert client.counters.bad_frames == 0
     client.disarm()
     assert client.status().state == State.SAFE
     assert client.selftest().passed

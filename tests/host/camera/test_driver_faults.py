@@ -165,8 +165,9 @@ def test_a_call_that_comes_back_late_gives_the_camera_back(monkeypatch: pytest.M
     for close_first in (True, False):
         hardware = twin_camera(ramp(), QUIET)
         camera = Camera(hardware, WANTED, capture_timeout_s=0.05)
+        before = set(threading.enumerate())
         camera.open()
-        (thread,) = (one for one in threading.enumerate() if one.name == "camera 0" and one.is_alive())
+        (thread,) = set(threading.enumerate()) - before
         hardware.fault = "stuck"
         with pytest.raises(CameraHung):
             camera.capture(lambda _mosaic, _about: None)
@@ -216,9 +217,10 @@ def test_opening_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         return hardware(number)
 
     camera = Camera(slow, WANTED)
+    before = set(threading.enumerate())
     with pytest.raises(CameraHung, match="opening camera 0 did not come back"):
         camera.open()
-    (thread,) = (one for one in threading.enumerate() if one.name == "camera 0" and one.is_alive())
+    (thread,) = set(threading.enumerate()) - before
     camera.close()
     hold.set()
     thread.join(10)

@@ -121,7 +121,7 @@ class Chain(nn.Module):
         return quantized(cells, thresholds, slope)
 
     def cells(self, images: Tensor, nuisance: Nuisance | None = None, rng: np.random.Generator | None = None) -> Tensor:
-        """Values before the comparators, fractions of full scale at the exposure in use: (n, channels, rows, columns)."""
+        """Values before the comparators, fractions of full scale at this exposure: (n, channels, rows, columns)."""
         kernels = self.kernels()
         if nuisance is not None:
             if rng is None:

@@ -230,7 +230,8 @@ def _anchor_paths(values: dict[str, Any], directory: Path) -> None:
     if isinstance(capture, dict) and isinstance(sensor := capture.get("sensor"), str):
         capture["sensor"] = anchored(sensor)
     if isinstance(bundle, str) and ("/" in bundle or bundle.endswith(".canopic")):
-        values["bundle"] = anchored(bundle)
+        # Made absolute: a path forgets the "./" with which a file of a shipped bundle's name is meant.
+        values["bundle"] = str(Path(anchored(bundle)).absolute())
 
 
 _PLAIN_WORDS = (

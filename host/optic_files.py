@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from optics.archive import ZIP_ERRORS, BundleError
-from optics.bundle import SUFFIX, read_bundle, resolve_bundle
+from optics.bundle import names_bundle, read_bundle, resolve_bundle
 from optics.fabrication import unfinished
 from optics.mask import Mask, MaskError, read_mask
 from optics.psf import psf
@@ -21,7 +21,7 @@ ARRAY_NAMES = ("psf", "kernels", "kernel")
 ROUNDING = 1e-6
 EXPECTED = (
     "a PSF (`canopic optics psf`), a mask (`canopic optics design`), an array of numbers (.npy, or FILE.npz:NAME), or "
-    'a bundle ("default")'
+    'a bundle (NAME.canopic, "default", "private" or "useful")'
 )
 EXPECTED_MASK = "a mask (.npz) as `canopic optics design` writes it, or the captioning paper's lens"
 EXPECTED_NUMBERS = "an .npy (`numpy.save`), or text with one number a line"
@@ -60,13 +60,13 @@ class Optic:
 
 
 def read_optic(text: str | Path) -> Optic:
-    """What a file (or the name "default") holds.
+    """What a file (or a shipped bundle's name) holds.
 
     Accepted: see EXPECTED. `FILE.npz:NAME` names an array in an archive, `FILE.npz:NAME:INDEX` one of its filters.
     Raises OpticFileError, or MaskError and SamplingError (ValueError) for a mask that cannot be used.
     """
     text = str(text)
-    if text == "default" or text.endswith(SUFFIX):
+    if names_bundle(text):
         return _from_bundle(text)
     file, array, index = _parts(text)
     found, values, mask = read_array(file, array)

@@ -6,14 +6,15 @@ BundleError that names the entry. The digests find damage; they are no signature
 bundle compares its id with one that came another way.
 """
 
+import difflib
 import hashlib
 import importlib.resources
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from optics.archive import (
@@ -25,13 +26,19 @@ from optics.archive import (
     pack,
     unpack,
 )
-from optics.encoding import BITS, Encoding
+from optics.encoding import Encoding
 
 SCHEMA = 1
 SUFFIX = ".canopic"
 # The largest bundle that is read: far above any real one (a few megabytes), far below a Pi's memory.
 LARGEST_FILE_BYTES = 256 * 1024 * 1024
 LARGEST_SENSOR_PX = 65_535
+# Bundles that ship with the package: what is used when none is named, the strongest privacy, the most detection.
+NAMES = ("default", "private", "useful")
+
+
+class ShadowedNameWarning(UserWarning):
+    """A file has the name of a shipped bundle, and the shipped bundle was taken."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,81 +132,54 @@ def write_bundle(bundle: Bundle, path: str | Path) -> None:
     unfinished.replace(target)
 
 
+def shipped_bundles() -> dict[str, Path]:
+    """Name to file of the bundles in this installation, "default" first: the names that stand for a bundle anywhere."""
+    folder = importlib.resources.files("models") / "bundles"
+    found = {path.stem: path for path in folder.glob(f"*{SUFFIX}")} if isinstance(folder, Path) else {}
+    return {name: found[name] for name in sorted(found, key=lambda name: (name != NAMES[0], name))}
+
+
 def default_bundle_path() -> Path:
-    """Where the bundle that ships in the package lies. Raises BundleError when the installation has none."""
-    resource = importlib.resources.files("models") / "bundles" / f"default{SUFFIX}"
-    if not (isinstance(resource, Path) and resource.is_file()):
-        raise BundleError("the default bundle is missing from this installation: install canopic again")
-    return resource
+    """Where the bundle that is used when none is named lies. Raises BundleError when the installation has none."""
+    return resolve_bundle(NAMES[0])
+
+
+def names_bundle(text: str) -> bool:
+    """Whether a text can only mean a bundle: a shipped one's name, or a file name that ends in `.canopic`."""
+    return text in NAMES or text in shipped_bundles() or text.endswith(SUFFIX)
 
 
 def resolve_bundle(name_or_path: str | Path) -> Path:
-    """The path of a bundle: "default" is the shipped one, anything else a file. Raises BundleError if there is none."""
-    if str(name_or_path) == "default":
-        return default_bundle_path()
-    path = Path(name_or_path)
-    if not path.is_file():
-        raise BundleError(f'{path}: no such bundle file: give a path to a {SUFFIX} file, or "default"')
-    return path
+    """The file of a bundle, given a shipped one's name ("default", "private", "useful") or a path.
 
-
-def export_encoding(bundle: Bundle, path: str | Path) -> None:
-    """Write the encoding as plain arrays to an .npz file that `numpy.load` reads without pickle.
-
-    kernels float32 (filters, height, width), to be used by true convolution; thresholds float32 (15,), fractions of
-    full scale; pool int64 (); range text (), "fixed" or "per_frame".
+    A name is never a file's: a file called `default` in the working directory is meant by "./default" alone, and a
+    ShadowedNameWarning says so where there is one. What is returned means the same file when it is resolved again.
+    Raises BundleError where there is no such bundle, with the names that there are and the one that is most like it.
     """
-    encoding = bundle.encoding
-    with Path(path).open("wb") as file:
-        np.savez(
-            file,
-            kernels=encoding.kernels,
-            thresholds=encoding.thresholds,
-            pool=np.array(encoding.pool, dtype=np.int64),
-            range=np.array(encoding.range),
+    text, path, shipped = str(name_or_path), Path(name_or_path), shipped_bundles()
+    if text in shipped or text in NAMES:
+        if path.is_file():
+            warnings.warn(
+                f'"{text}" is the bundle that ships with canopic, not the file of that name in this folder: '
+                f"write ./{text} for the file",
+                ShadowedNameWarning,
+                stacklevel=2,
+            )
+        if text not in shipped:
+            raise BundleError(
+                f"the {text} bundle is missing from this installation, which has {_listed(shipped)}: "
+                "install canopic again, or upgrade it (pip install --upgrade canopic)"
+            )
+        return shipped[text]
+    if not path.is_file():
+        near = difflib.get_close_matches(path.stem, shipped, n=1)
+        meant = f'; did you mean "{near[0]}"?' if near else ""
+        raise BundleError(
+            f"{text}: no such bundle file: give a path to a {SUFFIX} file, or the name of a shipped bundle "
+            f"({_listed(shipped)}){meant}"
         )
-
-
-def describe(bundle: Bundle) -> dict[str, Any]:
-    """What is in a bundle, for people and for JSON: ids, geometry, levels, realisability, models, evidence."""
-    encoding = bundle.encoding
-    levels = encoding.effective_levels
-    return {
-        "id": bundle.id,
-        "schema": SCHEMA,
-        "encoding": {
-            "id": encoding.id,
-            "filters": encoding.filters,
-            "kernel_rows_px": encoding.kernels.shape[1],
-            "kernel_columns_px": encoding.kernels.shape[2],
-            "pool_px": encoding.pool,
-            "range": encoding.range,
-            "bits": BITS,
-            "effective_levels": levels,
-            "levels": f"{BITS} bits, {levels} effective level{'s' if levels > 1 else ''}",
-            "thresholds": [round(float(level), 6) for level in encoding.thresholds],
-            "throughput": [round(float(share), 6) for share in encoding.throughput],
-            "realisable": encoding.realisable,
-        },
-        "sensor": {
-            "rows_px": bundle.rows_px,
-            "columns_px": bundle.columns_px,
-            "cell_rows": bundle.rows_px // encoding.pool,
-            "cell_columns": bundle.columns_px // encoding.pool,
-            "channels": encoding.channels,
-        },
-        "models": {
-            name: {
-                "bytes": len(content),
-                "sha256": hashlib.sha256(content).hexdigest(),
-                **{key: value for key, value in bundle.metadata[name].items() if key != "card"},
-            }
-            for name, content in sorted(bundle.models.items())
-        },
-        "mask": None if bundle.mask is None else bundle.mask.document,
-        "calibration": None if bundle.calibration is None else bundle.calibration.document,
-        "evidence": dict(bundle.evidence),
-    }
+    # "./default" came as text and leaves as a path, which forgets the "./".
+    return path.absolute() if str(path) in NAMES or str(path) in shipped else path
 
 
 def _entries(bundle: Bundle) -> dict[str, bytes]:
@@ -328,3 +308,7 @@ def _plain(name: str) -> str:
     if name in ("", "..") or PurePosixPath(name).name != name or "\\" in name or not name.isprintable():
         raise BundleError(f"{name!r} is not a plain file name")
     return name
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(names) or "no shipped bundle"

@@ -7,7 +7,8 @@ from rich.table import Table
 
 from host.commands.common import DONE, WRONG_INPUT, expected, out, print_json
 from optics.archive import BundleError
-from optics.bundle import describe, export_encoding, read_bundle, resolve_bundle
+from optics.bundle import read_bundle, resolve_bundle
+from optics.description import describe, export_encoding
 
 
 def show(name: str, as_json: bool) -> int:

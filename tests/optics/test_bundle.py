@@ -19,13 +19,10 @@ from optics.bundle import (
     BundleError,
     bundle_from_bytes,
     bundle_to_bytes,
-    default_bundle_path,
-    describe,
-    export_encoding,
     read_bundle,
-    resolve_bundle,
     write_bundle,
 )
+from optics.description import describe, export_encoding
 from optics.encoding import Encoding
 
 
@@ -328,9 +325,6 @@ def test_files_that_cannot_be_read_are_bundle_errors_with_their_path(tmp_path: P
     (tmp_path / "noise.canopic").write_bytes(b"noise")
     with pytest.raises(BundleError, match=r"noise\.canopic: not a CAnOPIC bundle"):
         read_bundle(tmp_path / "noise.canopic")
-    with pytest.raises(BundleError, match="no such bundle file"):
-        resolve_bundle(tmp_path / "absent.canopic")
-    assert resolve_bundle(str(tmp_path / "noise.canopic")) == tmp_path / "noise.canopic"
 
 
 # --- what people see ----------------------------------------------------------------------------------------------
@@ -356,13 +350,3 @@ def test_export_writes_plain_arrays(tmp_path: Path) -> None:
         assert sorted(stored.files) == ["kernels", "pool", "range", "thresholds"]
         again = Encoding(stored["kernels"], stored["thresholds"], int(stored["pool"]), str(stored["range"]))  # type: ignore[arg-type]
     assert again == bundle.encoding
-
-
-def test_the_shipped_bundle_is_found_and_intact() -> None:
-    try:
-        path = default_bundle_path()
-    except BundleError:
-        pytest.skip("models/bundles/default.canopic has not been made yet: train the detector")
-    assert resolve_bundle("default") == path
-    bundle = read_bundle(path)
-    assert bundle.encoding.realisable

@@ -1,0 +1,195 @@
+"""The images that every subject is judged on: the same people, splits and windows for all of them, read once."""
+
+import hashlib
+import json
+from collections import Counter
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.datasets.windows import same_photograph_windows
+from models.detector.archives import (
+    FACES,
+    FACES_BY_PERSON,
+    NON_FACES,
+    SCENES,
+    Crops,
+    Split,
+    archive_path,
+    file_digest,
+    read_crops,
+    read_scenes,
+)
+
+# Raise it when the same archives and limits give other images: runs on other material are then not reused.
+RECIPE = 1
+CROPS_PART = "crops"
+LABELS_PART = "labels"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How many images are used.
+
+    people: of the archive by person, those with the most images (ties by name). most_training, most_test: images of
+    one person in either part; a cap on the test part keeps the best constant answer near chance. faces_training,
+    faces_test: faces, and as many crops without, for face or no face. windows: faces per photograph for the same
+    question within photographs. unseen: faces of people that no attacker is trained on, for verification.
+    """
+
+    people: int = 71
+    most_training: int = 30
+    most_test: int = 8
+    faces_training: int = 2400
+    faces_test: int = 700
+    windows: int = 8
+    unseen: int = 1000
+
+
+QUICK_LIMITS = Limits(
+    people=71, most_training=8, most_test=3, faces_training=300, faces_test=150, windows=2, unseen=200
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Labelled:
+    """Crops and what they show: `images` sRGB uint8 (n, 64, 64, 3), `labels` int64 (n,)."""
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True, eq=False)
+class Material:
+    """All parts by name ("identity train", ...), the digest of archives and limits, and the people by label.
+
+    identity: who is it, labels are people. face: face (1) or no face (0), two sources. windows: the same from the same
+    photographs. unseen: faces of people in no training part, labels are people (at least two faces each).
+    """
+
+    parts: dict[str, Labelled]
+    people: int
+    digest: str
+    data_sha256: dict[str, str]
+
+
+ARCHIVES = {"identity": (FACES_BY_PERSON, FACES), "face": (FACES, NON_FACES), "same-photographs": (SCENES,)}
+
+
+def needed_archives(questions: tuple[str, ...]) -> tuple[str, ...]:
+    """Archives that the questions need, each once."""
+    wanted = [name for question in questions for name in ARCHIVES.get(question, ())]
+    return tuple(dict.fromkeys(wanted))
+
+
+def read_material(data: Path, questions: tuple[str, ...], limits: Limits, cache: Path) -> Material:
+    """The parts for `questions` (keys of `ARCHIVES`) from the archives in `data`, kept in folder `cache` for other
+    processes and later calls. Raises DataMissingError when an archive is not there."""
+    sums = {name: file_digest(archive_path(data, name)) for name in needed_archives(questions)}
+    parts: dict[str, Labelled] = {}
+    for question in (one for one in ARCHIVES if one in questions):
+        for name, part in _kept(data, question, limits, sums, cache).items():
+            parts[f"{question} {name}"] = part
+    people = int(parts["identity train"].labels.max()) + 1 if "identity" in questions else 0
+    return Material(parts, people, digest_of(limits, sums), sums)
+
+
+def digest_of(limits: Limits, sums: dict[str, str]) -> str:
+    """SHA-256 of archives, limits and recipe."""
+    content = {"recipe": RECIPE, "limits": asdict(limits), "data": sums}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def question_digest(question: str, material: Material, limits: Limits) -> str:
+    """The digest of what one question is asked on: adding a question later leaves the runs of the others valid."""
+    return digest_of(limits, {name: material.data_sha256[name] for name in ARCHIVES[question]})
+
+
+def _kept(data: Path, question: str, limits: Limits, sums: dict[str, str], cache: Path) -> dict[str, Labelled]:
+    digest = digest_of(limits, {name: sums[name] for name in ARCHIVES[question]})
+    path = cache / f"material_{question}_{digest[:16]}.npz"
+    if not path.is_file():
+        made = MAKERS[question](data, limits)
+        arrays: dict[str, NDArray[np.generic]] = {}
+        for name, part in made.items():
+            arrays[f"{name}/{CROPS_PART}"], arrays[f"{name}/{LABELS_PART}"] = part.images, part.labels
+        cache.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(".part")
+        with partial.open("wb") as file:
+            np.savez(file, **arrays)  # type: ignore[arg-type]
+        partial.replace(path)
+    with np.load(path) as file:
+        names = dict.fromkeys(name.rsplit("/", 1)[0] for name in file.files)
+        return {name: Labelled(file[f"{name}/{CROPS_PART}"], file[f"{name}/{LABELS_PART}"]) for name in names}
+
+
+def _identity(data: Path, limits: Limits) -> dict[str, Labelled]:
+    everyone = read_crops(data, FACES_BY_PERSON)
+    people = evaluation_people([row["person"] for row in everyone.rows], limits.people)
+    found = {
+        split: _by_person(everyone, split, people, most)
+        for split, most in (("train", limits.most_training), ("test", limits.most_test))
+    }
+    return found | {"unseen": _unseen(data, limits.unseen)}
+
+
+def evaluation_people(names: list[str], count: int) -> list[str]:
+    """The `count` people with the most images among `names` (one entry per image), ties by name; sorted by name."""
+    images = Counter(names)
+    return sorted(sorted(images, key=lambda person: (-images[person], person))[:count])
+
+
+def _by_person(crops: Crops, split: str, people: list[str], most: int) -> Labelled:
+    label = {person: index for index, person in enumerate(people)}
+    seen: Counter[str] = Counter()
+    chosen = []
+    for index, row in enumerate(crops.rows):
+        if row["split"] == split and row["person"] in label and seen[row["person"]] < most:
+            seen[row["person"]] += 1
+            chosen.append(index)
+    labels = np.array([label[crops.rows[index]["person"]] for index in chosen], np.int64)
+    return Labelled(crops.images[chosen], labels)
+
+
+def _unseen(data: Path, most: int) -> Labelled:
+    """Faces of the other people's test split that have a second face there: whole people up to `most` faces."""
+    crops = read_crops(data, FACES, "test")
+    people = [row.get("person", "") for row in crops.rows]
+    images = Counter(people)
+    chosen: list[int] = []
+    labels: list[int] = []
+    for label, person in enumerate(sorted(name for name, count in images.items() if count >= 2 and name)):
+        mine = [index for index, name in enumerate(people) if name == person]
+        if len(chosen) + len(mine) > most:
+            break
+        chosen += mine
+        labels += [label] * len(mine)
+    return Labelled(crops.images[chosen], np.array(labels, np.int64))
+
+
+def _faces(data: Path, limits: Limits) -> dict[str, Labelled]:
+    rng = np.random.default_rng(0)
+    found = {}
+    splits: tuple[tuple[Split, int], ...] = (("train", limits.faces_training), ("test", limits.faces_test))
+    for split, most in splits:
+        faces, others = read_crops(data, FACES, split).images, read_crops(data, NON_FACES, split).images
+        count = min(most, len(faces), len(others))
+        chosen = [one[np.sort(rng.choice(len(one), count, replace=False))] for one in (faces, others)]
+        found[split] = Labelled(np.concatenate(chosen), np.repeat(np.array([1, 0], np.int64), count))
+    return found
+
+
+def _windows(data: Path, limits: Limits) -> dict[str, Labelled]:
+    rng = np.random.default_rng(0)
+    splits: tuple[Split, ...] = ("train", "test")
+    return {
+        split: Labelled(*same_photograph_windows(read_scenes(data, split), rng, limits.windows)) for split in splits
+    }
+
+
+MAKERS = {"identity": _identity, "face": _faces, "same-photographs": _windows}

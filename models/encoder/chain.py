@@ -33,7 +33,7 @@ class Nuisance(Protocol):
     """What a real camera adds. Draws from `rng` alone, keeps gradients; see `models.encoder.nuisance`."""
 
     def on_kernels(self, kernels: Tensor, rng: np.random.Generator) -> Tensor:
-        """Kernels as a copy of the mask has them: float32 (filters, height, width), same shape."""
+        """Kernels as a copy of the mask has them: float32 (filters, [3,] height, width), same shape."""
 
     def on_cells(self, cells: Tensor, rng: np.random.Generator) -> Tensor:
         """Exposed cells with sensor noise, float32 (n, channels, rows, columns)."""
@@ -74,17 +74,23 @@ class ChainSettings:
 class Chain(nn.Module):
     """Images to codes, with gradients to kernels and thresholds.
 
-    start: kernels to start from, float32 (filters, height, width). thresholds: distinct thresholds to start from,
-    ascending fractions of full scale; default evenly spaced (the paper's 0.5, 1.5, ... of 15).
+    start: kernels to start from, float32 (filters, height, width); or a module that gives kernels when called, instead
+    of the one that `settings.kernels` names: (filters, height, width), or (filters, 3, height, width) with one for each
+    colour (`models.encoder.height.HeightKernels`). thresholds: distinct thresholds to start from, ascending fractions
+    of full scale; default evenly spaced (the paper's 0.5, 1.5, ... of 15).
     """
 
     def __init__(
-        self, settings: ChainSettings, start: NDArray[np.float32], thresholds: NDArray[np.floating[Any]] | None = None
+        self,
+        settings: ChainSettings,
+        start: NDArray[np.float32] | nn.Module,
+        thresholds: NDArray[np.floating[Any]] | None = None,
     ) -> None:
         super().__init__()
         self.settings = settings
-        self.kernels = make_kernels(settings.kernels, start)
-        self.filters = 1 if settings.kernels == "none" else len(start)
+        self.kernels = start if isinstance(start, nn.Module) else make_kernels(settings.kernels, start)
+        with torch.no_grad():
+            self.filters = len(self.kernels())
         if settings.levels is None:
             return
         count = settings.levels - 1
@@ -150,9 +156,14 @@ class Chain(nn.Module):
 
     @torch.no_grad()
     def export(self) -> Encoding:
-        """The encoding as it is now. Raises ValueError for a chain without quantization (no board can be that)."""
+        """The encoding as it is now. Raises ValueError for a chain without quantization (no board can be that).
+
+        Of kernels for each colour the mean: an encoding has one for all (`models.encoder.height_masks.mask_report`).
+        """
         thresholds = np.sort(self.thresholds().numpy().astype(np.float32))
         kernels = self.kernels().numpy().astype(np.float32)
+        if kernels.ndim == 4:
+            kernels = kernels.mean(axis=1)
         return Encoding(kernels, thresholds, self.settings.pool, self.settings.range)
 
     def _span(self) -> tuple[float, float]:
@@ -162,17 +173,19 @@ class Chain(nn.Module):
 def convolved(images: Tensor, kernels: Tensor) -> Tensor:
     """True convolution with replicate padding: (n, c, height, width) and (filters, h, w) to (n, filters * c, height,
     width), channel = filter * c + colour. By FFT: a backward pass through direct convolution takes fifty times as long.
+    Kernels (filters, c, h, w) are each colour's own.
     """
     count, colours, height, width = images.shape
-    filters, rows, columns = kernels.shape
+    filters, rows, columns = len(kernels), *kernels.shape[-2:]
     # The tap at (rows // 2, columns // 2) lies on the output pixel, as in optics.encoding.
     before = (rows - 1 - rows // 2, columns - 1 - columns // 2)
     padding = (before[1], columns // 2, before[0], rows // 2)
     padded = nn.functional.pad(images, padding, mode="replicate") if rows * columns > 1 else images
     size = (_fast(padded.shape[2]), _fast(padded.shape[3]))
-    spectra = torch.fft.rfft2(padded, s=size)[:, None] * torch.fft.rfft2(kernels, s=size)[None, :, None]
+    each = kernels if kernels.ndim == 4 else kernels[:, None]
+    spectra = torch.fft.rfft2(padded, s=size)[:, None] * torch.fft.rfft2(each, s=size)[None]
     plane = torch.fft.irfft2(spectra, s=size)
-    found = plane[..., rows - 1 : rows - 1 + height, columns - 1 : columns - 1 + width]
+    found: Tensor = plane[..., rows - 1 : rows - 1 + height, columns - 1 : columns - 1 + width]
     return found.reshape(count, filters * colours, height, width)
 
 

@@ -66,6 +66,7 @@ def load_equipment(config: Config) -> Equipment:
         metadata=bundle.metadata[DETECTOR],
         encoding_id=bundle.encoding.id,
         score_threshold=config.detector.score_threshold,
+        pool_px=bundle.encoding.pool,
     )
     shape = (
         bundle.rows_px // bundle.encoding.pool,

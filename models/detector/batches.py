@@ -4,20 +4,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.detector.cache import Samples
-from models.detector.scenes import POOL_PX
+from models.detector.scenes import plane_cells
 from models.detector.targets import make_targets
 from optics.encoding import Encoding, quantize
 
 # Comparator offset and noise, as a fraction of full scale: 1.5 mV of 2.5 V.
 COMPARATOR_SIGMA = 0.0015 / 2.5
 HIGHEST_CODE = 15
+# What a training window covers of the plane, rows and columns in pixels, whatever the pool.
+WINDOW_PX = (320, 384)
 
 Batch = dict[str, NDArray[np.float32]]
 
 
 def mirror_symmetric(encoding: Encoding) -> bool:
     """Whether mirrored codes are what a mirrored scene would give: each kernel equals its mirror image."""
-    return bool(np.allclose(encoding.kernels, encoding.kernels[:, :, ::-1], rtol=0, atol=1e-6 * encoding.kernels.max()))
+    kernels = encoding.kernels
+    return bool(np.allclose(kernels, kernels[:, :, ::-1], rtol=0, atol=1e-6 * np.abs(kernels).max()))
+
+
+def window_cells(pool_px: int) -> tuple[int, int]:
+    """Rows and columns of a training window: multiples of 4 that cover WINDOW_PX, within the plane."""
+    plane = plane_cells(pool_px)
+    wanted = [-(-side // (4 * pool_px)) * 4 for side in WINDOW_PX]
+    return min(wanted[0], plane[0] // 4 * 4), min(wanted[1], plane[1] // 4 * 4)
 
 
 def network_input(codes: NDArray[np.uint8], encoded: bool = True) -> NDArray[np.float32]:
@@ -31,38 +41,54 @@ def network_input(codes: NDArray[np.uint8], encoded: bool = True) -> NDArray[np.
 
 def random_batch(
     samples: Samples,
-    encoding: Encoding,
+    encoding: Encoding | None,
     rng: np.random.Generator,
     size: int,
-    window: tuple[int, int] = (40, 48),
+    window: tuple[int, int] | None = None,
     encoded: bool = True,
 ) -> Batch:
-    """`size` random windows of `window` (rows, columns) cells: "codes" and their targets (`make_targets`).
+    """`size` random windows of `window` (rows, columns; else `window_cells`) cells: "codes" and their targets
+    (`make_targets`).
 
     Seven in ten windows hold a face that is to be found, where their scene has one. With `encoded` False the input is
-    the unencoded picture of the same window, under the same exposure.
+    the unencoded picture of the same window, under the same exposure, and no encoding is needed.
     """
     inputs, targets = [], []
-    mirrored_too = mirror_symmetric(encoding)
+    cell_px = samples.cell_px(encoded)
+    window = window or window_cells(cell_px)
+    mirrored_too = encoding is None or mirror_symmetric(encoding)
+    plane = (samples.cells if encoded else samples.plain).shape[1:3]
     for index in rng.integers(len(samples), size=size):
         boxes, ignore = samples.boxes_of(int(index))
-        top, left = _window(boxes[~ignore], samples.cells.shape[1:3], window, rng)
+        top, left = _window(boxes[~ignore] / np.float32(cell_px), plane, window, rng)
         part = (int(index), slice(top, top + window[0]), slice(left, left + window[1]))
-        boxes = boxes - np.array([left, top, 0, 0], np.float32) * POOL_PX
+        boxes = boxes - np.array([left, top, 0, 0], np.float32) * cell_px
         exposure = float(np.exp(rng.uniform(np.log(0.55), np.log(1.4))))
-        if encoded:
-            cells = samples.cells[part].astype(np.float32) * np.float32(samples.steady[index] * exposure)
-            one: NDArray[np.uint8] = noisy_codes(cells, encoding, rng)
+        if encoded and encoding is not None:
+            one = exposed_codes(samples.cells[part], float(samples.steady[index] * exposure), encoding, rng)
         else:
             one = _exposed_plain(samples.plain[part], exposure)
         if mirrored_too and rng.random() < 0.5:
             one = one[:, ::-1]
             boxes = boxes.copy()
-            boxes[:, 0] = window[1] * POOL_PX - boxes[:, 0] - boxes[:, 2]
+            boxes[:, 0] = window[1] * cell_px - boxes[:, 0] - boxes[:, 2]
         inputs.append(one)
-        targets.append(make_targets(boxes, ignore, *window))
+        targets.append(make_targets(boxes, ignore, *window, cell_px))
     batch = {name: np.stack([target[name] for target in targets]) for name in targets[0]}
     return batch | {"codes": network_input(np.stack(inputs), encoded)}
+
+
+def exposed_codes(
+    cells: NDArray[np.floating], exposure: float, encoding: Encoding, rng: np.random.Generator
+) -> NDArray[np.uint8]:
+    """Codes of cells at exposure 1 (any shape, as `cache.Samples` holds them) under another, with noise.
+
+    Range "per_frame" is the paper's simulation: it knows neither exposure nor noise, so its codes have none.
+    """
+    values = cells.astype(np.float32)
+    if encoding.range == "per_frame":
+        return quantize(values, encoding.thresholds)
+    return noisy_codes(values * np.float32(exposure), encoding, rng)
 
 
 def noisy_codes(cells: NDArray[np.float32], encoding: Encoding, rng: np.random.Generator) -> NDArray[np.uint8]:
@@ -90,10 +116,10 @@ def _exposed_plain(image: NDArray[np.uint8], exposure: float) -> NDArray[np.uint
 def _window(
     faces: NDArray[np.float32], cells: tuple[int, ...], window: tuple[int, int], rng: np.random.Generator
 ) -> tuple[int, int]:
-    """Top row and left column of a random window, usually one that holds the centre of a face."""
+    """Top row and left column of a random window, usually one that holds the centre of a face (boxes in cells)."""
     room = (cells[0] - window[0], cells[1] - window[1])
     if len(faces) and rng.random() < 0.7:
-        x, y, width, height = faces[rng.integers(len(faces))] / POOL_PX
+        x, y, width, height = faces[rng.integers(len(faces))]
         top = (y + height / 2) - rng.uniform(0.1, 0.9) * window[0]
         left = (x + width / 2) - rng.uniform(0.1, 0.9) * window[1]
         return int(np.clip(top, 0, room[0])), int(np.clip(left, 0, room[1]))

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from models.detector.scenes import plane_cells
 from optics.bundle import Bundle
 
 ORDER = ("codes", "plain")
@@ -32,10 +33,11 @@ def percent(share: float) -> str:
 
 def _head(bundle: Bundle) -> str:
     training, size = bundle.evidence["training"], len(bundle.models["detector.onnx"])
+    shape = (*plane_cells(bundle.encoding.pool), bundle.encoding.channels)
     return f"""
 # Model card: face detector of bundle `{bundle.id[:16]}`
 
-Counts faces in codes of encoding `{bundle.encoding.id[:16]}`: uint8 (60, 80, 3) in, boxes and scores out. Anchor-free
+Counts faces in codes of encoding `{bundle.encoding.id[:16]}`: uint8 {shape} in, boxes and scores out. Anchor-free
 heat map at the resolution of the codes, {training["parameters"]:,} parameters, int8 ONNX of {size / 1000:.0f} kB.
 """
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.detector.archives import DataMissingError, Photograph
-from models.detector.batches import noisy_codes
+from models.detector.batches import exposed_codes
 from models.detector.metrics import wilson_interval
 from models.detector.runtime import FaceDetector
 from models.detector.scenes import fitted
@@ -49,7 +49,8 @@ def steady_codes(image: NDArray[np.uint8], encoding: Encoding, rng: np.random.Ge
     """Codes of one frame fitted to the plane, at its steady exposure, with the noise of training."""
     frame = Photograph("frame", image, np.zeros((0, 4), np.float32), np.zeros(0, np.bool_))
     cells = pooled(fitted(frame).radiance, encoding, threads=1)
-    return noisy_codes(cells * np.float32(steady_exposure(cells, encoding.thresholds)), encoding, rng)
+    exposure = 1.0 if encoding.range == "per_frame" else steady_exposure(cells, encoding.thresholds)
+    return exposed_codes(cells, exposure, encoding, rng)
 
 
 def clip_report(data: Path, encoding: Encoding, detector: FaceDetector, every: int = 5) -> dict[str, Any]:

@@ -53,7 +53,7 @@ def detected(data: Path, encoding: Encoding, steps: int, scenes: int, cache: Pat
     network, _ = train_on_cache(data, encoding, Settings(steps=steps), scenes, cache, folder, console)
     seen = validation_scenes(data, encoding)
     rng = np.random.default_rng(0)
-    matches = matches_of(found_in(torch_answer(network), inputs_of(seen, encoding, rng)), seen)
+    matches = matches_of(found_in(torch_answer(network), inputs_of(seen, encoding, rng), encoding.pool), seen)
     return {
         "ap": average_precision(matches),
         "ap_95": list(bootstrap_interval(matches, average_precision, rng)),

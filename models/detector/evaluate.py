@@ -17,8 +17,8 @@ from rich.console import Console
 from rich.table import Table
 
 from models.detector.archives import DataMissingError, Photograph, read_scenes, validation_part
-from models.detector.batches import noisy_codes
-from models.detector.cache import Samples, measured
+from models.detector.batches import exposed_codes
+from models.detector.cache import Light, Samples, measured
 from models.detector.clips import clip_report, clips_present
 from models.detector.decode import Faces, decode
 from models.detector.default_encoding import read_encoding
@@ -64,34 +64,35 @@ def torch_answer(network: "FaceNetwork", full_scale: float = 15.0) -> Answer:
     return answer
 
 
-def validation_scenes(data: Path, encoding: Encoding) -> Samples:
+def validation_scenes(data: Path, encoding: Encoding | None, light: Light = "linear") -> Samples:
     """The part of the training split that training does not see, fitted to the plane as the twin does."""
-    return fitted_scenes([one for one in read_scenes(data, "train") if validation_part(one.name)], encoding)
+    return fitted_scenes([one for one in read_scenes(data, "train") if validation_part(one.name)], encoding, light)
 
 
-def fitted_scenes(photographs: list[Photograph], encoding: Encoding) -> Samples:
+def fitted_scenes(photographs: list[Photograph], encoding: Encoding | None, light: Light = "linear") -> Samples:
     """Photographs fitted to the plane (scaled to fit, centred, the rest black) and measured."""
-    return measured([fitted(one) for one in photographs], encoding)
+    return measured((fitted(one) for one in photographs), encoding, light)
 
 
 def inputs_of(
-    samples: Samples, encoding: Encoding, rng: np.random.Generator, encoded: bool = True, limit: int | None = None
+    samples: Samples,
+    encoding: Encoding | None,
+    rng: np.random.Generator,
+    encoded: bool = True,
+    limit: int | None = None,
 ) -> NDArray[np.uint8]:
     """Codes of measured scenes at steady exposure, with the noise of training; `encoded` False: the plain pictures."""
     count = len(samples) if limit is None else min(limit, len(samples))
-    if not encoded:
+    if not encoded or encoding is None:
         return samples.plain[:count]
     return np.stack(
-        [
-            noisy_codes(samples.cells[index].astype(np.float32) * samples.steady[index], encoding, rng)
-            for index in range(count)
-        ]
+        [exposed_codes(samples.cells[index], float(samples.steady[index]), encoding, rng) for index in range(count)]
     )
 
 
-def found_in(answer: Answer, codes: NDArray[np.uint8], threshold: float = LOWEST_SCORE) -> list[Faces]:
-    """Faces in each of the inputs uint8 (n, rows, columns, channels)."""
-    return [decode(*answer(one), threshold) for one in codes]
+def found_in(answer: Answer, codes: NDArray[np.uint8], pool_px: int, threshold: float = LOWEST_SCORE) -> list[Faces]:
+    """Faces in each of the inputs uint8 (n, rows, columns, channels), of cells of `pool_px` plane pixels."""
+    return [decode(*answer(one), threshold, pool_px) for one in codes]
 
 
 def matches_of(found: list[Faces], samples: Samples, sizes_px: tuple[float, float] | None = None) -> list[Matches]:
@@ -99,19 +100,22 @@ def matches_of(found: list[Faces], samples: Samples, sizes_px: tuple[float, floa
     return [match(faces, *samples.boxes_of(index), sizes_px=sizes_px) for index, faces in enumerate(found)]
 
 
-def average_precision_of(answer: Answer, codes: NDArray[np.uint8], samples: Samples) -> float:
-    """Average precision at IoU 0.5 over all scenes."""
-    return average_precision(matches_of(found_in(answer, codes), samples))
+def average_precision_of(answer: Answer, codes: NDArray[np.uint8], samples: Samples, encoded: bool = True) -> float:
+    """Average precision at IoU 0.5 over all scenes; `codes` are those of `samples`, or with `encoded` False its plain
+    pictures."""
+    return average_precision(matches_of(found_in(answer, codes, samples.cell_px(encoded)), samples))
 
 
-def counting_threshold(answer: Answer, codes: NDArray[np.uint8], samples: Samples) -> tuple[float, float]:
+def counting_threshold(
+    answer: Answer, codes: NDArray[np.uint8], samples: Samples, encoded: bool = True
+) -> tuple[float, float]:
     """The score threshold (in steps of 0.01) at which the count is right on average, and the mean absolute error of the
     count there.
 
     The sensor reports a count, so as many faces may be missed as are invented; the threshold with the best F1
     undercounts.
     """
-    matches = matches_of(found_in(answer, codes), samples)
+    matches = matches_of(found_in(answer, codes, samples.cell_px(encoded)), samples)
     truth = np.array([one.faces for one in matches])
     steps = np.round(np.arange(0.1, 0.8, 0.01), 2)
     counts = np.array([[int((one.scores >= threshold).sum()) for one in matches] for threshold in steps])
@@ -120,14 +124,19 @@ def counting_threshold(answer: Answer, codes: NDArray[np.uint8], samples: Sample
 
 
 def judged(
-    answer: Answer, codes: NDArray[np.uint8], samples: Samples, threshold: float, rng: np.random.Generator
+    answer: Answer,
+    codes: NDArray[np.uint8],
+    samples: Samples,
+    threshold: float,
+    rng: np.random.Generator,
+    encoded: bool = True,
 ) -> dict[str, Any]:
     """Average precision overall and by size, and the error of the counts at `threshold`, as a JSON object.
 
     Intervals are 95 %: bootstrap over scenes, and Wilson's for the share of exact counts. `empty` is a predictor that
     always says 0, `constant` one that always says the median count.
     """
-    found = found_in(answer, codes)
+    found = found_in(answer, codes, samples.cell_px(encoded))
     matches = matches_of(found, samples)
     sizes = []
     for low, high in SIZES_PX:
@@ -200,9 +209,11 @@ def evaluation(
     if ceiling is not None:
         _, plain_model, plain_threshold = loaded("", ceiling)
         plain = inputs_of(samples, encoding, rng, encoded=False)
-        report["plain"] = judged(onnx_answer(plain_model), plain, samples, plain_threshold, rng)
+        report["plain"] = judged(onnx_answer(plain_model), plain, samples, plain_threshold, rng, encoded=False)
     if clips_present(data):
-        report["clips"] = clip_report(data, encoding, FaceDetector(model, score_threshold=threshold))
+        report["clips"] = clip_report(
+            data, encoding, FaceDetector(model, score_threshold=threshold, pool_px=encoding.pool)
+        )
     return report
 
 

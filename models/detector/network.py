@@ -31,8 +31,9 @@ class Residual(nn.Module):
 class FaceNetwork(nn.Module):
     """float32 (n, channels, rows, columns), codes / 15 -> heat logits (n, 1, rows, columns), box (n, 4, rows, columns).
 
-    box: offset x, offset y from the middle of the cell, ln width, ln height, all in cells. Rows and columns have to be
-    multiples of 4. `widths`: channels at full, half and quarter resolution.
+    box: offset x, offset y from the middle of the cell, ln width, ln height, all in cells. Any number of channels, and
+    of rows and columns: where these are no multiples of 4, cells of code 0 are added below and to the right, and what
+    is answered for them is cut off. `widths`: channels at full, half and quarter resolution.
     """
 
     def __init__(self, channels: int = 3, widths: tuple[int, int, int] = (24, 48, 72)) -> None:
@@ -54,12 +55,17 @@ class FaceNetwork(nn.Module):
                 self.box.bias.copy_(torch.tensor([0.0, 0.0, 1.3, 1.5]))
 
     def forward(self, codes: Tensor) -> tuple[Tensor, Tensor]:
+        rows, columns = codes.shape[2:]
+        below, right = -rows % 4, -columns % 4
+        if below or right:
+            codes = nn.functional.pad(codes, (0, right, 0, below))
         full = self.at_full(codes)
         half = self.at_half(full)
         quarter = self.at_quarter(half)
         half = self.mix_half(half + _twice(self.to_half(quarter)))
         full = self.mix_full(full + _twice(self.to_full(half)))
-        return self.heat(full), self.box(full)
+        heat, box = self.heat(full), self.box(full)
+        return heat[:, :, :rows, :columns], box[:, :, :rows, :columns]
 
 
 def _twice(features: Tensor) -> Tensor:

@@ -20,6 +20,7 @@ class FaceDetector:
 
     onnx: the model's bytes, as a bundle holds them. metadata: the bundle's entry for this model; `score_threshold` is
     taken from it unless given, and its `encoding_id` must be `encoding_id` where both are given. threads: its own.
+    pool_px: sensor pixels per cell side of the encoding, which the boxes are measured by.
 
     Raises ModelError when the bytes are no such model, the score threshold is missing, or the encoding is another.
     """
@@ -32,6 +33,7 @@ class FaceDetector:
         metadata: dict[str, object] | None = None,
         encoding_id: str | None = None,
         score_threshold: float | None = None,
+        pool_px: int = 8,
     ) -> None:
         metadata = metadata or {}
         trained_for = metadata.get("encoding_id")
@@ -44,6 +46,7 @@ class FaceDetector:
         if not isinstance(threshold, int | float) or isinstance(threshold, bool) or not 0 < threshold < 1:
             raise ModelError(f"score_threshold must be a number between 0 and 1, got {threshold!r}")
         self.score_threshold = float(threshold)
+        self._pool_px = pool_px
         self._session = _session(onnx, threads)
         self.shape = _input_shape(self._session)
 
@@ -51,7 +54,7 @@ class FaceDetector:
         """Faces in one measurement.
 
         codes: uint8 of shape `self.shape`, (60, 80, 3) for the default bundle, each 0..15. Boxes are in pixels of the
-        sensor plane (8 per cell); they may reach a little beyond it.
+        sensor plane (`pool_px` per cell); they may reach a little beyond it.
         Raises TypeError for another dtype, ValueError for another shape or a code above 15.
         """
         if not isinstance(codes, np.ndarray) or codes.dtype != np.uint8:
@@ -63,7 +66,7 @@ class FaceDetector:
         if codes.max() > HIGHEST_CODE:
             raise ValueError(f"codes must be 0..{HIGHEST_CODE}, got {codes.max()}: are they still packed two per byte?")
         heat, box = self._session.run(list(OUTPUTS), {INPUT: codes[None]})
-        return decode(heat, box, self.score_threshold)
+        return decode(heat, box, self.score_threshold, self._pool_px)
 
 
 def _session(onnx: bytes, threads: int) -> ort.InferenceSession:

@@ -10,9 +10,10 @@ from models.detector.archives import Photograph
 
 PLANE_ROWS_PX = 480
 PLANE_COLUMNS_PX = 640
-POOL_PX = 8
-ROWS = PLANE_ROWS_PX // POOL_PX
-COLUMNS = PLANE_COLUMNS_PX // POOL_PX
+# The unencoded picture that is the detector's ceiling: means over cells of this side, whatever an encoding pools.
+PLAIN_POOL_PX = 8
+# A face spans at most a few hundred pixels: larger cells leave nothing to find one by.
+POOLS = (4, 32)
 
 # Faces with a larger side below this on the plane span little more than one cell: neither required nor punished.
 SMALLEST_FACE_PX = 12.0
@@ -111,7 +112,18 @@ def fitted(photograph: Photograph) -> Scene:
     return place(photograph, scale, left, top)
 
 
+def plane_cells(pool: int) -> tuple[int, int]:
+    """Rows and columns of codes that cells of `pool` px give on the plane: (60, 80) for 8, (30, 40) for 16.
+
+    Raises ValueError for a pool outside 4..32: the detector is neither made nor tried for it.
+    """
+    if not POOLS[0] <= pool <= POOLS[1]:
+        raise ValueError(f"the detector is made for encodings with a pool of {POOLS[0]}..{POOLS[1]} px, got {pool}")
+    return PLANE_ROWS_PX // pool, PLANE_COLUMNS_PX // pool
+
+
 def plain_image(scene: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """The unencoded picture at the resolution of the codes: 8 x 8 means in linear light, as sRGB uint8 (60, 80, 3)."""
-    small = cv2.resize(scene, (COLUMNS, ROWS), interpolation=cv2.INTER_AREA)
+    """The unencoded picture that is the ceiling: 8 x 8 means in linear light, as sRGB uint8 (60, 80, 3)."""
+    rows, columns = plane_cells(PLAIN_POOL_PX)
+    small = cv2.resize(scene, (columns, rows), interpolation=cv2.INTER_AREA)
     return linear_to_srgb(np.asarray(small, np.float32))

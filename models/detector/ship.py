@@ -15,7 +15,7 @@ from rich.console import Console
 
 from models.detector.card import model_card
 from models.detector.default_encoding import read_encoding
-from models.detector.scenes import COLUMNS, PLANE_COLUMNS_PX, PLANE_ROWS_PX, ROWS
+from models.detector.scenes import PLANE_COLUMNS_PX, PLANE_ROWS_PX, plane_cells
 from optics.archive import BundleError
 from optics.bundle import Bundle, read_bundle, write_bundle
 from optics.encoding import Encoding
@@ -28,15 +28,16 @@ def assembled(encoding: Encoding, model: bytes, training: dict[str, Any], eviden
 
     training: what `train` wrote about the detector. evidence: "detector" (from `evaluate`), "identity" (from
     `attackers.identity`) and "choice" (from `compare_encodings`). Raises BundleError when the detector was
-    trained for another encoding.
+    trained for another encoding, ValueError for a pool that no detector is made for.
     """
+    rows, columns = plane_cells(encoding.pool)
     metadata = {
         "encoding_id": training["encoding_id"],
         "score_threshold": training["score_threshold"],
-        "input": f"codes uint8 (1, {ROWS}, {COLUMNS}, {encoding.channels}), each 0..15",
+        "input": f"codes uint8 (1, {rows}, {columns}, {encoding.channels}), each 0..15",
         "outputs": [
-            f"heat float32 ({ROWS}, {COLUMNS}): probability that a face has its centre in the cell",
-            f"box float32 (4, {ROWS}, {COLUMNS}): offset x, y from the cell's middle, ln width, ln height; in cells",
+            f"heat float32 ({rows}, {columns}): probability that a face has its centre in the cell",
+            f"box float32 (4, {rows}, {columns}): offset x, y from the cell's middle, ln width, ln height; in cells",
         ],
         "parameters": training["parameters"],
         "terms": "research only: trained on photographs of real people; see the card",
@@ -69,7 +70,7 @@ def main(
         encoding = read_encoding(detector / "encoding.npz")
         bundle = assembled(encoding, (detector / MODEL).read_bytes(), training, evidence)
         write_bundle(bundle, out)
-    except (OSError, BundleError) as error:
+    except (OSError, BundleError, ValueError) as error:
         console.print(f"[red]{error}")
         sys.exit(1)
     # From what is in the file, not from what was meant to be in it.

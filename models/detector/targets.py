@@ -3,18 +3,17 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from models.detector.scenes import POOL_PX
-
 # How strongly a cell next to a peak must be worth it to be taught the face's box as well.
 BOX_FROM = 0.5
 
 
 def make_targets(
-    boxes: NDArray[np.float32], ignore: NDArray[np.bool_], rows: int, columns: int
+    boxes: NDArray[np.float32], ignore: NDArray[np.bool_], rows: int, columns: int, pool_px: int = 8
 ) -> dict[str, NDArray[np.float32]]:
     """What the network should answer for one scene.
 
-    boxes: float32 (n, 4), x, y, width, height in pixels of the plane that the cells cover; ignore: bool (n,).
+    boxes: float32 (n, 4), x, y, width, height in pixels of the plane that the cells of `pool_px` px cover; ignore:
+    bool (n,).
     Returns float32 arrays, cells as the last two axes: "heat" (1, rows, columns), 1 at the cell that holds a face's
     centre and falling off like a Gaussian with the face's size; "care" (1, rows, columns), 0 over ignored faces; "box"
     (4, rows, columns), offset x, offset y, ln width, ln height in cells; "box_weight" (1, rows, columns), where box is
@@ -25,7 +24,7 @@ def make_targets(
     box = np.zeros((4, rows, columns), np.float32)
     weight = np.zeros((rows, columns), np.float32)
     y_cells, x_cells = np.mgrid[0:rows, 0:columns].astype(np.float32)
-    for (x, y, width, height), ignored in zip(boxes / np.float32(POOL_PX), ignore, strict=True):
+    for (x, y, width, height), ignored in zip(boxes / np.float32(pool_px), ignore, strict=True):
         centre_x, centre_y = x + width / 2, y + height / 2
         column, row = int(np.floor(centre_x)), int(np.floor(centre_y))
         if ignored:

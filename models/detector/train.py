@@ -1,9 +1,9 @@
 """Trains the detector for one encoding, from archives to an int8 ONNX file. Interrupted, it goes on where it stopped.
 
-    python -m models.detector.train --data ../shared/data --out DIR [--encoding encoding.npz] [--plain]
+    python -m models.detector.train --data ../shared/data --out DIR [--encoding encoding.npz] [--from DIR] [--plain]
 
 Writes DIR/detector.onnx (int8), detector_float.onnx, encoding.npz, training.json (settings, data digests, durations,
-what was checked) and checkpoint.pt. Needs torch.
+where it began, what was checked) and checkpoint.pt. Needs torch.
 """
 
 import json
@@ -41,6 +41,13 @@ def main(
     batch: Annotated[int, typer.Option(help="Windows per step.")] = Settings.batch,
     seed: Annotated[int, typer.Option(help="Of weights and batches.")] = 0,
     cache: Annotated[Path | None, typer.Option(help="Where measured scenes are kept (else CANOPIC_CACHE).")] = None,
+    start: Annotated[
+        Path | None, typer.Option("--from", help="Begin with the weights in this folder, made by an earlier training.")
+    ] = None,
+    learning_rate: Annotated[
+        float,
+        typer.Option(help="Highest learning rate; a third of the default suits a training that begins with --from."),
+    ] = Settings.learning_rate,
     plain: Annotated[bool, typer.Option("--plain", help="Train on unencoded pictures instead: the ceiling.")] = False,
 ) -> None:
     """Train the detector for one encoding."""
@@ -48,12 +55,12 @@ def main(
     try:
         chosen = encoding_from(encoding)
         out.mkdir(parents=True, exist_ok=True)
-        settings = Settings(steps=steps, batch=batch, seed=seed)
+        settings = Settings(steps=steps, batch=batch, seed=seed, learning_rate=learning_rate)
         root = cache or default_cache_root()
-        network, done = train_on_cache(data, chosen, settings, scenes, root, out, console, encoded=not plain)
+        network, done = train_on_cache(data, chosen, settings, scenes, root, out, console, not plain, start)
         samples = cached_samples(data, chosen, scenes, root, console)
         model, small, checks = finished(network, data, chosen, samples, not plain, np.random.default_rng(seed))
-    except (DataMissingError, BundleError, ValueError) as error:
+    except (DataMissingError, BundleError, OSError, KeyError, TypeError, ValueError) as error:
         console.print(f"[red]{error}")
         sys.exit(1)
     (out / "detector_float.onnx").write_bytes(model)

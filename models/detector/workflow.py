@@ -1,6 +1,7 @@
 """From data to a detector that ships: measure scenes, train, choose a score threshold, quantize, check. Needs torch."""
 
 import hashlib
+import json
 import platform
 import time
 from dataclasses import asdict
@@ -16,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from models.detector.archives import FACES, NON_FACES, SCENES, archive_path, file_digest
 from models.detector.batches import random_batch
-from models.detector.cache import Samples, build, cache_folder
+from models.detector.cache import Light, Samples, build, cache_folder
 from models.detector.default_encoding import training_material
 from models.detector.evaluate import (
     Answer,
@@ -29,12 +30,12 @@ from models.detector.evaluate import (
 )
 from models.detector.export import export_float, quantized
 from models.detector.network import FaceNetwork
-from models.detector.scenes import COLUMNS, ROWS
 from models.detector.training import Settings, train
 from optics.encoding import Encoding
 
 CALIBRATION_SCENES = 200
 SCENE_SEED = 0
+SCENE_THREADS = 2
 
 
 def data_digests(data: Path) -> dict[str, str]:
@@ -48,13 +49,19 @@ def progress_bar(console: Console) -> Progress:
     return Progress(*columns, console=console)
 
 
-def cached_samples(data: Path, encoding: Encoding, scenes: int, cache: Path, console: Console) -> Samples:
+def cached_samples(
+    data: Path, encoding: Encoding, scenes: int, cache: Path, console: Console, light: Light = "linear"
+) -> Samples:
     """`scenes` measured training scenes from the cache, made where they are missing."""
-    folder = cache_folder(cache, encoding, data_digests(data), SCENE_SEED)
+    folder = cache_folder(cache, encoding, data_digests(data), SCENE_SEED, light)
     with progress_bar(console) as bar:
         task = bar.add_task("scenes", total=scenes)
         source = training_material(data)
-        return build(folder, source, encoding, scenes, SCENE_SEED, lambda done: bar.update(task, completed=done))
+
+        def report(done: int) -> None:
+            bar.update(task, completed=done)
+
+        return build(folder, source, encoding, scenes, SCENE_SEED, report, light, threads=SCENE_THREADS)
 
 
 def train_on_cache(
@@ -66,11 +73,14 @@ def train_on_cache(
     out: Path,
     console: Console,
     encoded: bool = True,
+    start: Path | None = None,
 ) -> tuple[FaceNetwork, dict[str, Any]]:
     """Trains a network on codes (or, with `encoded` False, on unencoded pictures), going on from `out`/checkpoint.pt.
 
-    Returns the network and what was done, as a JSON object.
+    start: a folder made by `train` whose weights it begins with. Returns the network and what was done, as a JSON
+    object. Raises ValueError for a start without weights, or weights that do not fit.
     """
+    begun = None if start is None else weights_in(start)
     # OpenCV's own threads would wait for each other on small pictures and take the other cores from everybody else.
     cv2.setNumThreads(1)
     started = time.monotonic()
@@ -90,6 +100,7 @@ def train_on_cache(
             out / "checkpoint.pt",
             encoding.channels if encoded else 3,
             report=report,
+            start=begun,
         )
     done = {
         "settings": asdict(settings),
@@ -98,6 +109,7 @@ def train_on_cache(
         "scene_seed": SCENE_SEED,
         "encoded": encoded,
         "encoding_id": encoding.id,
+        "started_from": None if begun is None else {"checkpoint_sha256": file_digest(begun), **_about_start(begun)},
         "data_sha256": data_digests(data),
         "parameters": sum(weight.numel() for weight in network.parameters()),
         "measuring_s": round(measured_s, 1),
@@ -110,6 +122,23 @@ def train_on_cache(
     return network, done
 
 
+def weights_in(folder: Path) -> Path:
+    """The checkpoint in a folder made by `train`. Raises ValueError where there is none."""
+    path = folder / "checkpoint.pt"
+    if not path.is_file():
+        raise ValueError(f"{path} is missing: give a folder that `python -m models.detector.train` wrote")
+    return path
+
+
+def _about_start(checkpoint: Path) -> dict[str, Any]:
+    """What is known of the training that the weights come from."""
+    about = checkpoint.with_name("training.json")
+    if not about.is_file():
+        return {}
+    known = json.loads(about.read_text())
+    return {name: known[name] for name in ("encoding_id", "encoded", "steps_done", "started_from") if name in known}
+
+
 def finished(
     network: FaceNetwork, data: Path, encoding: Encoding, samples: Samples, encoded: bool, rng: np.random.Generator
 ) -> tuple[bytes, bytes, dict[str, Any]]:
@@ -120,11 +149,12 @@ def finished(
     full_scale = 15.0 if encoded else 255.0
     calibration = inputs_of(samples, encoding, rng, encoded, limit=CALIBRATION_SCENES)
     channels = encoding.channels if encoded else 3
-    model = export_float(network, (ROWS, COLUMNS, channels), full_scale)
+    shape = (*(samples.cells if encoded else samples.plain).shape[1:3], channels)
+    model = export_float(network, shape, full_scale)
     small = quantized(model, calibration)
     checked = validation_scenes(data, encoding)
     codes = inputs_of(checked, encoding, rng, encoded)
-    noise = rng.integers(0, int(full_scale) + 1, (8, ROWS, COLUMNS, channels)).astype(np.uint8)
+    noise = rng.integers(0, int(full_scale) + 1, (8, *shape)).astype(np.uint8)
     ways: dict[str, Answer] = {
         "torch": torch_answer(network, full_scale),
         "onnx_float": onnx_answer(model),
@@ -136,8 +166,8 @@ def finished(
         for kind, inputs in (("random", noise), ("scenes", codes)):
             gaps = [_gap(reference(one), ways[name](one)) for one in inputs]
             parity[f"{name}_{kind}"] = {"heat_largest_difference": max(gaps)}
-    ap = {name: average_precision_of(way, codes, checked) for name, way in ways.items()}
-    threshold, count_error = counting_threshold(ways["onnx_int8"], codes, checked)
+    ap = {name: average_precision_of(way, codes, checked, encoded) for name, way in ways.items()}
+    threshold, count_error = counting_threshold(ways["onnx_int8"], codes, checked, encoded)
     return (
         model,
         small,

@@ -1,15 +1,26 @@
 """Training on tiny made-up scenes: it learns, goes on where it stopped, and exports what it learned."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from models.detector.batches import Batch, mirror_symmetric, network_input, noisy_codes, random_batch
+from models.detector.batches import (
+    Batch,
+    exposed_codes,
+    mirror_symmetric,
+    network_input,
+    noisy_codes,
+    random_batch,
+    window_cells,
+)
 from models.detector.cache import SHARD, Samples, build, cache_folder, measured
 from models.detector.default_encoding import gaussian_kernel
-from models.detector.scenes import Scene
+from models.detector.scenes import Scene, linear_to_srgb
+from models.detector.targets import make_targets
+from optics.bundle import read_bundle, resolve_bundle
 from optics.encoding import Encoding, encode, quantize
 
 torch = pytest.importorskip("torch", reason="training needs torch: pip install 'canopic[train]'")
@@ -139,6 +150,108 @@ def test_exported_models_answer_like_torch(samples: Samples, tmp_path: Path) -> 
     assert len(small) < len(model)
 
 
+def four_filters(pool: int, thresholds: NDArray[np.float32] | None = None) -> Encoding:
+    kernels = np.zeros((4, 11, 11), np.float32)
+    for index, part in enumerate((np.s_[:5], np.s_[:, :5], np.s_[6:], np.s_[:, 6:])):
+        kernels[index][part] = 1 / 55
+    return Encoding(kernels, encoding(thresholds).thresholds, pool)
+
+
+@pytest.mark.parametrize("pool", [4, 16, 32])
+def test_any_pool_trains_and_its_boxes_are_found_where_they_are(pool: int) -> None:
+    """Windows and whole planes of 15 rows are no multiple of 4; boxes come back in plane pixels, not cells."""
+    from models.detector.decode import decode
+    from models.detector.evaluate import inputs_of
+    from models.detector.export import answers, export_float, network_answers, quantized
+    from models.detector.network import FaceNetwork
+
+    chosen = four_filters(pool)
+    seen = measured(made_up_scenes(1), chosen)
+    rows, columns = 480 // pool, 640 // pool
+    assert seen.cells.shape == (1, rows, columns, 12)
+    batch = random_batch(seen, chosen, np.random.default_rng(0), 3)
+    window = window_cells(pool)
+    assert batch["codes"].shape == (3, 12, *window)
+    assert window[0] % 4 == window[1] % 4 == 0
+    assert abs(window[0] * pool - 320) <= 128
+    assert abs(window[1] * pool - 384) <= 128
+    boxes, ignore = seen.boxes_of(0)
+    target = make_targets(boxes, ignore, rows, columns, pool)
+    found = decode((target["heat"][0] >= 0.999).astype(np.float32), target["box"], 0.5, pool)
+    assert len(found) == len(boxes)
+    np.testing.assert_allclose(np.sort(found.boxes, axis=0), np.sort(boxes, axis=0), atol=0.01)
+    network = FaceNetwork(12, (8, 8, 8)).eval()
+    codes = inputs_of(seen, chosen, np.random.default_rng(0))
+    heat, box = network_answers(network, codes)
+    assert heat.shape == (1, rows, columns)
+    if pool != 32:
+        return
+    # The one whose rows are padded inside the network.
+    model = export_float(network, (rows, columns, 12))
+    again, box_again = answers(model, codes)
+    np.testing.assert_allclose(again, heat, atol=1e-5)
+    np.testing.assert_allclose(box_again, box, atol=1e-4)
+    int8_heat, _ = answers(quantized(model, codes), codes)
+    assert np.abs(int8_heat - heat).mean() < 0.02
+
+
+@pytest.mark.parametrize("pool", [3, 33])
+def test_a_pool_that_no_detector_is_made_for_is_refused(pool: int) -> None:
+    with pytest.raises(ValueError, match=r"4\.\.32"):
+        measured([], four_filters(pool))
+
+
+def test_published_encodings_are_measured_as_published() -> None:
+    """Range per_frame on sRGB values: no noise, no exposure, and the brightest cell of each frame is 1."""
+    paper = replace(four_filters(8), range="per_frame")
+    scene = made_up_scenes(1)[0]
+    seen = measured([scene], paper, "srgb")
+    assert seen.cells[0].min() == 0
+    assert seen.cells[0].max() == 1
+    codes = exposed_codes(seen.cells[0], 3.0, paper, np.random.default_rng(0))
+    picture = linear_to_srgb(scene.radiance).astype(np.float32) / np.float32(255)
+    assert (codes != encode(picture, paper)).mean() < 0.01
+    assert cache_folder(Path("a"), paper, {}, 0, "srgb") != cache_folder(Path("a"), paper, {}, 0)
+    assert cache_folder(Path("a"), paper, {}, 0) != cache_folder(Path("a"), four_filters(8), {}, 0)
+
+
+def test_the_keys_of_caches_stay(tmp_path: Path) -> None:
+    """A cache of the default encoding that was made before other pools were possible is found again."""
+    shipped = read_bundle(resolve_bundle("default")).encoding
+    assert cache_folder(tmp_path, shipped, {"scenes": "abc"}, 0).name == "97dbc0472c64cb7e"
+
+
+def test_fine_tuning_begins_where_another_training_ended(samples: Samples, tmp_path: Path) -> None:
+    from models.detector.training import load_network, started, train
+
+    def nothing(rng: np.random.Generator) -> Batch:
+        return batch_of(samples, rng)
+
+    train(nothing, small_settings(3), tmp_path / "first.pt")  # type: ignore[arg-type]
+    first = load_network(tmp_path / "first.pt")
+    wider = started(tmp_path / "first.pt", 12, (8, 12, 16))
+    narrow, wide = first.at_full[0][0].weight, wider["at_full.0.0.weight"]
+    assert wide.shape == (8, 12, 3, 3)
+    codes = torch.rand(1, 3, 8, 8)
+    torch.testing.assert_close(
+        torch.nn.functional.conv2d(codes.repeat(1, 4, 1, 1), wide), torch.nn.functional.conv2d(codes, narrow)
+    )
+    with pytest.raises(ValueError, match="widths"):
+        started(tmp_path / "first.pt", 3, (24, 48, 72))
+    with pytest.raises(ValueError, match="cannot become 5"):
+        started(tmp_path / "first.pt", 5, (8, 12, 16))
+    tuned = train(
+        nothing,
+        small_settings(20),  # type: ignore[arg-type]
+        tmp_path / "tuned.pt",
+        stop_after=1,
+        start=tmp_path / "first.pt",
+    )
+    torch.testing.assert_close(tuned.at_quarter[0][0].weight, first.at_quarter[0][0].weight, atol=0.01, rtol=0)
+    with pytest.raises(ValueError, match="other weights"):
+        train(nothing, small_settings(20), tmp_path / "tuned.pt")  # type: ignore[arg-type]
+
+
 def test_the_cache_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from models.detector import cache
     from models.detector.augment import Material
@@ -156,7 +269,7 @@ def test_the_cache_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.
     folder = cache_folder(tmp_path, encoding(), {"scenes": "abc"}, 0)
     assert folder != cache_folder(tmp_path, encoding(), {"scenes": "abd"}, 0)
     first = build(folder, source, encoding(), 3, 0, lambda _: None)
-    again = build(folder, source, encoding(), 6, 0, lambda _: None)
+    again = build(folder, source, encoding(), 6, 0, lambda _: None, threads=2)
     assert len(made) == 6
     assert (len(first), len(again)) == (3, 6)
     np.testing.assert_array_equal(again.cells[:3], first.cells)

@@ -230,7 +230,7 @@ def test_fine_tuning_begins_where_another_training_ended(samples: Samples, tmp_p
     train(nothing, small_settings(3), tmp_path / "first.pt")  # type: ignore[arg-type]
     first = load_network(tmp_path / "first.pt")
     wider = started(tmp_path / "first.pt", 12, (8, 12, 16))
-    narrow, wide = first.at_full[0][0].weight, wider["at_full.0.0.weight"]
+    narrow, wide = first.state_dict()["at_full.0.0.weight"], wider["at_full.0.0.weight"]
     assert wide.shape == (8, 12, 3, 3)
     codes = torch.rand(1, 3, 8, 8)
     torch.testing.assert_close(
@@ -247,7 +247,8 @@ def test_fine_tuning_begins_where_another_training_ended(samples: Samples, tmp_p
         stop_after=1,
         start=tmp_path / "first.pt",
     )
-    torch.testing.assert_close(tuned.at_quarter[0][0].weight, first.at_quarter[0][0].weight, atol=0.01, rtol=0)
+    deep = "at_quarter.0.0.weight"
+    torch.testing.assert_close(tuned.state_dict()[deep], first.state_dict()[deep], atol=0.01, rtol=0)
     with pytest.raises(ValueError, match="other weights"):
         train(nothing, small_settings(20), tmp_path / "tuned.pt")  # type: ignore[arg-type]
 

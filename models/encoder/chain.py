@@ -33,7 +33,10 @@ class Nuisance(Protocol):
     """What a real camera adds. Draws from `rng` alone, keeps gradients; see `models.encoder.nuisance`."""
 
     def on_kernels(self, kernels: Tensor, rng: np.random.Generator) -> Tensor:
-        """Kernels as a copy of the mask has them: float32 (filters, [3,] height, width), same shape."""
+        """Kernels as a copy of the mask has them: float32 (filters, height, width), same shape.
+
+        Kernels for each colour come as filters of their own.
+        """
 
     def on_cells(self, cells: Tensor, rng: np.random.Generator) -> Tensor:
         """Exposed cells with sensor noise, float32 (n, channels, rows, columns)."""
@@ -132,7 +135,7 @@ class Chain(nn.Module):
         if nuisance is not None:
             if rng is None:
                 raise ValueError("nuisances need a random generator: pass rng")
-            kernels = nuisance.on_kernels(kernels, rng)
+            kernels = nuisance.on_kernels(kernels.flatten(0, -3), rng).reshape(kernels.shape)
         cells = pooled(images, kernels, self.settings.pool)
         cells = stretched(cells) if self.settings.range == "per_frame" else exposed(cells)
         return cells if nuisance is None else nuisance.on_cells(cells, cast(np.random.Generator, rng))

@@ -44,8 +44,8 @@ class HeightPlan(BaseModel):
     )
     colours: Literal["own", "mean"] = Field(
         default="own",
-        description="own: each colour is convolved with its own PSF, as behind the mask; mean: with the mean of the three, "
-        "as in the exported encoding",
+        description="own: each colour meets its own PSF, as behind the mask; mean: with the mean of the "
+        "three, as in the exported encoding",
     )
     haze: bool = Field(
         default=True,

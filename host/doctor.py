@@ -17,7 +17,7 @@ from host.config import default_state_directory
 from host.doctor_machine import Check, Machine
 from host.doctor_pi import examine_pi
 from optics.archive import BundleError
-from optics.bundle import default_bundle_path, read_bundle
+from optics.bundle import NAMES, read_bundle, resolve_bundle, shipped_bundles
 
 NEEDED_PACKAGES = (
     ("numpy", "numpy"), ("cv2", "opencv-python-headless"), ("onnxruntime", "onnxruntime"),
@@ -41,7 +41,7 @@ def examine(machine: Machine | None = None) -> list[Check]:
     """Look at every part, change nothing. machine: where, None: here."""
     looked_at = Machine() if machine is None else machine
     return [
-        *_python(), *_packages(), *_firmware(), _bundle(), _sqlite(), _state(), *_serial(), *_webcam(), *_extras(),
+        *_python(), *_packages(), *_firmware(), *_bundles(), _sqlite(), _state(), *_serial(), *_webcam(), *_extras(),
         *examine_pi(looked_at),
     ]  # fmt: skip
 
@@ -121,13 +121,16 @@ def _firmware() -> Iterator[Check]:
         yield Check("board program", "optional", "not built yet; the first run builds it", "make firmware")
 
 
-def _bundle() -> Check:
-    try:
-        bundle = read_bundle(default_bundle_path())
-    except BundleError as error:
-        return Check("default bundle", "wrong", str(error), "pip install --force-reinstall canopic")
-    models = ", ".join(bundle.models) or "no model"
-    return Check("default bundle", "ok", f"{bundle.id[:12]}, encoding {bundle.encoding.id[:12]}, {models}")
+def _bundles() -> Iterator[Check]:
+    for name in dict.fromkeys((NAMES[0], *shipped_bundles())):
+        part = f"{name} bundle"
+        try:
+            bundle = read_bundle(resolve_bundle(name))
+        except BundleError as error:
+            yield Check(part, "wrong", str(error), "pip install --force-reinstall canopic")
+        else:
+            models = ", ".join(bundle.models) or "no model"
+            yield Check(part, "ok", f"{bundle.id[:12]}, encoding {bundle.encoding.id[:12]}, {models}")
 
 
 def _sqlite() -> Check:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from optics.archive import ZIP_ERRORS, BundleError
-from optics.bundle import names_bundle, read_bundle, resolve_bundle
+from optics.bundle import names_bundle, read_bundle, resolve_bundle, shipped_bundles
 from optics.fabrication import unfinished
 from optics.mask import Mask, MaskError, read_mask
 from optics.psf import psf
@@ -163,7 +163,8 @@ def separate(inputs: Iterable[str | Path], outputs: Iterable[Path]) -> None:
     inputs: paths, or what `read_optic` takes. outputs: files that will be written, each by way of one with
     `.unfinished` added.
     """
-    read = {Path(_parts(str(each))[0]).resolve(): each for each in inputs}
+    shipped = shipped_bundles()
+    read = {(shipped.get(str(each)) or Path(_parts(str(each))[0])).resolve(): each for each in inputs}
     for output in outputs:
         for path in (output, output.with_name(output.name + ".unfinished")):
             same = [each for file, each in read.items() if file == path.resolve() or _one_file(file, path)]

@@ -15,11 +15,12 @@ Pace = Literal["realtime", "fast"]
 class TwinSpec:
     """A scene, the camera that looks at it and the board that measures it.
 
-    scene, fps, start_s, loop, light: see `host.twin.scene.SceneSpec`. bundle: a path or "default". kernel: a file whose
-    kernels take the place of the bundle's (see `host.twin.kernel`). pace: "realtime" drops what is not measured in
-    time, "fast" waits. offset_volts, noise_volts: standard deviations of the comparators' offsets (fixed) and noise
-    (each look); the defaults are typical of a quad comparator after trimming (before, offsets are some millivolts).
-    board: arguments of BoardProcess that take the place of those above, for a board made otherwise (its serial too).
+    scene, fps, start_s, loop, light: see `host.twin.scene.SceneSpec`. bundle: a path or a shipped bundle's name.
+    kernel: a file whose kernels take the place of the bundle's (see `host.twin.kernel`). pace: "realtime" drops what is
+    not measured in time, "fast" waits. offset_volts, noise_volts: standard deviations of the comparators' offsets
+    (fixed) and noise (each look); the defaults are typical of a quad comparator after trimming (before, offsets are
+    some millivolts). board: arguments of BoardProcess that take the place of those above, for a board made otherwise
+    (its serial too).
     pty: where the serial port's symlink goes, None for a private place. Raises SceneError or ValueError for what cannot
     be.
     """

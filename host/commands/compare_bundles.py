@@ -1,0 +1,156 @@
+"""canopic bundle compare: what bundles give away beside what they keep, from the evidence inside them."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from host.commands.common import DONE, FAILED, WRONG_INPUT, expected, out, print_json, say
+from optics.archive import BundleError
+from optics.bundle import Bundle, read_bundle, resolve_bundle, shipped_bundles
+from optics.bundle_evidence import (
+    EQUAL_ERROR,
+    FACE,
+    IDENTITY,
+    SAME_PHOTOGRAPHS,
+    SEVERAL_LOOKS,
+    Findings,
+    Measured,
+    findings,
+    protocols_differ,
+)
+from optics.description import describe
+
+NOT_MEASURED = "not measured"
+ROWS = (
+    (IDENTITY, "identity, one look (best attacker)"),
+    (SEVERAL_LOOKS, "identity, several looks"),
+    (EQUAL_ERROR, "verification, equal error rate"),
+    (FACE, "face or no face"),
+    (SAME_PHOTOGRAPHS, "the same, both from the same photographs"),
+)
+LEGEND = (
+    "In brackets 95 % intervals. Identity: who of the people it is, by the best of the freshly trained attackers; less "
+    "is more private. Verification: same person or not; 50 % is chance. Detection: average precision at IoU 0.5 in "
+    "scenes; its ceiling is the same network on the unencoded picture. Bits: entropy of a face crop's codes, which "
+    "bounds what a measurement of it holds."
+)
+
+
+def compare(names: Sequence[str], figure: Path | None, as_json: bool) -> int:
+    """Print bundles beside each other (`names` empty: all that ship); `figure`: .png with the privacy-utility plane."""
+    with expected(BundleError, status=WRONG_INPUT):
+        bundles = _read(names)
+        found = {name: _findings(name, bundle) for name, bundle in bundles.items()}
+    warnings = protocols_differ(found)
+    if as_json:
+        print_json({"bundles": [_as_json(name, bundles[name], found[name]) for name in bundles], "warnings": warnings})
+    else:
+        out().print(_table(bundles, found))
+        out().print(LEGEND)
+    for warning in warnings:
+        say(f"canopic: {warning}")
+    if figure is not None:
+        from host.figures.bundles import draw
+
+        with expected(OSError, status=FAILED):
+            draw(found, figure)
+        if not as_json:
+            out().print(f"figure: {figure}")
+    return DONE
+
+
+def _read(names: Sequence[str]) -> dict[str, Bundle]:
+    """Bundles by the name to show: a shipped one's, a file's without its ending, or its path where two are alike."""
+    found: dict[str, Bundle] = {}
+    for given in names or shipped_bundles():
+        path = resolve_bundle(given)
+        shown = given if given in shipped_bundles() else path.stem
+        if shown in found or (shown != given and shown in shipped_bundles()):
+            shown = str(path)
+        if shown in found:
+            raise BundleError(f"{given} is named twice: give each bundle once")
+        found[shown] = read_bundle(path)
+    return found
+
+
+def _findings(name: str, bundle: Bundle) -> Findings:
+    try:
+        return findings(bundle)
+    except BundleError as error:
+        raise BundleError(f"{name}: {error}") from error
+
+
+def _table(bundles: dict[str, Bundle], found: dict[str, Findings]) -> Table:
+    table = Table(box=None, pad_edge=False, show_lines=False)
+    table.add_column("", style="dim")
+    for name in bundles:
+        table.add_column(name, overflow="fold")
+    columns = [_column(bundles[name], found[name]) for name in bundles]
+    # Sizes that only some bundles have a number for stay in the order of the first that has them.
+    for row in dict.fromkeys(row for column in columns for row in column):
+        table.add_row(row, *(column.get(row, NOT_MEASURED) for column in columns))
+    return table
+
+
+def _column(bundle: Bundle, found: Findings) -> dict[str, str]:
+    encoding = describe(bundle)["encoding"]
+    column = {
+        "bundle": bundle.id[:12],
+        "encoding": encoding["id"][:12],
+        "can be built as": encoding["built_with"],
+        "filters, kernel": f"{encoding['filters']}, {encoding['kernel_rows_px']} x {encoding['kernel_columns_px']} px",
+        "pool, range": f"{encoding['pool_px']} px, {encoding['range']}",
+        "levels": f"{encoding['effective_levels']} effective of 16",
+        "bits of a face crop": NOT_MEASURED if found.bits is None else f"at most {found.bits:.0f}",
+        "models": ", ".join(f"{name} {len(content) / 1000:.0f} kB" for name, content in sorted(bundle.models.items()))
+        or "none",
+    }
+    for question, label in ROWS:
+        measured = found.attacks.get(question)
+        column[label] = NOT_MEASURED if measured is None else _attack(measured)
+    column["detection in scenes"] = NOT_MEASURED if found.detection is None else _precision(found.detection)
+    column["  its ceiling, unencoded"] = NOT_MEASURED if found.ceiling is None else _precision(found.ceiling)
+    share = found.share_of_ceiling
+    column["  share of the ceiling"] = NOT_MEASURED if share is None else f"{100 * share:.0f} %"
+    for row in found.by_size:
+        label = f"  faces of {row.from_px:g} to {row.to_px:g} px"
+        codes = NOT_MEASURED if row.codes is None else _precision(row.codes)
+        column[label] = codes if row.ceiling is None else f"{codes}\nceiling {row.ceiling.value:.3f}"
+    if found.distance is not None:
+        below = found.distance.private_below_px
+        column["identity at chance"] = "at no size measured" if below is None else f"faces below {below:g} px"
+    else:
+        column["identity at chance"] = NOT_MEASURED
+    return column
+
+
+def _attack(measured: Measured) -> str:
+    lines = [f"{_percent(measured.value)} ({_percent(measured.low)} to {_percent(measured.high)})"]
+    chance = "" if measured.chance is None else f"chance {_percent(measured.chance)}, "
+    lines.append(f"{chance}n {measured.n}")
+    if measured.attacker:
+        seeds = "" if measured.seeds is None else f", {measured.seeds} seed{'s' if measured.seeds != 1 else ''}"
+        lines.append(f"{measured.attacker}{seeds}")
+    return "\n".join(lines)
+
+
+def _precision(measured: Measured) -> str:
+    return f"{measured.value:.3f} ({measured.low:.3f} to {measured.high:.3f})\nn {measured.n} faces"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+def _as_json(name: str, bundle: Bundle, found: Findings) -> dict[str, Any]:
+    about = describe(bundle)
+    return {
+        "name": name,
+        "id": about["id"],
+        "encoding": about["encoding"],
+        "models": {model: {"bytes": entry["bytes"]} for model, entry in about["models"].items()},
+        "measured": asdict(found) | {"share_of_ceiling": found.share_of_ceiling},
+    }

@@ -1,0 +1,232 @@
+"""What a bundle's evidence says, number by number, whichever version wrote it; docs/bundle.md describes the entries.
+
+Nothing is computed here that was not measured: what a bundle has no evidence of is None, and every number carries the
+protocol that it was measured by, since numbers of two protocols do not compare.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from optics.archive import BundleError
+from optics.bundle import Bundle
+
+IDENTITY, SEVERAL_LOOKS, FACE, SAME_PHOTOGRAPHS = "identity", "identity, several looks", "face", "same-photographs"
+EQUAL_ERROR, DETECTION = "verification, equal error rate", "detection"
+# In the order in which they are shown.
+QUESTIONS = (IDENTITY, SEVERAL_LOOKS, EQUAL_ERROR, FACE, SAME_PHOTOGRAPHS)
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A number with what it takes to judge it.
+
+    value: a share, or an average precision. low, high: its 95 % interval. n: what it was measured on (images, pairs,
+    faces). chance: what guessing gives, None where that is no single number. protocol: equal for numbers that compare.
+    attacker: which was best. seeds: how often it was trained. train_accuracy: on its own training images.
+    """
+
+    value: float
+    low: float
+    high: float
+    n: int
+    protocol: str
+    chance: float | None = None
+    attacker: str = ""
+    seeds: int | None = None
+    train_accuracy: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SizeRow:
+    """Detection of faces of one range of sizes: larger side from_px..to_px on the sensor plane."""
+
+    from_px: float
+    to_px: float
+    codes: Measured | None
+    ceiling: Measured | None
+
+
+@dataclass(frozen=True, slots=True)
+class Distance:
+    """How identity falls with the size of a face: sizes_px ascending, identity and its 95 % interval at each.
+
+    private_below_px: below this size the best attacker's interval holds chance; None where no measured size was.
+    """
+
+    sizes_px: tuple[float, ...]
+    identity: tuple[float, ...]
+    identity_95: tuple[tuple[float, float], ...]
+    chance: float
+    private_below_px: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """Everything that a bundle's evidence says; None and empty for what it does not.
+
+    attacks: question (see QUESTIONS) to the best attacker's number. detection, ceiling: average precision at IoU 0.5 on
+    codes, and of the same architecture on the unencoded picture. bits: entropy of a face crop's codes, which bounds what
+    a measurement of it holds.
+    """
+
+    attacks: Mapping[str, Measured]
+    detection: Measured | None
+    ceiling: Measured | None
+    by_size: Sequence[SizeRow]
+    bits: float | None
+    distance: Distance | None
+
+    @property
+    def share_of_ceiling(self) -> float | None:
+        """Detection on codes as a share of that on the unencoded picture; None where either was not measured."""
+        if self.detection is None or self.ceiling is None or self.ceiling.value <= 0:
+            return None
+        return self.detection.value / self.ceiling.value
+
+
+def findings(bundle: Bundle) -> Findings:
+    """What a bundle's evidence says.
+
+    Raises BundleError for an entry that is in no form known here, or that was measured on another encoding.
+    """
+    try:
+        for entry in ("attacks", "identity", "training", "distance"):
+            measured_on = (bundle.evidence.get(entry) or {}).get("encoding_id", bundle.encoding.id)
+            if measured_on != bundle.encoding.id:
+                raise BundleError(
+                    f"its evidence ({entry}) was measured on encoding {measured_on}, it holds {bundle.encoding.id}: "
+                    "measure this encoding, or use the bundle that the evidence came with"
+                )
+        return _findings(bundle.evidence)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        if isinstance(error, BundleError):
+            raise
+        raise BundleError(
+            f"its evidence is in no form that this version of canopic knows ({error!r}): upgrade canopic, or ask "
+            "whoever made the bundle"
+        ) from error
+
+
+def _findings(evidence: Mapping[str, Any]) -> Findings:
+    attacks = evidence.get("attacks")
+    found = _attacks(attacks) if attacks is not None else _older_identity(evidence.get("identity"))
+    detector = evidence.get("detector") or {}
+    bits = None if attacks is None else attacks.get("bits_per_measurement")
+    return Findings(
+        found,
+        _precision(detector, "codes"),
+        _precision(detector, "plain"),
+        _by_size(detector),
+        None if bits is None else float(bits),
+        _distance(evidence.get("distance")),
+    )
+
+
+def protocols_differ(found: Mapping[str, Findings]) -> list[str]:
+    """A sentence for each number that bundles (by name) measured by different protocols, so that nobody compares it."""
+    sentences = []
+    for what in (*QUESTIONS, DETECTION):
+        groups: dict[str, list[str]] = {}
+        for name, one in found.items():
+            measured = one.detection if what == DETECTION else one.attacks.get(what)
+            if measured is not None:
+                groups.setdefault(measured.protocol, []).append(name)
+        if len(groups) > 1:
+            said = "; ".join(f"{', '.join(names)}: {protocol}" for protocol, names in groups.items())
+            sentences.append(f"{what} was measured by different protocols and does not compare ({said})")
+    return sentences
+
+
+def _attacks(attacks: Mapping[str, Any]) -> dict[str, Measured]:
+    protocol = str(attacks["protocol"]["digest"])[:12]
+    found = {}
+    for question, asked in attacks["questions"].items():
+        name = asked["best"]
+        best = asked["attackers"][name]
+        low, high = best["interval_95"]
+        found[question] = Measured(
+            float(best["value"]),
+            float(low),
+            float(high),
+            int(best["n"]),
+            protocol,
+            chance=None if asked.get("chance") is None else float(asked["chance"]),
+            attacker=name,
+            seeds=len(best["seeds"]),
+            train_accuracy=best.get("train_accuracy"),
+        )
+    return found
+
+
+def _older_identity(report: Mapping[str, Any] | None) -> dict[str, Measured]:
+    """Of `models.attackers.identity`: one small network, no augmentation, which understates what leaks."""
+    if not report or "codes" not in report.get("views", {}):
+        return {}
+    view, found = report["views"]["codes"], {}
+    for question, chance in ((IDENTITY, 1 / report["people"]), (FACE, 0.5)):
+        measured = view[question]
+        low, high = measured["accuracy_95"]
+        protocol = f"one small network, {report['people']} people" if question == IDENTITY else "one small network"
+        found[question] = Measured(
+            float(measured["accuracy"]),
+            float(low),
+            float(high),
+            int(measured["n"]),
+            f"{protocol}, {measured['n']} images",
+            chance,
+            "small",
+            len(measured["runs"]),
+            measured.get("train_accuracy"),
+        )
+    return found
+
+
+def _precision(detector: Mapping[str, Any], view: str) -> Measured | None:
+    if view not in detector:
+        return None
+    return _average_precision(detector[view]["ap"], _scenes(detector))
+
+
+def _average_precision(measured: Mapping[str, Any], protocol: str) -> Measured | None:
+    if measured["value"] is None:
+        return None
+    low, high = measured["interval_95"]
+    return Measured(float(measured["value"]), float(low), float(high), int(measured["faces"]), protocol)
+
+
+def _by_size(detector: Mapping[str, Any]) -> list[SizeRow]:
+    codes = detector.get("codes", {}).get("ap_by_size", [])
+    plain = detector.get("plain", {}).get("ap_by_size", [])
+    ceilings = {(one["from_px"], one["to_px"]): one for one in plain}
+    rows = []
+    for one in codes:
+        size, protocol = (one["from_px"], one["to_px"]), _scenes(detector)
+        ceiling = ceilings.get(size)
+        rows.append(
+            SizeRow(
+                *size,
+                _average_precision(one, protocol),
+                None if ceiling is None else _average_precision(ceiling, protocol),
+            )
+        )
+    return rows
+
+
+def _scenes(detector: Mapping[str, Any]) -> str:
+    """What detection was measured on, equal for equal scenes."""
+    codes = detector["codes"]
+    return f"{codes['scenes']} scenes, {codes['ap']['faces']} faces"
+
+
+def _distance(report: Mapping[str, Any] | None) -> Distance | None:
+    if not report:
+        return None
+    below = report.get("private_below_px")
+    return Distance(
+        tuple(float(size) for size in report["sizes_px"]),
+        tuple(float(share) for share in report["identity"]),
+        tuple((float(low), float(high)) for low, high in report["identity_95"]),
+        float(report["chance"]),
+        None if below is None else float(below),
+    )

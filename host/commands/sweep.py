@@ -1,0 +1,168 @@
+"""canopic train sweep: learn and judge every point of a file, here or on a Ray cluster, and draw the front."""
+
+import importlib.util
+import os
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from host.commands.common import DONE, FAILED, WRONG_INPUT, expected, out, print_json, say
+from host.stop import StopRequest, stop_on_signals
+from host.sweep.cluster import ClusterError, ClusterExecutor
+from host.sweep.local import LocalExecutor
+from host.sweep.report import FIGURE, SUMMARY, TABLE, joined_points, write_report
+from host.sweep.run import Progress, SweepBusyError, reasons, run_points, standings
+from host.sweep.table import LiveTable, line, span, table
+from host.sweep.work import Executor
+from models.detector.archives import DataMissingError, archive_path, file_digest
+from models.encoder.sweep import Point, SweepError, archives_of, points_of, read_sweep, sweep_file
+from models.encoder.sweep_cost import rough_seconds
+from models.encoder.sweep_images import IMAGES, limits, questions
+
+INTERRUPTED = 130
+
+
+def train_sweep(
+    file: str,
+    *,
+    data: Path | None,
+    directory: Path,
+    cluster: str | None = None,
+    workers: int | None = None,
+    dry_run: bool = False,
+    as_json: bool = False,
+) -> int:
+    """Run the sweep in `file` (a path, or a shipped one's name). Status 0: all done, 1: a point failed or the cluster
+    did, 2: it cannot be run as asked, 130: interrupted (the same command goes on)."""
+    with expected(SweepError, DataMissingError, status=WRONG_INPUT):
+        path = sweep_file(file)
+        sweep = read_sweep(path)
+        if workers is not None and workers < 1:
+            raise SweepError(f"--workers {workers}: a sweep needs at least one")
+        if not dry_run and data is None:
+            raise DataMissingError("a sweep learns from photographs; give the folder of the archives, --data DIR")
+        # Twice, since which archives there have to be is a matter of the points.
+        points = points_of(sweep, {}, str(path))
+        points = points_of(sweep, _digests(points, data), str(path))
+    there = standings(points, directory)
+    waiting = [one.point for one in there.values() if one.state == "waiting"]
+    count = workers or (os.cpu_count() or 1)
+    rough = sum(rough_seconds(point.plan, point.judge) for point in waiting)
+    _announce(sweep.name, points, waiting, count, cluster, rough)
+    if dry_run:
+        return _list(points, {point.digest for point in waiting}, as_json)
+    if waiting and importlib.util.find_spec("torch") is None:
+        say("canopic: a sweep learns with PyTorch, which is not installed: pip install 'canopic[train]'")
+        return WRONG_INPUT
+    assert data is not None
+    return _run(sweep.name, points, data.resolve(), directory, _executor(cluster, workers, count), as_json)
+
+
+def _run(
+    name: str, points: list[Point], data: Path, directory: Path, make_executor: Callable[[], Executor], as_json: bool
+) -> int:
+    stop = StopRequest()
+    with (
+        ExitStack() as signals,
+        expected(ClusterError, SweepBusyError, OSError, DataMissingError),
+        LiveTable(Console(stderr=True)) as live,
+    ):
+
+        def ready() -> Executor:
+            _decode(points, data, directory)
+            executor = make_executor()
+            # After Ray, which handles signals in its own way.
+            signals.enter_context(stop_on_signals(stop))
+            return executor
+
+        ended = -1
+
+        def watch(progress: Progress) -> None:
+            nonlocal ended
+            now = len(progress.of("done")) + len(progress.of("failed"))
+            if now != ended:
+                ended = now
+                write_report(directory, name, progress)
+            live.show(progress)
+
+        progress = run_points(points, data, directory.resolve(), _run_point, ready, watch, stop)
+        document = write_report(directory, name, progress)
+    for reason in reasons(progress, directory):
+        say(f"canopic: failed: {reason}")
+    if as_json:
+        print_json(document)
+    else:
+        out().print(table(progress, *joined_points(progress)))
+        out().print(f"{line(progress)}; * the front")
+        out().print(", ".join(str(directory / one) for one in (SUMMARY, TABLE, FIGURE) if (directory / one).is_file()))
+    if stop:
+        say("canopic: interrupted; the same command goes on where it stopped")
+        return INTERRUPTED
+    return FAILED if progress.of("failed") else DONE
+
+
+def _run_point(plan: Any, judge: Any, data: Path, folder: Path) -> dict[str, Any]:
+    """In the worker, which is the first to import torch."""
+    from models.encoder.sweep_point import run_point
+
+    return run_point(plan, judge, data, folder)
+
+
+def _executor(cluster: str | None, workers: int | None, count: int) -> Callable[[], Executor]:
+    if cluster is None:
+        return lambda: LocalExecutor(count)
+    return lambda: ClusterExecutor(cluster, workers)
+
+
+def _digests(points: list[Point], data: Path | None) -> dict[str, str]:
+    """SHA-256 of every archive that a point needs."""
+    if data is None:
+        return {}
+    needed = dict.fromkeys(name for point in points for name in archives_of(point.plan, point.judge))
+    return {name: file_digest(archive_path(data, name)) for name in needed}
+
+
+def _announce(
+    name: str, points: list[Point], waiting: list[Point], workers: int, cluster: str | None, as_rough: float
+) -> None:
+    """What is about to happen, on stderr."""
+    seeds = len({point.plan.seed for point in points})
+    where = "this machine" if cluster is None else f"Ray ({cluster})"
+    say(f"{name}: {len(points)} points ({seeds} seed{'s' * (seeds != 1)}), {len(points) - len(waiting)} of them done")
+    if waiting:
+        say(
+            f"{len(waiting)} to do on {where}, {workers} at a time: roughly {span(as_rough / workers)} if cores are free"
+        )
+
+
+def _list(points: list[Point], waiting: set[str], as_json: bool) -> int:
+    """Every point, what it would be learned with, and whether it is done."""
+    if as_json:
+        print_json(
+            [
+                {"digest": point.digest, "name": point.name, "seed": point.plan.seed, "done": point.digest not in waiting,
+                 "overrides": dict(point.overrides), "rough_seconds": round(rough_seconds(point.plan, point.judge))}
+                for point in points
+            ]
+        )  # fmt: skip
+        return DONE
+    listed = Table("point", "seed", "digest", "state", "roughly")
+    for point in points:
+        state = "to do" if point.digest in waiting else "done"
+        rough = span(rough_seconds(point.plan, point.judge))
+        listed.add_row(Text(point.name), str(point.plan.seed), point.digest[:12], state, rough)
+    out().print(listed)
+    return DONE
+
+
+def _decode(points: list[Point], data: Path, directory: Path) -> None:
+    """The judge's images, once for all workers."""
+    from models.evidence.material import read_material
+
+    judge = points[0].judge
+    read_material(data, questions(judge), limits(judge), directory / IMAGES)

@@ -1,0 +1,130 @@
+"""Points on a Ray cluster: one task for each, tried again where a worker or a machine dies."""
+
+import os
+import shutil
+import tempfile
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+from host.sweep.work import DEAD_WORKERS, ONE_THREAD, PROGRESS, RESULT, Ended, Job, attempt, worker_died
+
+HERE = "here"  # Ray started for this sweep on this machine
+OBJECT_STORE_BYTES = 80_000_000  # the least that Ray takes is 75 MiB; what points return is far less
+LOOPBACK = "127.0.0.1"
+
+
+class ClusterError(RuntimeError):
+    """No cluster to work on: Ray is not installed, or does not answer."""
+
+
+class ClusterExecutor:
+    """An `Executor` on Ray. The folder of a job is written by its worker and, where that is another machine that does
+    not share it, once more by this one; the data folder has to be at the same path everywhere.
+
+    address: of a cluster that runs ("auto": the one that this machine belongs to), or `HERE`. workers: points at a time
+    (None: as many as the cluster has CPUs).
+    """
+
+    def __init__(self, address: str, workers: int | None = None) -> None:
+        # Nothing about the sweep goes to Ray's makers; read when ray is imported.
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        try:
+            import ray
+        except ImportError:
+            raise ClusterError("a sweep on a cluster needs Ray: pip install 'canopic[train,cluster]'") from None
+        self._ray = ray
+        self._temporary: Path | None = None
+        if ray.is_initialized():
+            raise ClusterError("this process has a Ray cluster already; leave it (ray.shutdown()) first")
+        try:
+            if address == HERE:
+                self._start_here(workers or os.cpu_count() or 1)
+            else:
+                ray.init(address=address, log_to_driver=False, logging_level="error", runtime_env=_environment())
+        except (ConnectionError, OSError, ValueError, RuntimeError, TimeoutError) as error:
+            self._end()
+            raise ClusterError(f"the Ray cluster '{address}' does not answer: {error}") from None
+        self.workers = workers or int(ray.cluster_resources().get("CPU", 1))
+        # One CPU each is what limits how many run at once; Ray then gives each one thread as well.
+        self._task = ray.remote(num_cpus=1, max_retries=DEAD_WORKERS)(_attempt_and_carry)
+        self._waiting: deque[Job] = deque()
+        self._running: dict[Any, Job] = {}
+
+    def submit(self, job: Job) -> None:
+        self._waiting.append(job)
+        self._fill()
+
+    def poll(self, seconds: float) -> list[Ended]:
+        if not self._running:
+            return []
+        ready, _ = self._ray.wait(list(self._running), num_returns=1, timeout=seconds)
+        ended = []
+        for one in ready:
+            job = self._running.pop(one)
+            try:
+                document, files = self._ray.get(one)
+            except self._ray.exceptions.RayError as error:
+                document, files = worker_died(job, f"{type(error).__name__}: {error}".splitlines()[0]), {}
+            _keep(job.folder, files)
+            ended.append(Ended(job.point.digest, document))
+        self._fill()
+        return ended
+
+    def close(self) -> None:
+        for one in self._running:
+            self._ray.cancel(one, force=True)
+        self._waiting.clear()
+        self._running.clear()
+        self._end()
+
+    def _fill(self) -> None:
+        while self._waiting and len(self._running) < self.workers:
+            job = self._waiting.popleft()
+            self._running[self._task.remote(job)] = job
+
+    def _start_here(self, workers: int) -> None:
+        # A folder of its own, so that nothing is left in the system's; short, for the names of sockets are limited.
+        self._temporary = Path(tempfile.mkdtemp(prefix="canopic-ray-"))
+        self._ray.init(
+            address="local",
+            num_cpus=workers,
+            num_gpus=0,
+            include_dashboard=False,
+            object_store_memory=OBJECT_STORE_BYTES,
+            log_to_driver=False,
+            logging_level="error",
+            runtime_env={"env_vars": ONE_THREAD},
+            _node_ip_address=LOOPBACK,
+            _temp_dir=str(self._temporary),
+        )
+
+    def _end(self) -> None:
+        self._ray.shutdown()
+        if self._temporary is not None:
+            shutil.rmtree(self._temporary, ignore_errors=True)
+
+
+def _environment() -> dict[str, Any]:
+    """What workers on other machines need: this very code (what it imports has to be installed there)."""
+    root = Path(__file__).parents[2]
+    packages = [str(root / name) for name in ("optics", "calibration", "models", "host")]
+    return {"env_vars": ONE_THREAD, "py_modules": packages}
+
+
+def _attempt_and_carry(job: Job) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """In the worker: the document, and the files of the folder but for those that only a resumption needs."""
+    document = attempt(job)
+    small = [path for path in sorted(job.folder.iterdir()) if path.is_file() and path.suffix in (".npz", ".json")]
+    return document, {path.name: path.read_bytes() for path in small if path.name != PROGRESS}
+
+
+def _keep(folder: Path, files: dict[str, bytes]) -> None:
+    """Write what a worker elsewhere brought along; the result last, for it says that the rest is there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in sorted(files, key=lambda name: name == RESULT):
+        path = folder / name
+        if not path.is_file() or path.read_bytes() != files[name]:
+            part = folder / f"{name}.part"
+            part.write_bytes(files[name])
+            part.replace(path)

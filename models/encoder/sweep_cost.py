@@ -1,0 +1,52 @@
+"""How long a point of a sweep will take, roughly, before anything of it has been measured. Needs no torch."""
+
+from models.encoder.plan import AdversaryPlan, EncoderPlan, NetworkPlan
+from models.encoder.sweep import JudgePlan
+
+# Seconds for one image through one training step, on one thread of the two-core machine that the project is developed
+# on, for codes of 8 x 8: at the width given, growing with its square.
+_SMALL = (0.25, 0.25e-3)
+_RESNET18 = (0.25, 0.6e-3)
+_GOOGLENET = (0.25, 1.2e-3)
+SECONDS = {"small": _SMALL, "resnet18": _RESNET18, "googlenet": _GOOGLENET}
+ENCODER_S = 1.5e-3  # one image through one step of the encoder, without its adversaries
+LOOK_S = 0.6e-3  # one measurement of one crop
+START_S = 8.0  # a process with torch, and the archives
+CELLS = 64  # of the codes that these were measured on
+
+
+def rough_seconds(plan: EncoderPlan, judge: JudgePlan) -> float:
+    """Seconds that learning and judging take on one thread, within a factor of about two."""
+    material, schedule, choice = plan.material, plan.schedule, plan.choice
+    people = material.most_people * material.most_images / 2
+    both = (material.most_positives + material.most_negatives) * (2 if material.photographs else 1)
+    images = people + both
+    cells = (64 / plan.chain.pool) ** 2
+    cycle = (
+        images * schedule.looks * LOOK_S
+        + _adversaries(plan.recognition, people, cells)
+        + _adversaries(plan.detection, both, cells)
+        + schedule.encoder_steps * schedule.batch * (ENCODER_S + _all(plan, cells))
+    )
+    chosen = people * choice.identity_epochs + both * choice.face_epochs
+    cycle += chosen * _image(choice.network, cells) / choice.every
+    trained = judge.people * min(judge.most_training, 20), 2 * judge.faces_training
+    judging = sum(trained) * judge.looks * LOOK_S
+    for network in judge.networks:
+        judging += (trained[0] * judge.epochs + trained[1] * judge.face_epochs) * _image(network, cells)
+    return START_S + schedule.cycles * cycle + judging
+
+
+def _adversaries(plan: AdversaryPlan, images: float, cells: float) -> float:
+    # Most cycles end early, once enough is right.
+    return sum(images * plan.epochs * 0.7 * _image(network, cells) for network in plan.networks)
+
+
+def _all(plan: EncoderPlan, cells: float) -> float:
+    return sum(_image(one, cells) for one in (*plan.recognition.networks, *plan.detection.networks))
+
+
+def _image(network: NetworkPlan, cells: float) -> float:
+    width, seconds = SECONDS[network.network]
+    larger = max(cells / CELLS, 1 / 16) * network.upsample**2
+    return seconds * (network.width / width) ** 1.5 * larger

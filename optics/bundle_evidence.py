@@ -13,6 +13,7 @@ from optics.bundle import Bundle
 
 IDENTITY, SEVERAL_LOOKS, FACE, SAME_PHOTOGRAPHS = "identity", "identity, several looks", "face", "same-photographs"
 EQUAL_ERROR, DETECTION = "verification, equal error rate", "detection"
+DIGITS = 12
 # In the order in which they are shown.
 QUESTIONS = (IDENTITY, SEVERAL_LOOKS, EQUAL_ERROR, FACE, SAME_PHOTOGRAPHS)
 
@@ -66,8 +67,8 @@ class Findings:
     """Everything that a bundle's evidence says; None and empty for what it does not.
 
     attacks: question (see QUESTIONS) to the best attacker's number. detection, ceiling: average precision at IoU 0.5 on
-    codes, and of the same architecture on the unencoded picture. bits: entropy of a face crop's codes, which bounds what
-    a measurement of it holds.
+    codes, and of the same architecture on the unencoded picture. bits: entropy of a face crop's codes, which bounds
+    what a measurement of it holds.
     """
 
     attacks: Mapping[str, Measured]
@@ -139,21 +140,21 @@ def protocols_differ(found: Mapping[str, Findings]) -> list[str]:
 
 
 def _attacks(attacks: Mapping[str, Any]) -> dict[str, Measured]:
-    protocol = str(attacks["protocol"]["digest"])[:12]
+    protocol = str(attacks["protocol"]["digest"])[:DIGITS]
     found = {}
-    for question, asked in attacks["questions"].items():
-        name = asked["best"]
-        best = asked["attackers"][name]
+    for question, result in attacks["results"].items():
+        attacker = result["headline"]
+        best = result["attackers"][attacker]
         low, high = best["interval_95"]
         found[question] = Measured(
-            float(best["value"]),
+            float(best["mean"]),
             float(low),
             float(high),
             int(best["n"]),
             protocol,
-            chance=None if asked.get("chance") is None else float(asked["chance"]),
-            attacker=name,
-            seeds=len(best["seeds"]),
+            chance=None if best.get("chance") is None else float(best["chance"]),
+            attacker=attacker,
+            seeds=best.get("seeds"),
             train_accuracy=best.get("train_accuracy"),
         )
     return found

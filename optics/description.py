@@ -18,7 +18,10 @@ def built_with(encoding: Encoding) -> str:
     A passive mask passes no more than all light, and no negative light. A pair has two sub-apertures that share the
     light, so it can do every kernel whose taps, without their signs, sum to one at most. What is beyond that needs
     amplification behind the sensor: the same kernel divided by that sum, with an exposure that is longer by as much.
+    With the range "per_frame" there are no comparators that could do it: they have one reference voltage.
     """
+    if encoding.range != "fixed":
+        return NONE
     if encoding.realisable:
         return ONE_MASK
     light = np.abs(encoding.kernels).sum(axis=(1, 2), dtype=np.float64).max()

@@ -65,13 +65,15 @@ def compare(names: Sequence[str], figure: Path | None, as_json: bool) -> int:
 def _read(names: Sequence[str]) -> dict[str, Bundle]:
     """Bundles by the name to show: a shipped one's, a file's without its ending, or its path where two are alike."""
     found: dict[str, Bundle] = {}
+    read: set[Path] = set()
     for given in names or shipped_bundles():
         path = resolve_bundle(given)
+        if path.resolve() in read:
+            raise BundleError(f"{given} is named twice: give each bundle once")
+        read.add(path.resolve())
         shown = given if given in shipped_bundles() else path.stem
         if shown in found or (shown != given and shown in shipped_bundles()):
             shown = str(path)
-        if shown in found:
-            raise BundleError(f"{given} is named twice: give each bundle once")
         found[shown] = read_bundle(path)
     return found
 

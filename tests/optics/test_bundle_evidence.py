@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from optics.bundle import Bundle, BundleError, bundle_from_bytes, bundle_to_bytes, read_bundle, shipped_bundles
+from optics.archive import BundleError
+from optics.bundle import Bundle, bundle_from_bytes, bundle_to_bytes, read_bundle, shipped_bundles
 from optics.bundle_evidence import (
     DETECTION,
     EQUAL_ERROR,
@@ -96,7 +97,9 @@ def test_evidence_of_another_encoding_is_refused() -> None:
 
 
 def test_evidence_in_an_unknown_form_is_refused_and_not_taken_for_none() -> None:
-    for wrong in ({"attacks": {"results": {}}}, {"attacks": 3}, {"detector": {"codes": {}}}, {"distance": {"x": 1}}):
+    forms: list[dict[str, Any]] = [{"attacks": {"results": {}}}, {"attacks": 3}]
+    forms += [{"detector": {"codes": {}}}, {"distance": {"x": 1}}]
+    for wrong in forms:
         with pytest.raises(BundleError, match="in no form that this version"):
             findings(bundle(**wrong))
 

@@ -1,0 +1,86 @@
+"""Files of a learning: a checkpoint that says whose it is, written whole or not at all. Needs torch."""
+
+import json
+import platform
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from models.encoder.chain import Chain
+from models.encoder.plan import EncoderPlan, PlanError
+
+
+def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
+    """Lets `write` make the file beside `path` and then puts it in its place, so that no reader meets half of it."""
+    partial = path.with_name(path.name + ".part")
+    write(partial)
+    partial.replace(path)
+
+
+def write_checkpoint(path: Path, plan: EncoderPlan, digest: str, state: dict[str, Any]) -> None:
+    """`state` (tensors and plain values) with the plan and the material's digest that it belongs to."""
+    whole = {"plan": plan.model_dump_json(), "material": digest, **state}
+
+    def write(partial: Path) -> None:
+        torch.save(whole, partial)
+
+    write_atomically(path, write)
+
+
+def read_checkpoint(path: Path, plan: EncoderPlan, digest: str) -> dict[str, Any] | None:
+    """The state in the checkpoint, None where there is none. Raises PlanError where it belongs to something else."""
+    if not path.exists():
+        return None
+    state: dict[str, Any] = torch.load(path, weights_only=True)
+    if state["plan"] != plan.model_dump_json():
+        differing = ", ".join(_differing(json.loads(state["plan"]), json.loads(plan.model_dump_json())))
+        raise PlanError(
+            f"{path} was begun with another plan (differing: {differing}); give that plan to go on with it, or another "
+            "folder to start anew"
+        )
+    if state["material"] != digest:
+        raise PlanError(f"{path} was begun with other images; give the same data, or another folder to start anew")
+    return state
+
+
+def write_chain(folder: Path, chain: Chain) -> None:
+    """encoding.npz, as `models.detector.default_encoding.read_encoding` takes it, or chain.npz without quantization."""
+    settings = chain.settings
+    arrays = {"pool": np.array(settings.pool), "range": np.array(settings.range), "light": np.array(settings.light)}
+    if settings.levels is None:
+        arrays["kernels"] = chain.kernels().detach().numpy().astype(np.float32)
+    else:
+        encoding = chain.export()
+        arrays |= {"kernels": encoding.kernels, "thresholds": encoding.thresholds}
+
+    def write(partial: Path) -> None:
+        with partial.open("wb") as file:
+            np.savez(file, **arrays)  # type: ignore[arg-type]
+
+    write_atomically(folder / ("chain.npz" if settings.levels is None else "encoding.npz"), write)
+
+
+def versions() -> dict[str, str]:
+    """Versions that a result depends on."""
+    found = {"python": platform.python_version(), "machine": platform.machine()}
+    for name in ("canopic", "torch", "numpy"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def _differing(one: dict[str, Any], other: dict[str, Any], above: str = "") -> list[str]:
+    found = []
+    for key in sorted({*one, *other}):
+        mine, yours = one.get(key), other.get(key)
+        if isinstance(mine, dict) and isinstance(yours, dict):
+            found += _differing(mine, yours, f"{above}{key}.")
+        elif mine != yours:
+            found.append(above + key)
+    return found

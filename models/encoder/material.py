@@ -1,0 +1,146 @@
+"""The images an encoder is learned from: people that no evaluation uses, other faces, and pictures without one."""
+
+import hashlib
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.datasets.windows import same_photograph_windows
+from models.detector.archives import (
+    FACES,
+    FACES_BY_PERSON,
+    NON_FACES,
+    SCENES,
+    Crops,
+    archive_path,
+    file_digest,
+    read_crops,
+    read_scenes,
+    validation_part,
+)
+from models.encoder.plan import MaterialPlan
+
+EVALUATION_PEOPLE = 71
+
+Images = NDArray[np.uint8]
+Labels = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LearningMaterial:
+    """Crops, sRGB uint8 (n, 64, 64, 3), of one learning.
+
+    `faces` with `people` int64 (n,), 0..classes - 1: whom the recognition networks learn. `held_out_faces` with
+    `held_out_people`: other images of the same people, which only say how good recognition is. `positives` and
+    `negatives`: with and without a face, to learn detection from; `held_out_positives`, `held_out_negatives`: to test
+    it. `names`: people by their number. `digests`: SHA-256 by archive, for the record.
+    """
+
+    faces: Images
+    people: Labels
+    held_out_faces: Images
+    held_out_people: Labels
+    positives: Images
+    negatives: Images
+    held_out_positives: Images
+    held_out_negatives: Images
+    names: tuple[str, ...] = ()
+    digests: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def classes(self) -> int:
+        """Number of people."""
+        return int(self.people.max()) + 1
+
+    def counts(self) -> dict[str, int]:
+        """Number of images by part, and of people."""
+        parts = ("faces", "held_out_faces", "positives", "negatives", "held_out_positives", "held_out_negatives")
+        return {"people": self.classes} | {part: len(getattr(self, part)) for part in parts}
+
+    def digest(self) -> str:
+        """SHA-256 of every image and label: a learning is only resumed with what it was begun with."""
+        found = hashlib.sha256()
+        for part in (self.faces, self.people, self.held_out_faces, self.held_out_people, self.positives,
+                     self.negatives, self.held_out_positives, self.held_out_negatives):  # fmt: skip
+            found.update(f"{part.dtype} {part.shape}".encode() + np.ascontiguousarray(part).tobytes())
+        return found.hexdigest()
+
+
+def evaluation_people(rows: list[dict[str, str]], count: int = EVALUATION_PEOPLE) -> list[str]:
+    """The people whom evaluations use: those with the most images in the table of the faces by person, ties by name."""
+    images = Counter(row["person"] for row in rows)
+    return sorted(images, key=lambda person: (-images[person], person))[:count]
+
+
+def archive_material(data: Path, rng: np.random.Generator, limits: MaterialPlan | None = None) -> LearningMaterial:
+    """The learning material of the archives in folder `data`, as much of it as `limits` allow.
+
+    People: all of faces by person that are not for evaluation, then of the other faces those with the most images;
+    training splits only. Which images are held out depends on their names alone, which of the others are used on `rng`.
+    Raises `models.detector.archives.DataMissingError` for a missing archive.
+    """
+    limits = limits or MaterialPlan()
+    known = read_crops(data, FACES_BY_PERSON)
+    reserved = set(evaluation_people(known.rows))
+    others, without = read_crops(data, FACES, "train"), read_crops(data, NON_FACES, "train")
+    chosen = _chosen_people(known, reserved, others, limits)
+    label = {person: number for number, person in enumerate(chosen)}
+    images: list[list[Images]] = [[], []]
+    people: list[list[int]] = [[], []]
+    taken: Counter[str] = Counter()
+    for crops in (known, others):
+        for image, row in zip(crops.images, crops.rows, strict=True):
+            person = row["person"]
+            if person not in label or row["split"] != "train" or taken[person] == limits.most_images:
+                continue
+            taken[person] += 1
+            # Every so-manieth image of a person: the share holds for people of few images too.
+            number = taken[person] * limits.held_out
+            part = int(int(number) > int(number - limits.held_out))
+            images[part].append(image)
+            people[part].append(label[person])
+    strangers = [index for index, row in enumerate(others.rows) if row["person"] not in label]
+    positives = _divided([others.rows[index]["person"] for index in strangers], limits.held_out)
+    negatives = _divided([_photograph(row["file"]) for row in without.rows], limits.held_out)
+    pools = [[others.images[strangers][~positives], others.images[strangers][positives]],
+             [without.images[~negatives], without.images[negatives]]]  # fmt: skip
+    digests = {name: file_digest(archive_path(data, name)) for name in (FACES_BY_PERSON, FACES, NON_FACES)}
+    most = [(limits.most_positives, limits.most_negatives), (600, 600)]
+    detection = [[_some(pools[kind][part], most[part][kind], rng) for part in (0, 1)] for kind in (0, 1)]
+    if limits.photographs:
+        digests[SCENES] = file_digest(archive_path(data, SCENES))
+        for part, held_out in ((0, False), (1, True)):
+            scenes = [one for one in read_scenes(data, "train") if validation_part(one.name, 0.2) == held_out]
+            windows, kinds = same_photograph_windows(scenes, rng)
+            detection[0][part] = np.concatenate([detection[0][part], windows[kinds == 1]])
+            detection[1][part] = np.concatenate([detection[1][part], windows[kinds == 0]])
+    return LearningMaterial(
+        np.stack(images[0]), np.array(people[0], np.int64), np.stack(images[1]), np.array(people[1], np.int64),
+        detection[0][0], detection[1][0], detection[0][1], detection[1][1], tuple(chosen), digests,
+    )  # fmt: skip
+
+
+def _chosen_people(known: Crops, reserved: set[str], others: Crops, limits: MaterialPlan) -> list[str]:
+    found: list[str] = []
+    for crops in (known, others):
+        images = Counter(row["person"] for row in crops.rows if row["split"] == "train")
+        able = [name for name, count in images.items() if count >= limits.fewest_images and name not in reserved]
+        found += sorted(able, key=lambda name: (-images[name], name))
+    return found[: limits.most_people]
+
+
+def _photograph(file: str) -> str:
+    """The photograph a crop was cut from: several crops of one differ in their last number only."""
+    return file.rsplit("_", 1)[0]
+
+
+def _divided(names: list[str], share: float) -> NDArray[np.bool_]:
+    """Whether each is held out, bool (n,), by its name alone."""
+    return np.array([validation_part(name, share) for name in names], np.bool_)
+
+
+def _some(images: Images, most: int, rng: np.random.Generator) -> Images:
+    return images if len(images) <= most else images[np.sort(rng.choice(len(images), most, replace=False))]

@@ -1,0 +1,63 @@
+"""What the encoder descends on: cross-entropy(detection) - alpha * entropy(recognition), and bits. Needs torch.
+
+Equation 1 of Tan et al., "CAnOPIC", ICME 2020 (par.nsf.gov/biblio/10217888), with several networks of either kind and
+a price for bits above a budget. Entropies and cross-entropies are in nats.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from models.encoder.adversaries import answers, entropy
+from models.encoder.bits import soft_bits
+from models.encoder.chain import Chain, Nuisance
+from models.encoder.looks import light_of, scaled, soft_codes, varied_crops
+from models.encoder.material import LearningMaterial
+from models.encoder.plan import EncoderPlan
+
+PARTS = ("loss", "detection", "entropy", "bits")
+
+
+def encoder_loss(
+    chain: Chain,
+    networks: dict[str, nn.Module],
+    plan: EncoderPlan,
+    material: LearningMaterial,
+    slope: float,
+    nuisance: Nuisance | None,
+    rng: np.random.Generator,
+) -> tuple[Tensor, dict[str, float]]:
+    """The loss on a random batch, with gradients to the chain, and its parts as numbers (`PARTS`).
+
+    Half of the batch are faces: of the people, and as many of others. Entropy needs no label, so it counts on all of
+    them; what a network is sure of on faces that it has not learned by heart is what it would be sure of tomorrow.
+    networks: "recognition 0", ..., "detection 0", ..., as many as the plan has.
+    """
+    count = plan.schedule.batch // 2
+    known = count if len(material.positives) == 0 else count - count // 2
+    drawn = ((material.faces, known), (material.positives, count - known), (material.negatives, count))
+    crops = np.concatenate([images[rng.integers(len(images), size=size)] for images, size in drawn if size])
+    images = light_of(varied_crops(crops, plan.chain.pool, rng), plan.chain.light)
+    through = plan.schedule.straight_through
+    codes, cells = soft_codes(chain, images, slope, nuisance, rng, through)
+    values = scaled(codes, chain)
+    goals = torch.cat([torch.ones(count, dtype=torch.int64), torch.zeros(count, dtype=torch.int64)])
+    detections = [
+        functional.cross_entropy(answers(networks[f"detection {number}"], network, values), goals)
+        for number, network in enumerate(plan.detection.networks)
+    ]
+    detection = torch.stack(detections).mean()
+    loss, unsure, bits = detection, torch.zeros(()), torch.zeros(())
+    if plan.privacy.alpha > 0:
+        entropies = [
+            entropy(answers(networks[f"recognition {number}"], network, values[:count]))
+            for number, network in enumerate(plan.recognition.networks)
+        ]
+        found = torch.stack(entropies)
+        unsure = found.min() if plan.privacy.entropy == "worst" else found.mean()
+        loss = loss - plan.privacy.alpha * unsure
+    if plan.privacy.bits_budget is not None and plan.chain.levels is not None:
+        bits = soft_bits(cells[:count], chain.thresholds(), slope, through)
+        loss = loss + plan.privacy.bits_weight * functional.relu(bits - plan.privacy.bits_budget)
+    return loss, dict(zip(PARTS, (loss.item(), detection.item(), unsure.item(), bits.item()), strict=True))

@@ -1,5 +1,6 @@
 """Makes varied training scenes out of photographs with boxes, face crops and crops without faces."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -31,7 +32,7 @@ LARGEST_ZOOM = 5.0
 class Material:
     """What scenes are made of: photographs with boxes, and crops uint8 (n, 64, 64, 3) with and without a face."""
 
-    photographs: list[Photograph]
+    photographs: Sequence[Photograph]
     faces: NDArray[np.uint8]
     non_faces: NDArray[np.uint8]
 

@@ -9,10 +9,10 @@ The tables (Yang et al. 2016, DOI 10.1109/CVPR.2016.596) hold, for each picture,
 of ten zeros all the same.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, overload
 
 import cv2
 import numpy as np
@@ -68,19 +68,43 @@ def read_table(path: Path) -> Iterator[WiderFaces]:
         yield WiderFaces(name.strip(), np.array(faces, np.int64).reshape(-1, len(FIELDS)))
 
 
-def wider_photographs(root: Path, part: WiderPart, longest_px: int | None = None) -> Iterator[Photograph]:
-    """The photographs of one part, in the table's order, one at a time.
+class WiderPhotographs(Sequence[Photograph]):
+    """The photographs of one part, in the table's order: each is read from disc whenever it is asked for.
 
     Faces labelled invalid, or without extent, are there but `ignore`. `longest_px`: pictures whose longer side is more
-    are shrunk to it (areas averaged), boxes with them. Raises DataMissingError or AnnotationError.
+    are shrunk to it (areas averaged), boxes with them. `wanted`: which entries of the table, None for all. Raises
+    DataMissingError or AnnotationError.
     """
-    folder = data_folder(root, f"WIDER_{part}/images", "a folder of pictures for each event, such as 0--Parade")
-    for entry in read_table(table_path(root, part)):
-        image = read_rgb(inside(folder, entry.name))
+
+    def __init__(
+        self,
+        root: Path,
+        part: WiderPart,
+        longest_px: int | None = None,
+        wanted: Callable[[WiderFaces], bool] | None = None,
+    ) -> None:
+        self.folder = data_folder(root, f"WIDER_{part}/images", "a folder of pictures for each event, as 0--Parade")
+        self.longest_px = longest_px
+        self.entries = [one for one in read_table(table_path(root, part)) if wanted is None or wanted(one)]
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    @overload
+    def __getitem__(self, index: int) -> Photograph: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Photograph]: ...
+
+    def __getitem__(self, index: int | slice) -> Photograph | list[Photograph]:
+        if isinstance(index, slice):
+            return [self[one] for one in range(*index.indices(len(self)))]
+        entry = self.entries[index]
+        image = read_rgb(inside(self.folder, entry.name))
         boxes = entry.faces[:, :4].astype(np.float32)
         ignore = (entry.faces[:, FIELDS.index("invalid")] == 1) | (boxes[:, 2:] <= 0).any(axis=1)
-        image, scale = shrunk(image, longest_px)
-        yield Photograph(entry.name, image, boxes * np.float32(scale), ignore)
+        image, scale = shrunk(image, self.longest_px)
+        return Photograph(entry.name, image, boxes * np.float32(scale), ignore)
 
 
 def table_path(root: Path, part: WiderPart) -> Path:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from models.datasets.fddb import brought_down, ellipse_boxes, fddb_photographs, read_fold
 from models.datasets.files import AnnotationError
-from models.datasets.wider import FIELDS, HIGHEST, read_table, shrunk, wider_photographs
+from models.datasets.wider import FIELDS, HIGHEST, WiderPhotographs, read_table, shrunk
 from models.detector.archives import DataMissingError
 
 WIDER_FACE = st.tuples(*[st.integers(0, HIGHEST.get(name, 3000)) for name in FIELDS])
@@ -68,7 +68,7 @@ def test_a_wrong_line_of_wider_is_named(tmp_path: Path, content: str, line: int,
 
 
 def test_wider_photographs_keep_boxes_and_ignore_what_is_invalid(trees: dict[str, Path]) -> None:
-    found = list(wider_photographs(trees["wider"], "train"))
+    found = WiderPhotographs(trees["wider"], "train")
     assert len(found) == 8
     assert [len(one.boxes) for one in found] == [0, 1, 2, 0, 1, 2, 0, 1]
     assert found[1].name == "0--Parade/0_Parade_1.jpg"
@@ -76,13 +76,15 @@ def test_wider_photographs_keep_boxes_and_ignore_what_is_invalid(trees: dict[str
     assert found[1].image.shape == (160, 208, 3)
     assert found[1].image[45, 40].astype(int).sum() > 380, "the face is not where its box is"
     assert [one.ignore.tolist() for one in found if one.ignore.any()] == [[False, True]]
-    small = list(wider_photographs(trees["wider"], "train", longest_px=104))
+    assert [one.name for one in found[2:4]] == [found[2].name, found[-5].name]
+    assert len(WiderPhotographs(trees["wider"], "train", wanted=lambda one: len(one.faces) > 1)) == 2
+    small = WiderPhotographs(trees["wider"], "train", longest_px=104)
     assert small[1].image.shape == (80, 104, 3)
     assert small[1].boxes.tolist() == [[13, 21, 14, 18]]
 
 
-def test_wider_is_read_one_photograph_at_a_time(trees: dict[str, Path], tmp_path: Path) -> None:
-    """The first comes before the second is opened: that is missing."""
+def test_wider_reads_a_photograph_when_it_is_asked_for(trees: dict[str, Path], tmp_path: Path) -> None:
+    """The second is missing, and nobody notices before it is wanted."""
     (tmp_path / "wider_face_split").mkdir()
     kept = "0--Parade/0_Parade_1.jpg"
     table = f"{kept}\n0\n0 0 0 0 0 0 0 0 0 0\n0--Parade/gone.jpg\n0\n0 0 0 0 0 0 0 0 0 0\n"
@@ -91,20 +93,20 @@ def test_wider_is_read_one_photograph_at_a_time(trees: dict[str, Path], tmp_path
     (tmp_path / "WIDER_val" / "images" / kept).write_bytes(
         (trees["wider"] / "WIDER_train" / "images" / kept).read_bytes()
     )
-    photographs = wider_photographs(tmp_path, "val")
-    assert next(photographs).name == kept
+    photographs = WiderPhotographs(tmp_path, "val")
+    assert photographs[0].name == kept
     with pytest.raises(DataMissingError, match=r"gone\.jpg is missing, though a list"):
-        next(photographs)
+        photographs[1]
 
 
 def test_a_wider_table_cannot_lead_out(tmp_path: Path) -> None:
     (tmp_path / "WIDER_val" / "images").mkdir(parents=True)
     (tmp_path / "wider_face_val_bbx_gt.txt").write_text("../../secret.jpg\n0\n")
     with pytest.raises(AnnotationError, match="no name of a file"):
-        list(wider_photographs(tmp_path, "val"))
+        WiderPhotographs(tmp_path, "val")[0]
     (tmp_path / "wider_face_val_bbx_gt.txt").unlink()
     with pytest.raises(DataMissingError, match=r"wider_face_split\.zip"):
-        list(wider_photographs(tmp_path, "val"))
+        WiderPhotographs(tmp_path, "val")[0]
 
 
 def test_pictures_grow_never() -> None:

@@ -186,10 +186,11 @@ def _faces(data: Path, limits: Limits) -> dict[str, Labelled]:
 
 def _windows(data: Path, limits: Limits) -> dict[str, Labelled]:
     rng = np.random.default_rng(0)
+    found = {}
     splits: tuple[Split, ...] = ("train", "test")
-    return {
-        split: Labelled(*same_photograph_windows(read_scenes(data, split), rng, limits.windows)) for split in splits
-    }
+    for split in splits:
+        found[str(split)] = Labelled(*same_photograph_windows(read_scenes(data, split), rng, limits.windows))
+    return found
 
 
 MAKERS = {"identity": _identity, "face": _faces, "same-photographs": _windows}

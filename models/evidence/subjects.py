@@ -81,6 +81,11 @@ class Subject:
             return "no"
         return "mask" if self.encoding.realisable else "pair"
 
+    @property
+    def full_scale(self) -> float:
+        """The largest value of its looks."""
+        return 255.0 if self.encoding is None else float(HIGHEST_CODE)
+
     @cached_property
     def digest(self) -> str:
         """SHA-256 of everything that decides its looks: equal subjects share their runs, whatever they are called."""
@@ -184,7 +189,7 @@ def handmade_subjects() -> list[Subject]:
             repeated = distinct[np.arange(THRESHOLDS) * len(inner) // THRESHOLDS]
         encoding = Encoding(gaussian_kernel(sigma_px), repeated, 8, kind)
         light: Light = "linear" if kind == "fixed" else "srgb"
-        name = f"Gaussian {sigma_px:g}, {len(inner) + 1} levels, {kind.replace('_', ' ')}"
+        name = f"Gaussian {sigma_px:g} {len(inner) + 1}-level {kind}"
         found.append(Subject(name, "handmade", encoding, light, "hand-made"))
     return found
 

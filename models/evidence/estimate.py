@@ -1,0 +1,46 @@
+"""How long an evaluation will take here: a few steps of every attacker, timed, times the steps that there are."""
+
+import time
+from dataclasses import replace
+
+import numpy as np
+
+from models.evidence.evaluate import Evaluation, Job, material_of
+from models.evidence.questions import fit_settings, side_and_channels, test_looks
+from models.evidence.runs import RunKey
+
+BATCHES = 2
+# A test image passes forwards only, itself and its mirror image: about this share of a training step's cost.
+FORWARD_SHARE = 0.5
+
+
+def estimated_seconds(evaluation: Evaluation, jobs: list[Job]) -> dict[RunKey, float]:
+    """Seconds of one core for each job, at this machine's present load. Times `BATCHES` training steps of every kind of
+    network on inputs of every size, once each."""
+    per_image: dict[tuple[str, int, int], float] = {}
+    material = material_of(evaluation)
+    found = {}
+    for job in jobs:
+        question = job.key.question
+        side, channels = side_and_channels(job.subject)
+        kind = (job.key.attacker, side, channels)
+        if kind not in per_image:
+            per_image[kind] = _seconds_per_image(job, side, channels, evaluation)
+        trained = len(material.parts[f"{question} train"]) * (evaluation.settings.epochs(question) + FORWARD_SHARE)
+        tested = len(material.parts[f"{question} test"]) * (test_looks(question, evaluation.settings) + 1)
+        found[job.key] = per_image[kind] * (trained + FORWARD_SHARE * tested)
+    return found
+
+
+def _seconds_per_image(job: Job, side: int, channels: int, evaluation: Evaluation) -> float:
+    from models.attackers.fit import fit
+
+    settings = fit_settings(job.subject, job.key.question, job.key.attacker, 0, evaluation.settings)
+    count = BATCHES * settings.batch
+    looks = np.random.default_rng(0).integers(0, 16, (count, 1, side, side, channels), np.uint8)
+    labels = np.arange(count, dtype=np.int64) % 2
+    fit(looks[: settings.batch], 15, labels[: settings.batch], 2, replace(settings, epochs=1))
+    started = time.perf_counter()
+    fit(looks, 15, labels, 2, replace(settings, epochs=1))
+    # What is timed is one pass and the forward pass that follows it.
+    return (time.perf_counter() - started) / (count * (1 + FORWARD_SHARE))

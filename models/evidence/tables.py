@@ -1,0 +1,154 @@
+"""The evidence as a page to read: what was compared and how, the table, which of ours beats which, and the goals."""
+
+from typing import Any
+
+from models.evidence.report import FACE, IDENTITY, SEVERAL, headline
+
+WINDOWS = "same-photographs"
+BUILDS = {"mask": "mask", "pair": "pair of masks", "no": "not realisable", "-": "-"}
+MEMORISING = (
+    "An attacker that names nearly all of its training images and few of the test images has memorised its training "
+    "set: with more people, more images or another training it could do better, so its test figure understates what "
+    "leaks. Where the training share is itself low, the codes give it little to hold on to, or it was trained too "
+    "briefly."
+)
+
+
+def page(document: dict[str, Any]) -> str:
+    """The evidence (`evaluate.evidence`) as Markdown."""
+    parts = ["# Evidence", ""]
+    if document["quick"]:
+        parts += [
+            "**QUICK: few images, few steps, one seed. A trial of the machinery; its numbers are not for quoting.**",
+            "",
+        ]
+    parts += _method(document) + main_table(document["subjects"]) + ["", MEMORISING, ""]
+    parts += attackers_table(document["subjects"]) + _verdicts(document["verdicts"]) + _goals(document["goals"])
+    return "\n".join(parts).rstrip() + "\n"
+
+
+def _method(document: dict[str, Any]) -> list[str]:
+    settings = document["settings"]
+    words = (
+        f"Every subject meets the same images and the same kinds of attackers, each trained afresh on its codes alone: "
+        f"{', '.join(settings['attackers'])} at {settings['width']:g} of the published width, {settings['seeds']} seed"
+        f"{'s' if settings['seeds'] > 1 else ''}. A figure is the mean over the seeds of the attacker with the largest "
+        "mean; in brackets the 95 % Wilson interval for the test images of one run, since seeds share their images. "
+        "Attackers know kernels, thresholds and the noise of parts; looks of encodings with a fixed range carry that "
+        "noise. Several looks: the mean over "
+        f"{settings['looks']} measurements of the same face at sub-cell shifts."
+    )
+    return [words, ""]
+
+
+def main_table(rows: list[dict[str, Any]]) -> list[str]:
+    """One line per subject: how it is built, its bits, and the headline of each question."""
+    lines = [
+        "| subject | built as | levels | bits | identity % | per person % | several looks % | on training images % "
+        "| face / no face % | same photographs % |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        who, face = headline(row, IDENTITY), headline(row, FACE)
+        lines.append(
+            "| "
+            + " | ".join(
+                [
+                    row["name"],
+                    BUILDS[row["build"]],
+                    str(row.get("effective_levels", "-")),
+                    f"{row['bits_per_measurement']:.0f}" if "bits_per_measurement" in row else "-",
+                    _share(who),
+                    _percent(who, "per_class"),
+                    _share(headline(row, SEVERAL)),
+                    _percent(who, "train_accuracy"),
+                    _share(face),
+                    _share(headline(row, WINDOWS)),
+                ]
+            )
+            + " |"
+        )
+    first = next((row for row in rows if row["results"]), None)
+    if first is not None:
+        chances = [headline(first, name) for name in (IDENTITY, SEVERAL, FACE, WINDOWS)]
+        even = [f"{100 * one['chance']:.1f}" if one else "" for one in chances]
+        lines.append(f"| chance | | | | {even[0]} | {even[0]} | {even[1]} | | {even[2]} | {even[3]} |")
+        constant = [f"{100 * one['constant']:.1f}" if one else "" for one in chances]
+        lines.append(
+            f"| best constant answer | | | | {constant[0]} | {even[0]} | {constant[1]} | | {constant[2]} | {constant[3]} |"
+        )
+    return lines
+
+
+def attackers_table(rows: list[dict[str, Any]]) -> list[str]:
+    """One line per subject, question and attacker: every seed, n, and how the attacker does on its training images."""
+    lines = [
+        "## Every attacker",
+        "",
+        "| subject | question | attacker | mean % | each seed % | n | on training images % | n training |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        for name, result in row["results"].items():
+            for attacker, found in result["attackers"].items():
+                seeds = ", ".join(f"{100 * value:.1f}" for value in found["by_seed"])
+                mark = " (headline)" if attacker == result["headline"] else ""
+                lines.append(
+                    f"| {row['name']} | {name} | {attacker}{mark} | {_share(found)} | {seeds} | {found['n']} "
+                    f"| {100 * found['train_accuracy']:.1f} | {found['n_train']} |"
+                )
+    return [*lines, ""]
+
+
+def _verdicts(found: list[dict[str, Any]]) -> list[str]:
+    if not found:
+        return []
+    lines = [
+        "## Which of ours beats which",
+        "",
+        "Differences in points with their 95 % interval (paired bootstrap over test images). Beats: no worse on either "
+        "axis, and better on one beyond the interval. Within the interval: the other axis is worse in the mean by less "
+        "than the interval can tell.",
+        "",
+        "| ours | against | identity | face / no face | verdict |",
+        "|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {one['ours']} | {one['reference']} | {_gap(one['identity'])} | {_gap(one['face'])} | {one['verdict']} |"
+        for one in found
+    ]
+    return [*lines, ""]
+
+
+def _goals(goals: list[dict[str, Any]]) -> list[str]:
+    lines = ["## Goals", ""]
+    for goal in goals:
+        words = "reached" if goal["reached"] else "not reached"
+        if goal.get("not_beaten"):
+            words += f"; not beaten: {', '.join(goal['not_beaten'])}"
+        if goal.get("nearest"):
+            words += (
+                f"; nearest is {goal['nearest']}: identity {100 * goal['identity']:.1f} %, "
+                f"face or no face {100 * goal['face']:.1f} %"
+            )
+            if not goal["reached"]:
+                missing = goal["missing"]
+                words += f" (missing {100 * missing['identity']:.1f} and {100 * missing['face']:.1f} points)"
+        lines.append(f"- {goal['goal']}: {words}")
+    return [*lines, ""]
+
+
+def _share(found: dict[str, Any] | None) -> str:
+    if found is None:
+        return "-"
+    low, high = found["interval_95"]
+    return f"{100 * found['mean']:.1f} ({100 * low:.1f}..{100 * high:.1f})"
+
+
+def _percent(found: dict[str, Any] | None, name: str) -> str:
+    return "-" if found is None else f"{100 * found[name]:.1f}"
+
+
+def _gap(gap: list[float]) -> str:
+    mean, low, high = (100 * value for value in gap)
+    return f"{mean:+.1f} ({low:+.1f}..{high:+.1f})"

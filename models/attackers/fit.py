@@ -40,16 +40,14 @@ class FitSettings:
     seed: int = 0
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Fitted:
-    """A trained attacker. `full_scale`: value of the inputs that the network reads as 1. `train_accuracy`: share of the
-    training images (first look of each) that it names right; near 1 with a low test accuracy, it has memorised.
-    `losses`: mean training loss of each epoch."""
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """A trained network. `full_scale`: value of the inputs that the network reads as 1. `losses`: mean training loss of
+    each epoch."""
 
     network: AttackerNetwork
     full_scale: float
     settings: FitSettings
-    train_accuracy: float
     losses: list[float]
 
     def logits(self, inputs: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -79,6 +77,14 @@ class Fitted:
         return np.asarray(torch.cat(found).numpy(), np.float32)
 
 
+@dataclass(frozen=True, eq=False)
+class Fitted(Trained):
+    """A trained attacker. `train_accuracy`: share of the training images (first look of each) that it names right; near
+    1 with a low test accuracy, it has memorised."""
+
+    train_accuracy: float
+
+
 def fit(
     looks: NDArray[np.uint8],
     full_scale: float,
@@ -100,31 +106,53 @@ def fit(
         raise ValueError(f"an attacker needs two images or more and a label for each, got {len(looks)}, {len(labels)}")
     if labels.min() < 0 or labels.max() >= classes:
         raise ValueError(f"labels must be 0..{classes - 1}, got {labels.min()}..{labels.max()}")
+    goals = torch.from_numpy(labels)
+
+    def loss(logits: Tensor, chosen: NDArray[np.int64]) -> Tensor:
+        return nn.functional.cross_entropy(logits, goals[chosen], label_smoothing=settings.smoothing)
+
+    trained = train(looks, full_scale, classes, loss, settings, start)
+    right = trained.logits(looks[:, 0]).argmax(axis=1) == labels
+    return Fitted(trained.network, full_scale, settings, trained.losses, float(right.mean()))
+
+
+def train(
+    looks: NDArray[np.uint8],
+    full_scale: float,
+    outputs: int,
+    loss: Callable[[Tensor, NDArray[np.int64]], Tensor],
+    settings: FitSettings,
+    start: AttackerNetwork | None = None,
+) -> Trained:
+    """The loop that `fit` uses, for any goal: `loss(answers, chosen)` says how wrong the network's answers (batch,
+    outputs) to the images of numbers `chosen` (batch,) are. Everything else as in `fit`."""
     with one_thread(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
-        network = _network(looks.shape[-1], looks.shape[2] * settings.upsample, classes, settings, start)
-        losses = _train(network, looks, full_scale, torch.from_numpy(labels), settings)
+        network = _network(looks.shape[-1], looks.shape[2] * settings.upsample, outputs, settings, start)
+        losses = _train(network, looks, full_scale, loss, settings)
     network.eval()
-    fitted = Fitted(network, full_scale, settings, 0.0, losses)
-    accuracy = float((fitted.logits(looks[:, 0]).argmax(axis=1) == labels).mean())
-    return Fitted(network, full_scale, settings, accuracy, losses)
+    return Trained(network, full_scale, settings, losses)
 
 
 def _network(
-    channels: int, side: int, classes: int, settings: FitSettings, start: AttackerNetwork | None
+    channels: int, side: int, outputs: int, settings: FitSettings, start: AttackerNetwork | None
 ) -> AttackerNetwork:
     if start is None:
-        network = make_network(settings.network, channels, side, classes, settings.width)
+        network = make_network(settings.network, channels, side, outputs, settings.width)
     else:
         network = copy.deepcopy(start)
-        if network.head.out_features != classes:
-            network.head = nn.Linear(network.feature_count, classes)
+        if network.head.out_features != outputs:
+            network.head = nn.Linear(network.feature_count, outputs)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return network
 
 
 def _train(
-    network: AttackerNetwork, looks: NDArray[np.uint8], full_scale: float, goals: Tensor, settings: FitSettings
+    network: AttackerNetwork,
+    looks: NDArray[np.uint8],
+    full_scale: float,
+    loss: Callable[[Tensor, NDArray[np.int64]], Tensor],
+    settings: FitSettings,
 ) -> list[float]:
     rng = np.random.default_rng([settings.seed, 2])
     optimizer = torch.optim.AdamW(network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
@@ -137,13 +165,12 @@ def _train(
         for chosen in batches(rng.permutation(len(looks)), settings.batch):
             seen = varied(looks[chosen, rng.integers(looks.shape[1], size=len(chosen))], rng, settings.mirror)
             gain = torch.from_numpy(np.exp(rng.uniform(-0.15, 0.15, (len(chosen), 1, 1, 1))).astype(np.float32))
-            logits = network(network_input(seen, full_scale, settings.upsample) * gain)
-            loss = nn.functional.cross_entropy(logits, goals[chosen], label_smoothing=settings.smoothing)
+            wrong = loss(network(network_input(seen, full_scale, settings.upsample) * gain), chosen)
             optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            wrong.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             plan.step()
-            found.append(loss.item())
+            found.append(wrong.item())
         losses.append(float(np.mean(found)))
     return losses
 
@@ -158,13 +185,13 @@ def batches(order: NDArray[np.int64], batch: int) -> Iterator[NDArray[np.int64]]
 def varied(inputs: NDArray[np.uint8], rng: np.random.Generator, mirror: bool) -> NDArray[np.uint8]:
     """Each of the inputs (n, side, side, channels) shifted by up to an eighth of its side, edges repeated, and, with
     `mirror`, mirrored left to right or not. Sides below 8 are not shifted."""
-    count, side = inputs.shape[:2]
+    count, side = inputs.shape[0], inputs.shape[1]
     reach = side // SIDE_PER_SHIFT
     steps = np.arange(side)
     rows, columns = np.clip(steps + rng.integers(-reach, reach + 1, (2, count, 1)), 0, side - 1)
     if mirror:
         columns = np.where(rng.random(count)[:, None] < 0.5, columns[:, ::-1], columns)
-    return inputs[np.arange(count)[:, None, None], rows[:, :, None], columns[:, None, :]]
+    return np.asarray(inputs[np.arange(count)[:, None, None], rows[:, :, None], columns[:, None, :]], np.uint8)
 
 
 def network_input(inputs: NDArray[np.uint8], full_scale: float, upsample: int) -> Tensor:

@@ -1,14 +1,16 @@
 """Networks that attackers train: a small one, ResNet-18 and GoogLeNet, the last two with instance normalisation.
 
 All take float32 (n, channels, side, side) in 0..1 and give logits (n, classes); `features` gives what the last layer
-reads. Sides from 2 up: codes of 8 x 8, 4 x 4 or 2 x 2 cells as well as pictures of 64 px and more. Two rules adapt the
-published networks, which were drawn for 224 px:
+reads. Sides from 2 up: codes of 8 x 8, 4 x 4 or 2 x 2 cells as well as pictures of 64 px and more. Three rules adapt
+the published networks, which were drawn for 224 px:
 
 - The halving steps of the stem (convolution of stride 2, maximum pooling) are used in their order while the side is
   above `SIDE_AFTER_STEM`, else their stride is 1; a 7 x 7 convolution that does not halve becomes 3 x 3, and a maximum
   that does not halve is left out. At 64 px and above all are used, as published.
-- A later stage halves only while `SMALLEST_SIDE` cells a side are left, so that there always is something to normalise:
-  the instance normalisation of a map of 1 x 1 is zero, whatever the input.
+- A later stage halves only while `SMALLEST_NORMALISED` cells a side are left, so that there always is something to
+  normalise: the instance normalisation of a map of 1 x 1 is zero, whatever the input, and that of 2 x 2 is little more.
+- A last map below the published 7 x 7 is read whole, others as their mean, as published. A channel of a normalised map
+  has the same mean for every input, so of a small map the mean tells little.
 
 `width` scales the number of channels of every layer; 1 is the published network. Needs torch.
 """
@@ -22,8 +24,12 @@ NetworkName = Literal["small", "resnet18", "googlenet"]
 NETWORKS: tuple[NetworkName, ...] = get_args(NetworkName)
 
 SIDE_AFTER_STEM = 8
+SMALLEST_NORMALISED = 4
 SMALLEST_SIDE = 2
+PUBLISHED_LAST_SIDE = 7
 SMALL_CHANNELS = 192
+# Before the classifier, as GoogLeNet has it.
+DROPOUT = 0.4
 
 
 class AttackerNetwork(nn.Module):
@@ -81,9 +87,22 @@ def _convolution(
     return [convolution, normalisation(outputs, affine=True)]
 
 
-def _halves(side: int, least: int) -> tuple[int, int]:
-    """Stride and side of a step that halves as long as more than `least` cells a side come in."""
-    return (2, (side + 1) // 2) if side > least else (1, side)
+def _halves(side: int, at_least: int) -> tuple[int, int]:
+    """Stride of a step that halves as long as `at_least` cells a side are left, and the side that is."""
+    return (2, (side + 1) // 2) if (side + 1) // 2 >= at_least else (1, side)
+
+
+def _stem_halves(side: int) -> tuple[int, int]:
+    """The same for a step of the stem."""
+    return (2, (side + 1) // 2) if side > SIDE_AFTER_STEM else (1, side)
+
+
+def _published(layers: list[nn.Module], channels: int, side: int, classes: int, dropout: float) -> AttackerNetwork:
+    """A network of these layers, whose last map of (channels, side, side) is read as the third rule says."""
+    whole = side < PUBLISHED_LAST_SIDE
+    ending = [] if whole else [nn.AdaptiveAvgPool2d(1)]
+    count = channels * side * side if whole else channels
+    return AttackerNetwork(nn.Sequential(*layers, *ending, nn.Flatten()), count, classes, dropout)
 
 
 def _small(channels: int, side: int, classes: int, width: float) -> AttackerNetwork:
@@ -98,7 +117,7 @@ def _small(channels: int, side: int, classes: int, width: float) -> AttackerNetw
         stride, side = _halves(side, SMALLEST_SIDE) if halving else (1, side)
         layers += [*_convolution(inputs, outputs, 3, stride, nn.BatchNorm2d), nn.ReLU()]
         inputs = outputs
-    return AttackerNetwork(nn.Sequential(*layers, nn.Flatten()), inputs * side * side, classes, dropout=0.4)
+    return AttackerNetwork(nn.Sequential(*layers, nn.Flatten()), inputs * side * side, classes, DROPOUT)
 
 
 class _ResidualBlock(nn.Module):
@@ -118,17 +137,17 @@ class _ResidualBlock(nn.Module):
 
 def _resnet18(channels: int, side: int, classes: int, width: float) -> AttackerNetwork:
     inputs = _scaled(64, width)
-    stride, side = _halves(side, SIDE_AFTER_STEM)
+    stride, side = _stem_halves(side)
     layers: list[nn.Module] = [*_convolution(channels, inputs, 7 if stride == 2 else 3, stride), nn.ReLU()]
-    stride, side = _halves(side, SIDE_AFTER_STEM)
+    stride, side = _stem_halves(side)
     if stride == 2:
         layers.append(nn.MaxPool2d(3, 2, padding=1))
     for stage, published in enumerate((64, 128, 256, 512)):
         outputs = _scaled(published, width)
-        stride, side = _halves(side, SMALLEST_SIDE) if stage else (1, side)
+        stride, side = _halves(side, SMALLEST_NORMALISED) if stage else (1, side)
         layers += [_ResidualBlock(inputs, outputs, stride), _ResidualBlock(outputs, outputs, 1)]
         inputs = outputs
-    return AttackerNetwork(nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten()), inputs, classes, dropout=0.0)
+    return _published(layers, inputs, side, classes, DROPOUT)
 
 
 # Channels of each inception block: 1 x 1; 3 x 3 reduced and 3 x 3; 5 x 5 reduced and 5 x 5; pool projection (Szegedy et
@@ -174,10 +193,10 @@ class _Inception(nn.Module):
 
 def _googlenet(channels: int, side: int, classes: int, width: float) -> AttackerNetwork:
     first, second = _scaled(64, width), _scaled(192, width)
-    stride, side = _halves(side, SIDE_AFTER_STEM)
+    stride, side = _stem_halves(side)
     layers: list[nn.Module] = [*_convolution(channels, first, 7 if stride == 2 else 3, stride), nn.ReLU()]
     for convolutions in ([(first, first, 1), (first, second, 3)], []):
-        stride, side = _halves(side, SIDE_AFTER_STEM)
+        stride, side = _stem_halves(side)
         if stride == 2:
             layers.append(nn.MaxPool2d(3, 2, padding=1))
         for inputs, outputs, size in convolutions:
@@ -185,11 +204,11 @@ def _googlenet(channels: int, side: int, classes: int, width: float) -> Attacker
     inputs = second
     for published in _INCEPTIONS:
         if published is None:
-            stride, side = _halves(side, SMALLEST_SIDE)
+            stride, side = _halves(side, SMALLEST_NORMALISED)
             if stride == 2:
                 layers.append(nn.MaxPool2d(3, 2, padding=1))
             continue
         block = _Inception(inputs, published, width)
         layers.append(block)
         inputs = block.outputs
-    return AttackerNetwork(nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten()), inputs, classes, dropout=0.4)
+    return _published(layers, inputs, side, classes, DROPOUT)

@@ -35,7 +35,7 @@ def varied_crops(crops: NDArray[np.uint8], pool: int, rng: np.random.Generator) 
     shifts = rng.integers(0, max(pool, LEAST_SHIFTS), (2, count, 1))
     rows, columns = np.minimum(np.arange(side) + shifts, side - 1)
     columns = np.where(rng.random((count, 1)) < 0.5, columns[:, ::-1], columns)
-    return crops[np.arange(count)[:, None, None], rows[:, :, None], columns[:, None, :]]
+    return np.asarray(crops[np.arange(count)[:, None, None], rows[:, :, None], columns[:, None, :]], np.uint8)
 
 
 def light_of(crops: NDArray[np.uint8], light: Light) -> Tensor:

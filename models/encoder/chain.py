@@ -243,7 +243,7 @@ def _steps(thresholds: NDArray[np.float64], low: float, high: float) -> NDArray[
     """Logits whose running softmax gives the thresholds (the highest of a fixed range is given, not learned)."""
     edges = np.concatenate([[low], thresholds, [high]]) if high == 1.0 else np.concatenate([[low], thresholds])
     rises = np.maximum(np.diff(edges) / (high - low), 1e-4)
-    return np.log(rises / rises.sum()).astype(np.float32)
+    return np.asarray(np.log(rises / rises.sum()), np.float32)
 
 
 def _fast(length: int) -> int:

@@ -59,8 +59,8 @@ def train_sweep(
     if waiting and importlib.util.find_spec("torch") is None:
         say("canopic: a sweep learns with PyTorch, which is not installed: pip install 'canopic[train]'")
         return WRONG_INPUT
-    assert data is not None
-    return _run(sweep.name, points, data.resolve(), directory, _executor(cluster, workers, count), as_json)
+    images = (data or Path()).resolve()
+    return _run(sweep.name, points, images, directory, _executor(cluster, workers, count), as_json)
 
 
 def _run(
@@ -135,21 +135,14 @@ def _announce(
     where = "this machine" if cluster is None else f"Ray ({cluster})"
     say(f"{name}: {len(points)} points ({seeds} seed{'s' * (seeds != 1)}), {len(points) - len(waiting)} of them done")
     if waiting:
-        say(
-            f"{len(waiting)} to do on {where}, {workers} at a time: roughly {span(as_rough / workers)} if cores are free"
-        )
+        rough = span(as_rough / workers)
+        say(f"{len(waiting)} to do on {where}, {workers} at a time: roughly {rough} where cores are free")
 
 
 def _list(points: list[Point], waiting: set[str], as_json: bool) -> int:
     """Every point, what it would be learned with, and whether it is done."""
     if as_json:
-        print_json(
-            [
-                {"digest": point.digest, "name": point.name, "seed": point.plan.seed, "done": point.digest not in waiting,
-                 "overrides": dict(point.overrides), "rough_seconds": round(rough_seconds(point.plan, point.judge))}
-                for point in points
-            ]
-        )  # fmt: skip
+        print_json([_entry(point, point.digest not in waiting) for point in points])
         return DONE
     listed = Table("point", "seed", "digest", "state", "roughly")
     for point in points:
@@ -158,6 +151,17 @@ def _list(points: list[Point], waiting: set[str], as_json: bool) -> int:
         listed.add_row(Text(point.name), str(point.plan.seed), point.digest[:12], state, rough)
     out().print(listed)
     return DONE
+
+
+def _entry(point: Point, done: bool) -> dict[str, Any]:
+    return {
+        "digest": point.digest,
+        "name": point.name,
+        "seed": point.plan.seed,
+        "done": done,
+        "overrides": dict(point.overrides),
+        "rough_seconds": round(rough_seconds(point.plan, point.judge)),
+    }
 
 
 def _decode(points: list[Point], data: Path, directory: Path) -> None:

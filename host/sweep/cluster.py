@@ -1,5 +1,7 @@
 """Points on a Ray cluster: one task for each, tried again where a worker or a machine dies."""
 
+import importlib
+import logging
 import os
 import shutil
 import tempfile
@@ -27,10 +29,14 @@ class ClusterExecutor:
     """
 
     def __init__(self, address: str, workers: int | None = None) -> None:
-        # Nothing about the sweep goes to Ray's makers; read when ray is imported.
+        # Both are read when ray is imported. No usage statistics go to its makers; and what is started here listens on
+        # the loopback interface alone, which by this name is meant for other systems (Ray has no other way, 2.60).
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        if address == HERE:
+            os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
         try:
-            import ray
+            # By name: it is an extra, and its types are incomplete.
+            ray: Any = importlib.import_module("ray")
         except ImportError:
             raise ClusterError("a sweep on a cluster needs Ray: pip install 'canopic[train,cluster]'") from None
         self._ray = ray
@@ -40,8 +46,10 @@ class ClusterExecutor:
         try:
             if address == HERE:
                 self._start_here(workers or os.cpu_count() or 1)
+                if any(node["NodeManagerAddress"] != LOOPBACK for node in ray.nodes()):
+                    raise RuntimeError("it listens to the network; leave RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER unset, or 0")
             else:
-                ray.init(address=address, log_to_driver=False, logging_level="error", runtime_env=_environment())
+                ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, runtime_env=_environment())
         except (ConnectionError, OSError, ValueError, RuntimeError, TimeoutError) as error:
             self._end()
             raise ClusterError(f"the Ray cluster '{address}' does not answer: {error}") from None
@@ -93,7 +101,7 @@ class ClusterExecutor:
             include_dashboard=False,
             object_store_memory=OBJECT_STORE_BYTES,
             log_to_driver=False,
-            logging_level="error",
+            logging_level=logging.ERROR,
             runtime_env={"env_vars": ONE_THREAD},
             _node_ip_address=LOOPBACK,
             _temp_dir=str(self._temporary),

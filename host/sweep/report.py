@@ -73,7 +73,7 @@ def write_report(out: Path, name: str, progress: Progress) -> dict[str, Any]:
 
 
 def _row(one: Mapping[str, Any]) -> dict[str, Any]:
-    shares = {}
+    shares: dict[str, float] = {}
     for axis in ("identity", "face"):
         shares |= {axis: one[axis]["mean"], f"{axis}_low": one[axis]["low"], f"{axis}_high": one[axis]["high"]}
     return {

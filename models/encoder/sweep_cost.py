@@ -49,4 +49,4 @@ def _all(plan: EncoderPlan, cells: float) -> float:
 def _image(network: NetworkPlan, cells: float) -> float:
     width, seconds = SECONDS[network.network]
     larger = max(cells / CELLS, 1 / 16) * network.upsample**2
-    return seconds * (network.width / width) ** 1.5 * larger
+    return float(seconds * (network.width / width) ** 1.5 * larger)

@@ -3,11 +3,22 @@
 from collections.abc import Mapping
 from typing import Any
 
+from models.detector.card_privacy import (
+    attacks_section,
+    distance_section,
+    encoder_section,
+    interval,
+    older_identity_section,
+    percent,
+)
 from models.detector.scenes import plane_cells
 from optics.bundle import Bundle
+from optics.bundle_evidence import findings
+from optics.description import built_with
 
 ORDER = ("codes", "plain")
-VIEWS = ("clean", "pixelate", "blur", "codes")
+# Average precision of a range of face sizes below which most of such faces are not found.
+MOSTLY_MISSED = 0.15
 NAMES = {"codes": "codes (this bundle)", "plain": "unencoded picture (ceiling)"}
 
 
@@ -16,19 +27,14 @@ def model_card(bundle: Bundle) -> str:
     evidence = bundle.evidence
     sections = [
         _head(bundle),
-        _use(),
+        _use(bundle),
         _data(evidence),
         _detection(evidence["detector"]),
-        _identity(evidence["identity"]),
+        *_privacy(evidence),
         _encoding(bundle),
-        _repeat(),
+        _repeat("encoder" in evidence),
     ]
     return "\n\n".join(section.strip() for section in sections) + "\n"
-
-
-def percent(share: float) -> str:
-    """A share as text, such as 12.3 %."""
-    return f"{100 * share:.1f} %"
 
 
 def _head(bundle: Bundle) -> str:
@@ -42,8 +48,14 @@ heat map at the resolution of the codes, {training["parameters"]:,} parameters, 
 """
 
 
-def _use() -> str:
-    return """
+def _use(bundle: Bundle) -> str:
+    missed = [
+        f"{row.from_px:g} to {row.to_px:g} px"
+        for row in findings(bundle).by_size
+        if row.codes is not None and row.codes.value < MOSTLY_MISSED
+    ]
+    small = f" On the 480 x 640 plane, faces of {', '.join(missed)} are mostly missed." if missed else ""
+    return f"""
 ## For what, and for what not
 
 For counting faces turned towards the camera, in research and in trials of this project.
@@ -52,7 +64,7 @@ For counting faces turned towards the camera, in research and in trials of this 
 show no face (someone seen from behind is found by change against the empty room, not by this model); for safety, such
 as evacuation counts; and not for any product that is sold: the photographs it learned from are for research only, and
 weights made from them are to be treated the same way. Skin tones and ages were neither balanced nor measured for the
-detector. Faces under 16 px on the 480 x 640 plane are mostly missed.
+detector.{small}
 """
 
 
@@ -126,16 +138,12 @@ def _recordings(clips: dict[str, Any], threshold: float) -> str:
 Two recordings, judged frame by frame at score {threshold:.2f}, without smoothing:
 
 - corridor, two people walking up (faces of 26 to 55 px): exactly two in {corridor["exactly_two"]} of
-  {corridor["frames"]} frames ({_interval(corridor["exactly_two_share_95"])}); mean {_mean(corridor["counts"]):.2f}.
+  {corridor["frames"]} frames ({interval(corridor["exactly_two_share_95"])}); mean {_mean(corridor["counts"]):.2f}.
 - room, empty: a face in {empty["with_a_face"]} of {empty["frames"]} frames
-  ({_interval(empty["with_a_face_share_95"])}).
+  ({interval(empty["with_a_face_share_95"])}).
 - room, one person seen mostly from behind: a face in {occupied["with_a_face"]} of {occupied["frames"]} frames
-  ({_interval(occupied["with_a_face_share_95"])}), {occupied["faces_per_frame"]:.3f} per frame.
+  ({interval(occupied["with_a_face_share_95"])}), {occupied["faces_per_frame"]:.3f} per frame.
 """
-
-
-def _interval(low_high: list[float]) -> str:
-    return f"{percent(low_high[0])} to {percent(low_high[1])}"
 
 
 def _mean(counts: list[int]) -> float:
@@ -151,66 +159,54 @@ def _with_interval(value: float, low: float, high: float) -> str:
     return f"{value:.3f} ({low:.3f} to {high:.3f})"
 
 
-def _identity(report: dict[str, Any]) -> str:
-    people = report["people"]
-    lines = [
-        f"| what the attacker sees | who, of {people} people | per person | on its training images | face or not |",
-        "|---|---|---|---|---|",
-    ]
-    for name in (one for one in VIEWS if one in report["views"]):
-        view = report["views"][name]
-        who, face = view["identity"], view["face"]
-        low, high = who["accuracy_95"]
-        lines.append(
-            f"| {name} | {percent(who['accuracy'])} ({percent(low)} to {percent(high)}) | {percent(who['per_class'])} "
-            f"| {percent(who['train_accuracy'])} | {percent(face['accuracy'])} |"
-        )
-    lines.append(f"| chance | {percent(1 / people)} | {percent(1 / people)} | | 50.0 % |")
-    codes = report["views"]["codes"]
-    runs = len(codes["identity"]["runs"])
-    table = "\n".join(lines)
-    return f"""
-## Identity that the codes still hold
-
-A small network trained afresh on each view of LFW faces of 64 x 64 px: {codes["identity"]["n_train"]} training and
-{codes["identity"]["n"]} test images, at most {report["most_per_person_and_part"]} of one person in either, mean of
-{runs} seeds, Wilson intervals for one run's test images.
-Exposure of the codes: {report["exposure"]}. Face or not: {codes["face"]["n"]} crops of other people and of no face.
-
-{table}
-
-**Codes do not make a person anonymous.** An attacker gets far more than chance out of them. These attackers overfit
-(see their training images) and saw few faces: one with more pictures, several looks or a pretrained network finds more.
-The faces here span about 48 px on the plane; a larger face gives more away.
-"""
+def _privacy(evidence: Mapping[str, Any]) -> list[str]:
+    if "attacks" not in evidence:
+        return [older_identity_section(evidence["identity"])]
+    sections = [attacks_section(evidence["attacks"])]
+    if "distance" in evidence:
+        sections.append(distance_section(evidence["distance"]))
+    if "encoder" in evidence:
+        sections.append(encoder_section(evidence["encoder"]))
+    return sections
 
 
 def _encoding(bundle: Bundle) -> str:
     encoding = bundle.encoding
-    realisable = "realisable" if encoding.realisable else "not realisable"
+    rows, columns = encoding.kernels.shape[1:]
+    kernels = (
+        f"1 kernel of {rows} x {columns} px"
+        if encoding.filters == 1
+        else (f"{encoding.filters} kernels of {rows} x {columns} px")
+    )
     distinct = ", ".join(f"{value:.4f}" for value in sorted({float(value) for value in encoding.thresholds}))
     return f"""
 ## Encoding
 
-{encoding.filters} kernel of {encoding.kernels.shape[1]} x {encoding.kernels.shape[2]} px, {realisable}, \
-pool {encoding.pool}, range `{encoding.range}`, 4 bits with {encoding.effective_levels} effective levels. Distinct
-thresholds, fractions of full scale: {distinct}. Why these: `docs/decisions/0008-default-encoding.md`.
+{kernels}, {built_with(encoding)}, pool {encoding.pool}, range `{encoding.range}`, 4 bits with \
+{encoding.effective_levels} effective levels. Distinct
+thresholds, fractions of full scale: {distinct}.
 """
 
 
-def _repeat() -> str:
-    return """
+def _repeat(learned: bool) -> str:
+    encoding = "learned/encoding.npz" if learned else "encoding.npz"
+    first = (
+        "canopic train encoder PLAN.yaml --data DATA --out learned"
+        if learned
+        else "python -m models.detector.default_encoding --data DATA --out encoding.npz"
+    )
+    more = " --encoder learned/learning.json" if learned else ""
+    return f"""
 ## Repeat it, or train on your own data
 
-    python -m models.detector.default_encoding --data DATA --out encoding.npz
-    python -m models.detector.train --data DATA --encoding encoding.npz --out detector
-    python -m models.detector.train --data DATA --encoding encoding.npz --out ceiling --plain
+    {first}
+    python -m models.detector.train --data DATA --encoding {encoding} --out detector
+    python -m models.detector.train --data DATA --encoding {encoding} --out ceiling --plain
     python -m models.detector.evaluate --data DATA --detector detector --ceiling ceiling --out evaluation.json
-    python -m models.attackers.identity --data DATA --bundle encoding.npz --out identity.json
-    python -m models.detector.compare_encodings --data DATA --out choice.json
-    python -m models.detector.ship --detector detector --evaluation evaluation.json --identity identity.json \\
-        --choice choice.json --out mine.canopic
+    canopic evaluate {encoding} --against clean,blur,pixelate --data DATA --out evidence
+    python -m models.detector.ship --detector detector --evaluation evaluation.json \\
+        --evidence evidence/evidence.json{more} --out mine.canopic
 
 `DATA` is a folder with archives of the same names and tables: to train on photographs of your own, put them there in
-that form.
+that form. The settings behind these numbers are in the bundle: `canopic bundle show --json`.
 """

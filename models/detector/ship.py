@@ -1,12 +1,16 @@
 """Puts encoding, detector and evidence into one bundle and writes its model card, every number of it from the evidence.
 
-    python -m models.detector.ship --detector DIR --evaluation FILE --identity FILE --choice FILE --out default.canopic
+    python -m models.detector.ship --detector DIR --evaluation FILE --evidence evidence.json --out private.canopic \\
+        [--subject NAME] [--encoder learning.json] [--distance distance.json]
 
-The card is written beside the bundle (default.md). No torch needed.
+The card is written beside the bundle (private.md). No torch needed. What is said about another encoding than the
+detector's is refused.
 """
 
+import hashlib
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,19 +20,29 @@ from rich.console import Console
 from models.detector.card import model_card
 from models.detector.default_encoding import read_encoding
 from models.detector.scenes import PLANE_COLUMNS_PX, PLANE_ROWS_PX, plane_cells
-from optics.archive import BundleError
+from optics.archive import canonical_json
 from optics.bundle import Bundle, read_bundle, write_bundle
+from optics.bundle_evidence import findings
 from optics.encoding import Encoding
 
 MODEL = "detector.onnx"
+# What `canopic evaluate` writes of one attacker, less what only its own report needs.
+KEPT = ("mean", "interval_95", "n", "per_class", "train_accuracy", "n_train", "chance", "constant", "seeds", "by_seed")
+FACTS = ("bits_per_measurement", "bits_per_code", "codes_per_measurement", "faces_measured", "build", "noise_of_parts")
+# Subjects whose headline is kept beside the bundle's own, so that a card can say what a number is small against.
+BESIDE = ("baseline", "paper", "handmade")
+
+
+class ShipError(ValueError):
+    """Evidence that does not belong to the encoding, or is not for quoting. The message says what to do."""
 
 
 def assembled(encoding: Encoding, model: bytes, training: dict[str, Any], evidence: dict[str, Any]) -> Bundle:
     """The bundle of an encoding and the detector trained for it.
 
-    training: what `train` wrote about the detector. evidence: "detector" (from `evaluate`), "identity" (from
-    `attackers.identity`) and "choice" (from `compare_encodings`). Raises BundleError when the detector was
-    trained for another encoding, ValueError for a pool that no detector is made for.
+    training: what `train` wrote about the detector. evidence: entries as docs/bundle.md describes them ("detector" is
+    what `evaluate` writes). Raises BundleError when the detector was trained for another encoding or an entry is in
+    no known form, ValueError for a pool that no detector is made for.
     """
     rows, columns = plane_cells(encoding.pool)
     metadata = {
@@ -42,7 +56,7 @@ def assembled(encoding: Encoding, model: bytes, training: dict[str, Any], eviden
         "parameters": training["parameters"],
         "terms": "research only: trained on photographs of real people; see the card",
     }
-    return Bundle(
+    bundle = Bundle(
         encoding,
         PLANE_ROWS_PX,
         PLANE_COLUMNS_PX,
@@ -50,32 +64,115 @@ def assembled(encoding: Encoding, model: bytes, training: dict[str, Any], eviden
         metadata={MODEL: metadata},
         evidence={**evidence, "training": training},
     )
+    findings(bundle)
+    return bundle
+
+
+def attacks_of(document: Mapping[str, Any], encoding_id: str, subject: str | None = None) -> dict[str, Any]:
+    """The entry "attacks" of a bundle, from what `canopic evaluate` wrote (evidence.json).
+
+    subject: its name there; None: the one with this encoding. Raises ShipError where it is not there, was another
+    encoding, or the evidence was a quick trial.
+    """
+    if document["quick"]:
+        raise ShipError("the evidence is of a quick trial (--quick), which is not for quoting: evaluate without it")
+    rows = {row["name"]: row for row in document["subjects"]}
+    if subject is None:
+        subject = next((name for name, row in rows.items() if row.get("encoding_id") == encoding_id), None)
+    row = rows.get(subject) if subject is not None else None
+    if row is None or row.get("encoding_id") != encoding_id:
+        known = ", ".join(f"{name} ({one['encoding_id'][:12]})" for name, one in rows.items() if "encoding_id" in one)
+        raise ShipError(
+            f"the evidence has no subject {subject or ''} with encoding {encoding_id[:12]}, only {known or 'none'}: "
+            "evaluate the encoding that the detector was trained for"
+        )
+    # Which questions were asked does not change the answers to the others.
+    settings = {name: value for name, value in document["settings"].items() if name not in ("questions", "quick")}
+    protocol = {"schema": document["schema"], "settings": settings, "data_sha256": document["data_sha256"]}
+    return {
+        "protocol": protocol | {"digest": hashlib.sha256(canonical_json(protocol)).hexdigest()},
+        "subject": subject,
+        "encoding_id": encoding_id,
+        "results": {question: _result(result) for question, result in row["results"].items()},
+        "beside": {
+            name: {question: _headline(result) for question, result in one["results"].items()}
+            for name, one in rows.items()
+            if one["kind"] in BESIDE and one["results"]
+        },
+        **{name: row[name] for name in FACTS if name in row},
+    }
+
+
+def encoder_of(learning: Mapping[str, Any], encoding_id: str) -> dict[str, Any]:
+    """The entry "encoder" of a bundle, from the learning.json of `canopic train encoder`.
+
+    Raises ShipError for another encoding, or a learning that was not finished.
+    """
+    if learning["encoding_id"] != encoding_id:
+        raise ShipError(
+            f"the learning gave encoding {learning['encoding_id']}, the detector was trained for {encoding_id}: "
+            "name the learning.json beside the encoding.npz that was used"
+        )
+    if not learning["finished"]:
+        raise ShipError("the learning is not finished: `canopic train encoder` with the same folder goes on with it")
+    kept = next((cycle for cycle in learning["cycles"] if cycle.get("cycle") == learning["kept_cycle"]), None)
+    about = {name: learning[name] for name in ("encoding_id", "plan", "kept_cycle", "material", "seconds", "versions")}
+    return about | {"cycles": len(learning["cycles"]), "kept": kept}
 
 
 def main(
     detector: Annotated[Path, typer.Option(help="Folder made by `train`.")],
     evaluation: Annotated[Path, typer.Option(help="JSON made by `evaluate`.")],
-    identity: Annotated[Path, typer.Option(help="JSON made by `attackers.identity`.")],
-    choice: Annotated[Path, typer.Option(help="JSON made by `compare_encodings`.")],
     out: Annotated[Path, typer.Option(help="The bundle to write.")],
+    evidence: Annotated[Path, typer.Option(help="evidence.json made by `canopic evaluate`.")],
+    subject: Annotated[str | None, typer.Option(help="Its name in the evidence (default: by its encoding).")] = None,
+    encoder: Annotated[Path | None, typer.Option(help="learning.json made by `canopic train encoder`.")] = None,
+    distance: Annotated[Path | None, typer.Option(help="JSON of identity and detection by face size.")] = None,
 ) -> None:
     """Write the bundle and, beside it, its model card."""
     console = Console(stderr=True)
     try:
-        training = json.loads((detector / "training.json").read_text())
-        evidence = {
-            name: json.loads(path.read_text())
-            for name, path in (("detector", evaluation), ("identity", identity), ("choice", choice))
-        }
+        training = _document(detector / "training.json")
         encoding = read_encoding(detector / "encoding.npz")
-        bundle = assembled(encoding, (detector / MODEL).read_bytes(), training, evidence)
+        entries = {
+            "detector": _document(evaluation),
+            "attacks": attacks_of(_document(evidence), encoding.id, subject),
+        }
+        if encoder is not None:
+            entries["encoder"] = encoder_of(_document(encoder), encoding.id)
+        if distance is not None:
+            entries["distance"] = _document(distance)
+        bundle = assembled(encoding, (detector / MODEL).read_bytes(), training, entries)
         write_bundle(bundle, out)
-    except (OSError, BundleError, ValueError) as error:
+    except KeyError as error:
+        console.print(f"[red]one of the files is in another form than expected: it has no {error}")
+        sys.exit(1)
+    except (OSError, ValueError) as error:
         console.print(f"[red]{error}")
         sys.exit(1)
     # From what is in the file, not from what was meant to be in it.
     out.with_suffix(".md").write_text(model_card(read_bundle(out)))
     console.print(f"{out}: bundle {bundle.id}, encoding {encoding.id}")
+
+
+def _document(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text())
+    except json.JSONDecodeError as error:
+        raise ShipError(f"{path} is no JSON file: {error}") from error
+    if not isinstance(found, dict):
+        raise ShipError(f"{path} holds no JSON object")
+    return found
+
+
+def _result(result: Mapping[str, Any]) -> dict[str, Any]:
+    attackers = {name: {key: one[key] for key in KEPT if key in one} for name, one in result["attackers"].items()}
+    return {"headline": result["headline"], "attackers": attackers}
+
+
+def _headline(result: Mapping[str, Any]) -> dict[str, Any]:
+    best = result["attackers"][result["headline"]]
+    return {"attacker": result["headline"], **{key: best[key] for key in KEPT if key in best}}
 
 
 if __name__ == "__main__":

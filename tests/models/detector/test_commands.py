@@ -9,6 +9,7 @@ import pytest
 from models.detector import cache, default_encoding
 from models.detector.archives import DataMissingError
 from optics.bundle import read_bundle
+from tests.models.detector.test_ship import evidence_of
 
 pytest.importorskip("torch", reason="training needs torch: pip install 'canopic[train]'")
 pytest.importorskip("onnx", reason="export needs onnx: pip install 'canopic[train]'")
@@ -33,28 +34,16 @@ def test_from_archives_to_a_bundle_with_its_card(
     assert set(report) == {"codes", "plain"}
     assert report["codes"]["scenes"] == 1
     assert report["codes"]["ap"]["faces"] == 1
-    (tmp_path / "identity.json").write_text(json.dumps(identity_evidence()))
-    (tmp_path / "choice.json").write_text("{}")
+    found = evidence_of(default_encoding.read_encoding(encoding))
+    (tmp_path / "evidence.json").write_text(json.dumps(found))
     shipped = tmp_path / "mine.canopic"
-    ship.main(folder, tmp_path / "evaluation.json", tmp_path / "identity.json", tmp_path / "choice.json", shipped)
+    ship.main(folder, tmp_path / "evaluation.json", shipped, tmp_path / "evidence.json")
     bundle = read_bundle(shipped)
     assert bundle.encoding == default_encoding.read_encoding(encoding)
     assert bundle.evidence["training"]["steps_done"] == 2
     card = shipped.with_suffix(".md").read_text()
     assert "12.3 %" in card
     assert "Two recordings" not in card
-
-
-def identity_evidence() -> dict[str, object]:
-    """The form of what `models.attackers.identity` writes."""
-    result = {"accuracy": 0.123, "accuracy_95": [0.1, 0.2], "per_class": 0.1, "train_accuracy": 0.9, "n": 10}
-    result |= {"n_train": 20, "runs": [{}]}
-    return {
-        "people": 5,
-        "most_per_person_and_part": 30,
-        "exposure": "each crop on its own",
-        "views": {"codes": {"identity": result, "face": result}},
-    }
 
 
 def test_missing_archives_end_the_command_with_a_message(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,207 @@
+"""The part of a model card that says what an attacker gets out of the codes, in plain sentences, from the evidence."""
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+QUESTIONS = {
+    "identity": "who is it, one look",
+    "identity, several looks": "who is it, several looks",
+    "face": "face or no face",
+    "same-photographs": "face or no face, same photographs",
+}
+# An attacker that is right on so many more of its training images than of the others has learned them by heart.
+MEMORISED = 0.3
+
+
+def percent(share: float) -> str:
+    """A share as text, such as 12.3 %."""
+    return f"{100 * share:.1f} %"
+
+
+def interval(low_high: Sequence[float]) -> str:
+    """Such as 10.1 % to 14.9 %."""
+    return f"{percent(low_high[0])} to {percent(low_high[1])}"
+
+
+def attacks_section(attacks: Mapping[str, Any]) -> str:
+    """What the attackers of `canopic evaluate` found, with who they are and what they reach on other pictures.
+
+    attacks: the bundle's evidence entry of that name. Raises KeyError where it lacks an identity attack.
+    """
+    settings = attacks["protocol"]["settings"]
+    who = attacks["results"]["identity"]
+    best = who["attackers"][who["headline"]]
+    people = round(1 / best["chance"])
+    sentences = [
+        f"Attackers know the kernel, the thresholds and the noise of the parts, and have {best['n_train']} encoded "
+        f"pictures of {people} people. They are trained afresh on codes alone: {', '.join(who['attackers'])}, at "
+        f"{settings['width']:g} of their published width, {_seeds(best['seeds'])} each. The best of them "
+        f"({who['headline']}) names the right person in {percent(best['mean'])} ({interval(best['interval_95'])}) of "
+        f"{best['n']} other pictures of these people. Guessing names {percent(best['chance'])}, always the same name "
+        f"at most {percent(best['constant'])}."
+    ]
+    several = attacks["results"].get("identity, several looks")
+    if several is not None:
+        found = several["attackers"][several["headline"]]
+        sentences.append(
+            f"From {settings['looks']} looks at the same face, each shifted by less than a cell, the best "
+            f"({several['headline']}) names {percent(found['mean'])} ({interval(found['interval_95'])})."
+        )
+    sentences += [_memory(best), _judgement(attacks, best), SIZE_OF_FACES]
+    rows = [
+        "| question | attacker | right | 95 % | n | guessing | on its training images |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for question, label in QUESTIONS.items():
+        result = attacks["results"].get(question)
+        for name, one in (result["attackers"] if result else {}).items():
+            rows.append(
+                f"| {label} | {name}, {_seeds(one['seeds'])} | {percent(one['mean'])} | {interval(one['interval_95'])} "
+                f"| {one['n']} | {percent(one['chance'])} | {percent(one['train_accuracy'])} |"
+            )
+    bits = attacks.get("bits_per_measurement")
+    if bits is not None:
+        sentences.append(
+            f"A measurement of a face crop ({attacks['codes_per_measurement']} codes) holds at most {bits:.0f} bits: "
+            f"the entropy of each code over {attacks['faces_measured']} faces, added up."
+        )
+    told = [_wrapped(sentence) for sentence in sentences if sentence]
+    parts = ["## What an attacker gets out of the codes", *told, "\n".join(rows), _beside(attacks)]
+    return "\n\n".join(part for part in parts if part)
+
+
+SIZE_OF_FACES = (
+    "The faces of these pictures span about 48 px on the sensor plane. A larger face gives more away, a smaller one "
+    "less."
+)
+
+
+def distance_section(distance: Mapping[str, Any]) -> str:
+    """Identity and face detection by the size of the face, and below which size identity is at chance."""
+    below = distance["private_below_px"]
+    chance = percent(distance["chance"])
+    lines = [
+        "## Distance",
+        "",
+        f"Identity by the size of a face (its larger side on the plane); guessing names {chance}. "
+        + (
+            f"Below {below:g} px the best attacker's interval holds chance."
+            if below is not None
+            else "At no size measured was identity at chance."
+        ),
+        "",
+        "| face, px | identity | 95 % | face or no face |",
+        "|---|---|---|---|",
+    ]
+    for size, share, low_high, face in zip(
+        distance["sizes_px"], distance["identity"], distance["identity_95"], distance["face"], strict=True
+    ):
+        lines.append(f"| {size:g} | {percent(share)} | {interval(low_high)} | {percent(face)} |")
+    return "\n".join(lines)
+
+
+def encoder_section(encoder: Mapping[str, Any]) -> str:
+    """How the encoding was learned."""
+    plan, counts = encoder["plan"], encoder["material"]["counts"]
+    chain, privacy = plan["chain"], plan["privacy"]
+    kept = encoder["kept"] or {}
+    fresh = (
+        f" On people of the learning, fresh networks named {percent(kept['identity']['accuracy'])} and told "
+        f"{percent(kept['face']['accuracy'])} of faces from other pictures; these numbers chose the cycle and are no "
+        "evidence."
+        if {"identity", "face"} <= set(kept)
+        else ""
+    )
+    words = (
+        f"By alternating optimisation against recognition and detection networks (kernels: {chain['kernels']}, at most "
+        f"{chain['levels']} levels, pool {chain['pool']}, alpha {privacy['alpha']:g}, seed {plan['seed']}), on "
+        f"{counts['faces']} pictures of {counts['people']} people and {counts['negatives']} pictures without a face. "
+        f"None of these people is in the evaluation. Cycle {encoder['kept_cycle']} of {encoder['cycles'] - 1} was "
+        f"kept; the learning took {encoder['seconds'] / 60:.0f} minutes.{fresh}"
+    )
+    return f"## How the encoding was learned\n\n{_wrapped(words)}"
+
+
+def older_identity_section(report: Mapping[str, Any]) -> str:
+    """What `models.attackers.identity` found, in bundles from before `canopic evaluate`."""
+    people = report["people"]
+    lines = [
+        f"| what the attacker sees | who, of {people} people | per person | on its training images | face or not |",
+        "|---|---|---|---|---|",
+    ]
+    for name in (one for one in ("clean", "pixelate", "blur", "codes") if one in report["views"]):
+        view = report["views"][name]
+        who, face = view["identity"], view["face"]
+        lines.append(
+            f"| {name} | {percent(who['accuracy'])} ({interval(who['accuracy_95'])}) | {percent(who['per_class'])} "
+            f"| {percent(who['train_accuracy'])} | {percent(face['accuracy'])} |"
+        )
+    lines.append(f"| chance | {percent(1 / people)} | {percent(1 / people)} | | 50.0 % |")
+    codes = report["views"]["codes"]
+    runs = len(codes["identity"]["runs"])
+    table = "\n".join(lines)
+    return f"""
+## Identity that the codes still hold
+
+A small network trained afresh on each view of LFW faces of 64 x 64 px: {codes["identity"]["n_train"]} training and
+{codes["identity"]["n"]} test images, at most {report["most_per_person_and_part"]} of one person in either, mean of
+{runs} seeds, Wilson intervals for one run's test images.
+Exposure of the codes: {report["exposure"]}. Face or not: {codes["face"]["n"]} crops of other people and of no face.
+
+{table}
+
+**Codes do not make a person anonymous.** An attacker gets far more than chance out of them. These attackers overfit
+(see their training images) and saw few faces: one with more pictures, several looks or a pretrained network finds more.
+The faces here span about 48 px on the plane; a larger face gives more away.
+"""
+
+
+def _memory(best: Mapping[str, Any]) -> str:
+    if best["train_accuracy"] - best["mean"] < MEMORISED:
+        return ""
+    return (
+        f"On its own training pictures that attacker is right in {percent(best['train_accuracy'])}: it has learned "
+        "them by heart, so with more pictures or another training it would find more. The number understates what "
+        "leaks."
+    )
+
+
+def _judgement(attacks: Mapping[str, Any], best: Mapping[str, Any]) -> str:
+    several = attacks["results"].get("identity, several looks")
+    found = [best, *([several["attackers"][several["headline"]]] if several else [])]
+    if any(one["interval_95"][0] > one["chance"] for one in found):
+        return "Codes do not make a person anonymous: an attacker gets more than chance out of them."
+    return (
+        "These attackers are not told from guessing. That is no proof: a stronger one, or one with more pictures, may "
+        "find more."
+    )
+
+
+def _beside(attacks: Mapping[str, Any]) -> str:
+    """The same questions on other pictures, each by the attacker that is best there."""
+    rows = [
+        "The same attackers, trained afresh on what else the same pictures can become (the best for each):",
+        "",
+        "| pictures | who is it, one look | face or no face |",
+        "|---|---|---|",
+    ]
+    results = attacks["results"]
+    mine = {question: result["attackers"][result["headline"]] for question, result in results.items()}
+    for name, found in ({"this bundle": mine} | dict(attacks["beside"])).items():
+        cells = [
+            f"{percent(found[question]['mean'])} ({interval(found[question]['interval_95'])})"
+            if question in found
+            else "not measured"
+            for question in ("identity", "face")
+        ]
+        rows.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(rows) if attacks["beside"] else ""
+
+
+def _wrapped(text: str) -> str:
+    return textwrap.fill(text, 120, break_long_words=False, break_on_hyphens=False)
+
+
+def _seeds(count: int) -> str:
+    return f"{count} seed{'s' if count != 1 else ''}"

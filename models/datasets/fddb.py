@@ -9,7 +9,7 @@ angle of the major axis in radians from the x axis towards y, which points down.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,7 +53,7 @@ def read_fold(path: Path) -> Iterator[EllipseFaces]:
 
 
 def fddb_photographs(
-    root: Path, folds: Iterator[int] | range = FOLDS, largest_px: float | None = LARGEST_MAJOR_AXIS_PX
+    root: Path, folds: Iterable[int] = FOLDS, largest_px: float | None = LARGEST_MAJOR_AXIS_PX
 ) -> Iterator[tuple[Photograph, NDArray[np.float64]]]:
     """Photographs with their ellipses, float64 (n, 5) as in `EllipseFaces`, fold by fold, one at a time.
 

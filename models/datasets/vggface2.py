@@ -115,6 +115,20 @@ def people_by_pictures(root: Path, parts: Collection[VggPart]) -> dict[str, int]
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
+def missing_pictures(root: Path, people: Collection[str]) -> int:
+    """How many pictures of `people` ("test/n000001") identity_meta.csv counts and the folders lack; 0 without it."""
+    try:
+        meta = read_meta(root)
+    except DataMissingError:
+        return 0
+    missing = 0
+    for person in people:
+        known = meta.get(person.rpartition("/")[2])
+        there = len(pictures_in(data_folder(root, person, "the pictures of one person")))
+        missing += max(0, (0 if known is None else known.pictures) - there)
+    return missing
+
+
 def most_pictures(
     root: Path, parts: Collection[VggPart], count: int, without: Collection[str] = (), at_least: int = 1
 ) -> list[str]:

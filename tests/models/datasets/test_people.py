@@ -1,5 +1,6 @@
 """VGGFace2 and ILSVRC: who and which pictures are used, and that nothing is on two sides of a split."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from models.datasets.files import AnnotationError, pictures_in
 from models.datasets.ilsvrc import faceless_pictures, listed_pictures, picture_names
 from models.datasets.vggface2 import (
     Identity,
+    missing_pictures,
     most_pictures,
     named_people,
     people_by_pictures,
@@ -29,6 +31,19 @@ def test_meta_is_read_with_its_blanks_quotes_and_empty_column(trees: dict[str, P
         read_meta(tmp_path)
     with pytest.raises(DataMissingError, match=r"meta\.tar\.gz"):
         read_meta(trees["wider"])
+
+
+def test_pictures_that_the_table_counts_and_the_folders_lack_are_noticed(
+    trees: dict[str, Path], tmp_path: Path
+) -> None:
+    root = trees["vggface2"]
+    assert missing_pictures(root, ["test/n000011", "train/n000002"]) == 0
+    (tmp_path / "test").mkdir()
+    shutil.copytree(root / "test" / "n000011", tmp_path / "test" / "n000011")
+    (tmp_path / "test" / "n000011" / "0004_01.jpg").unlink()
+    assert missing_pictures(tmp_path, ["test/n000011"]) == 0, "there is no table to count by"
+    shutil.copytree(root / "meta", tmp_path / "meta")
+    assert missing_pictures(tmp_path, ["test/n000011"]) == 1
 
 
 def test_boxes_are_found_for_the_wanted_pictures_only(trees: dict[str, Path], tmp_path: Path) -> None:

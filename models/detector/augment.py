@@ -91,7 +91,7 @@ def with_crops(scene: Scene, source: Material, rng: np.random.Generator, count: 
 
 
 def _photograph_scene(source: Material, rng: np.random.Generator) -> Scene:
-    photograph = source.photographs[rng.integers(len(source.photographs))]
+    photograph = source.photographs[int(rng.integers(len(source.photographs)))]
     background = None if rng.random() < 0.35 else _background(source, rng)
     usable = np.flatnonzero(~photograph.ignore & (photograph.boxes[:, 2:].max(axis=1, initial=0) > 8))
     if rng.random() < 0.3 or len(usable) == 0:

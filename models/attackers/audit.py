@@ -1,7 +1,6 @@
-"""Two questions put to a view of faces: who is it, and is there a face at all? Needs torch (see `classifier`)."""
+"""Two questions put to a view of faces: who is it, and is there a face at all? Needs torch (see `fit`)."""
 
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,15 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.attackers.classifier import AttackSettings, predicted, train_attacker
-from models.attackers.views import View
+from models.attackers.fit import FitSettings, fit
+from models.attackers.looks import MakeView
 from models.detector.archives import FACES, FACES_BY_PERSON, NON_FACES, Split, read_crops
 from models.detector.metrics import bootstrap_interval, wilson_interval
 
 FEWEST_IMAGES = 15
 MOST_PER_PERSON = 30
-
-MakeView = Callable[[NDArray[np.uint8]], View]
+IDENTITY_EPOCHS = 80
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,8 +67,13 @@ def face_parts(data: Path, rng: np.random.Generator, train: int = 2400, test: in
     return parts[0], parts[1]
 
 
+def small_attacker(epochs: int = IDENTITY_EPOCHS, seed: int = 0) -> FitSettings:
+    """The small network, one look of each image."""
+    return FitSettings(network="small", epochs=epochs, seed=seed)
+
+
 def attack(
-    make_view: MakeView, train: Part, test: Part, classes: int, settings: AttackSettings, rng: np.random.Generator
+    make_view: MakeView, train: Part, test: Part, classes: int, settings: FitSettings, rng: np.random.Generator
 ) -> dict[str, Any]:
     """Trains an attacker on the training part's view and reports how often it is right, as a JSON object.
 
@@ -78,8 +81,8 @@ def attack(
     with a bootstrap interval over classes; train_accuracy: the same on training images (how far it overfits).
     """
     view = make_view(train.images)
-    network = train_attacker(view, train.labels, classes, settings)
-    right = predicted(network, make_view(test.images)) == test.labels
+    fitted = fit(view.inputs[:, None], view.full_scale, train.labels, classes, settings)
+    right = fitted.logits(make_view(test.images).inputs).argmax(axis=1) == test.labels
     shares = [float(right[test.labels == label].mean()) for label in np.unique(test.labels)]
     return {
         "accuracy": float(right.mean()),
@@ -88,7 +91,7 @@ def attack(
         "n": len(right),
         "per_class": float(np.mean(shares)),
         "per_class_95": list(bootstrap_interval(shares, lambda some: float(np.mean(some)), rng)),
-        "train_accuracy": float((predicted(network, view) == train.labels).mean()),
+        "train_accuracy": fitted.train_accuracy,
         "n_train": len(train.labels),
         "chance": 1 / classes,
         "seed": settings.seed,

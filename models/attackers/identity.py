@@ -18,8 +18,17 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from models.attackers.audit import FEWEST_IMAGES, MOST_PER_PERSON, MakeView, Part, attack, face_parts, identity_parts
-from models.attackers.classifier import AttackSettings
+from models.attackers.audit import (
+    FEWEST_IMAGES,
+    IDENTITY_EPOCHS,
+    MOST_PER_PERSON,
+    Part,
+    attack,
+    face_parts,
+    identity_parts,
+    small_attacker,
+)
+from models.attackers.looks import MakeView
 from models.attackers.views import View, blurred_view, clean_view, codes_view, pixelated_view, pooled_crops
 from models.detector.archives import FACES, FACES_BY_PERSON, NON_FACES, DataMissingError, archive_path, file_digest
 from models.detector.metrics import wilson_interval
@@ -64,9 +73,7 @@ def identity_report(data: Path, encoding: Encoding, seeds: int, epochs: int, con
         for question, (seen, unseen, classes, rounds) in questions.items():
             started = time.monotonic()
             runs = [
-                attack(
-                    make_view, seen, unseen, classes, AttackSettings(epochs=rounds, seed=seed), np.random.default_rng(0)
-                )
+                attack(make_view, seen, unseen, classes, small_attacker(rounds, seed), np.random.default_rng(0))
                 for seed in range(seeds)
             ]
             report["views"][name][question] = summary(runs)
@@ -115,7 +122,7 @@ def main(
         str, typer.Option(help='A bundle file, "default", or an .npz from default_encoding.')
     ] = "default",
     seeds: Annotated[int, typer.Option(help="Attackers trained per view and question.")] = 3,
-    epochs: Annotated[int, typer.Option(help="Passes over the training images.")] = AttackSettings.epochs,
+    epochs: Annotated[int, typer.Option(help="Passes over the training images.")] = IDENTITY_EPOCHS,
     out: Annotated[Path | None, typer.Option(help="JSON file to write.")] = None,
 ) -> None:
     """Train attackers on the codes of a bundle's encoding and say how often they are right."""

@@ -17,8 +17,7 @@ import typer
 from numpy.typing import NDArray
 from rich.console import Console
 
-from models.attackers.audit import attack, face_parts, identity_parts
-from models.attackers.classifier import AttackSettings
+from models.attackers.audit import attack, face_parts, identity_parts, small_attacker
 from models.attackers.views import View, codes_view, pooled_crops
 from models.detector.archives import DataMissingError
 from models.detector.cache import default_cache_root
@@ -42,8 +41,8 @@ def attacked(data: Path, encoding: Encoding) -> Row:
     face_train, face_test = face_parts(data, np.random.default_rng(0))
     rng = np.random.default_rng(0)
     return {
-        "identity": attack(view, train, test, len(people), AttackSettings(), rng),
-        "face": attack(view, face_train, face_test, 2, AttackSettings(epochs=15), rng),
+        "identity": attack(view, train, test, len(people), small_attacker(), rng),
+        "face": attack(view, face_train, face_test, 2, small_attacker(epochs=15), rng),
     }
 
 

@@ -47,7 +47,7 @@ def test_exposure_of_a_crop_makes_its_codes_independent_of_its_light() -> None:
 
 def test_an_attacker_knows_people_again_and_not_shuffled_labels() -> None:
     from models.attackers.audit import Part, attack
-    from models.attackers.classifier import AttackSettings
+    from models.attackers.fit import FitSettings
 
     train, test = Part(*people(5, 12, 1)), Part(*people(5, 8, 2))
     shuffled = Part(test.images, np.random.default_rng(3).permutation(test.labels))
@@ -58,7 +58,7 @@ def test_an_attacker_knows_people_again_and_not_shuffled_labels() -> None:
             train,
             part,
             5,
-            AttackSettings(epochs=30, batch=16),
+            FitSettings("small", width=0.1, epochs=20, batch=16),
             rng,
         )
         assert low <= result["accuracy"] <= high

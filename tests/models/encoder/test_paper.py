@@ -280,3 +280,17 @@ def test_a_missing_data_set_ends_the_command_with_one_message(
         rerun_paper(written(tmp_path, trees, data=roots, rows=["clean"]), as_json=False)
     assert caught.value.exit_code == 2
     assert "is missing or no folder. It should hold a folder for each person" in capsys.readouterr().err
+
+
+def test_crops_by_boxes_put_48_px_on_every_face(trees: dict[str, Path], tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    from models.encoder.paper_data import PaperData
+
+    tight = PaperData(read_paper_plan(written(tmp_path, trees, crop="box")), lambda *_: None)
+    loose = PaperData(read_paper_plan(written(tmp_path, trees)), lambda *_: None)
+    assert tight.identity.train.looks == 1
+    assert [len(part) for part in (tight.face.train, tight.face.test)] == [48, 12]
+    # Faces are the only thing in these pictures whose red is above 200.
+    rows = [(data.identity.test.stores[0].firsts()[:, :, 32, 0] > 200).sum(axis=1) for data in (tight, loose)]
+    assert (abs(rows[0] - 46) <= 4).all(), "the eyes' row apart, 48 px"
+    assert np.ptp(rows[1]) > np.ptp(rows[0])

@@ -107,31 +107,31 @@ def test_a_fresh_attacker_at_each_size_and_nothing_twice(data: Path, tmp_path: P
         looks=2,
         training_looks=2,
         identity_epochs=12,
-        face_epochs=15,
+        face_epochs=30,
         limits=limits,
     )
     told: list[str] = []
     identity = identity_by_size(
-        SUBJECT, data, settings, tmp_path / "out", (6.0, 48.0), lambda what, *_: told.append(what)
+        SUBJECT, data, settings, tmp_path / "out", (8.0, 32.0), lambda what, *_: told.append(what)
     )
-    assert identity.sizes_px == (6.0, 48.0)
+    assert identity.sizes_px == (8.0, 32.0)
     assert identity.chance == pytest.approx(1 / 3)
     assert identity.shares[1] >= 0.75
     for share, (low, high) in zip(identity.shares, identity.intervals, strict=True):
         assert low <= share <= high
     assert set(identity.details[0]["attackers"]) == {"small, identity", "small, identity, several looks"}
-    assert any("48 px" in one for one in told)
+    assert any("32 px" in one for one in told)
     runs = sorted((tmp_path / "out" / "runs").iterdir())
     assert len(runs) == 2
     written = [run.stat().st_mtime_ns for run in runs]
-    again = identity_by_size(SUBJECT, data, settings, tmp_path / "out", (6.0, 48.0))
+    again = identity_by_size(SUBJECT, data, settings, tmp_path / "out", (8.0, 32.0))
     assert again == identity
     assert [run.stat().st_mtime_ns for run in runs] == written
-    face = detection_by_size(SUBJECT, data, settings, tmp_path / "out", (6.0, 48.0))
+    face = detection_by_size(SUBJECT, data, settings, tmp_path / "out", (8.0, 32.0))
     assert face.chance == 0.5
     found = distance_evidence(identity, face)
     assert found["face"][1] >= 0.75
-    assert found["private_below_px"] in (6.0, 48.0, None)
+    assert found["private_below_px"] in (8.0, 32.0, None)
 
 
 def test_evidence_of_distance_says_where_identity_ends() -> None:

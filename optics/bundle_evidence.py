@@ -52,7 +52,8 @@ class SizeRow:
 class Distance:
     """How identity falls with the size of a face: sizes_px ascending, identity and its 95 % interval at each.
 
-    private_below_px: below this size the best attacker's interval holds chance; None where no measured size was.
+    private_below_px: the largest size at which identity is near chance, there and at every smaller one; None where
+    it is at none. rule: what near means.
     """
 
     sizes_px: tuple[float, ...]
@@ -60,6 +61,7 @@ class Distance:
     identity_95: tuple[tuple[float, float], ...]
     chance: float
     private_below_px: float | None
+    rule: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,4 +232,5 @@ def _distance(report: Mapping[str, Any] | None) -> Distance | None:
         tuple((float(low), float(high)) for low, high in report["identity_95"]),
         float(report["chance"]),
         None if below is None else float(below),
+        str(report["rule"]),
     )

@@ -49,7 +49,7 @@ def compare(names: Sequence[str], figure: Path | None, as_json: bool) -> int:
         print_json({"bundles": [_as_json(name, bundles[name], found[name]) for name in bundles], "warnings": warnings})
     else:
         out().print(_table(bundles, found))
-        out().print(LEGEND)
+        out().print(" ".join([LEGEND, *_rules(found)]))
     for warning in warnings:
         say(f"canopic: {warning}")
     if figure is not None:
@@ -122,11 +122,18 @@ def _column(bundle: Bundle, found: Findings) -> dict[str, str]:
         codes = NOT_MEASURED if row.codes is None else _precision(row.codes)
         column[label] = codes if row.ceiling is None else f"{codes}\nceiling {row.ceiling.value:.3f}"
     if found.distance is not None:
+        # Of the larger side on the sensor plane.
         below = found.distance.private_below_px
-        column["identity at chance"] = "at no size measured" if below is None else f"faces below {below:g} px"
+        column["identity near chance"] = "at no size measured" if below is None else f"faces up to {below:g} px"
     else:
-        column["identity at chance"] = NOT_MEASURED
+        column["identity near chance"] = NOT_MEASURED
     return column
+
+
+def _rules(found: dict[str, Findings]) -> list[str]:
+    """What "near chance" means to those that say so."""
+    rules = dict.fromkeys(one.distance.rule for one in found.values() if one.distance is not None)
+    return [f"Near chance: {rule}." for rule in rules]
 
 
 def _attack(measured: Measured) -> str:

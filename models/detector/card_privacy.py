@@ -78,27 +78,22 @@ SIZE_OF_FACES = (
 
 
 def distance_section(distance: Mapping[str, Any]) -> str:
-    """Identity and face detection by the size of the face, and below which size identity is at chance."""
-    below = distance["private_below_px"]
-    chance = percent(distance["chance"])
-    lines = [
-        "## Distance",
-        "",
-        f"Identity by the size of a face (its larger side on the plane); guessing names {chance}. "
-        + (
-            f"Below {below:g} px the best attacker's interval holds chance."
-            if below is not None
-            else "At no size measured was identity at chance."
-        ),
-        "",
-        "| face, px | identity | 95 % | face or no face |",
-        "|---|---|---|---|",
-    ]
+    """Identity and face detection by the size of the face, and up to which size identity is near chance."""
+    private = distance["private_below_px"]
+    told = f"Up to {private:g} px it is near chance" if private is not None else "At no size measured is it near chance"
+    words = (
+        f"Identity by the size of a face (its larger side on the plane), by the best attacker of each size; guessing "
+        f"names {percent(distance['chance'])}. {told} ({distance['rule']}). Faces above 48 px are enlarged pictures "
+        "with less detail than a face so close has: what leaks from one may be more."
+    )
+    lines = ["| face, px | identity | 95 % | face or no face |", "|---|---|---|---|"]
+    faces = distance.get("face") or [None] * len(distance["sizes_px"])
     for size, share, low_high, face in zip(
-        distance["sizes_px"], distance["identity"], distance["identity_95"], distance["face"], strict=True
+        distance["sizes_px"], distance["identity"], distance["identity_95"], faces, strict=True
     ):
-        lines.append(f"| {size:g} | {percent(share)} | {interval(low_high)} | {percent(face)} |")
-    return "\n".join(lines)
+        told = "not measured" if face is None else percent(face)
+        lines.append(f"| {size:g} | {percent(share)} | {interval(low_high)} | {told} |")
+    return "\n\n".join(["## Distance", _wrapped(words), "\n".join(lines)])
 
 
 def encoder_section(encoder: Mapping[str, Any]) -> str:

@@ -206,6 +206,7 @@ def test_a_blind_sensor_has_its_own_exit_status(room, tmp_path):
         (("score", "--kernel", "absent.npz"), 2, "absent.npz is not a readable"),
         (("run", "--kernel", "absent.npz", "--board", "/dev/absent"), 2, "only the twin simulates optics"),
         (("bundle", "show", "absent.canopic"), 2, "no such bundle file"),
+        (("bundle", "show", "defualt"), 2, 'did you mean "default"?'),
         (("config", "check", "absent.yaml"), 2, "cannot be read"),
         (("board", "info", "--board", "absent"), 1, "absent"),
         (("nonsense",), 2, "No such command"),
@@ -239,7 +240,8 @@ def test_bundle_commands(tmp_path):
     shown = json.loads(canopic("bundle", "show", "--json").stdout)
     bundle = read_bundle(default_bundle_path())
     assert shown["id"] == bundle.id
-    assert "effective level" in canopic("bundle", "show").stdout
+    assert "effective level" in (text := canopic("bundle", "show").stdout)
+    assert "one mask" in text or "a pair of masks" in text
     target = tmp_path / "encoding.npz"
     assert canopic("bundle", "export", str(target)).returncode == 0
     with np.load(target) as arrays:

@@ -33,8 +33,15 @@ def write(path: Path, *, identity: float | None = 0.05, protocol: str = "a" * 64
             },
             "bits_per_measurement": 40.2,
         }
-        evidence["distance"] = {"sizes_px": [12, 24], "identity": [0.02, 0.1], "identity_95": [[0, 0.04], [0.05, 0.2]],
-                                "chance": 0.014, "face": [0.7, 0.9], "private_below_px": 24}  # fmt: skip
+        evidence["distance"] = {
+            "sizes_px": [12, 24],
+            "identity": [0.02, 0.1],
+            "identity_95": [[0, 0.04], [0.05, 0.2]],
+            "chance": 0.014,
+            "face": [0.7, 0.9],
+            "private_below_px": 12,
+            "rule": "within 2 times chance",
+        }
     write_bundle(Bundle(encoding, evidence=evidence), path)
 
 
@@ -59,7 +66,8 @@ def test_the_table_has_what_was_measured_and_says_what_was_not(
     assert "resnet18, 3 seeds" in done.out
     assert row(done.out, "verification").count("not measured") == 2
     assert "at most 40" in row(done.out, "bits of a face crop")
-    assert "faces below 24 px" in row(done.out, "identity at chance")
+    assert "faces up to 12 px" in row(done.out, "identity near chance")
+    assert "Near chance: within 2 times chance." in done.out
     assert row(done.out, "pool, range").count("16 px, fixed") == 2
     assert done.err == ""
 
@@ -73,7 +81,7 @@ def test_json_has_every_number_and_nothing_else_is_printed(tmp_path: Path, capsy
     assert mine["encoding"]["built_with"] == "a pair of masks"
     assert mine["measured"]["attacks"]["identity"]["value"] == 0.05
     assert mine["measured"]["detection"] is None
-    assert mine["measured"]["distance"]["private_below_px"] == 24
+    assert mine["measured"]["distance"]["private_below_px"] == 12
     assert document["warnings"] == []
 
 

@@ -106,10 +106,10 @@ def test_evidence_in_an_unknown_form_is_refused_and_not_taken_for_none() -> None
 
 def test_distance_is_read() -> None:
     report = {"sizes_px": [12, 24], "identity": [0.02, 0.1], "identity_95": [[0.0, 0.04], [0.05, 0.15]],
-              "chance": 0.014, "face": [0.7, 0.9], "private_below_px": 24}  # fmt: skip
+              "chance": 0.014, "face": [0.7, 0.9], "private_below_px": 12, "rule": "within 2 times chance"}  # fmt: skip
     found = findings(bundle(distance=report)).distance
     assert found is not None
-    assert (found.sizes_px, found.private_below_px) == ((12.0, 24.0), 24.0)
+    assert (found.sizes_px, found.private_below_px) == ((12.0, 24.0), 12.0)
     never = findings(bundle(distance=report | {"private_below_px": None})).distance
     assert never is not None
     assert never.private_below_px is None

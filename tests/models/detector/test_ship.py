@@ -157,11 +157,12 @@ def test_the_card_claims_no_anonymity_where_attackers_are_at_chance() -> None:
 
 def test_the_card_says_how_it_was_learned_and_how_far_away_it_protects() -> None:
     distance = {"sizes_px": [12, 24], "identity": [0.02, 0.1], "identity_95": [[0.0, 0.04], [0.05, 0.15]],
-                "chance": 1 / 71, "face": [0.7, 0.9], "private_below_px": 24}  # fmt: skip
+                "chance": 1 / 71, "face": [0.7, 0.9], "private_below_px": 12,
+                "rule": "within 2 times chance"}  # fmt: skip
     text = " ".join(card(encoder=encoder_of(learning(ENCODING), ENCODING.id), distance=distance).split())
     assert "alpha 50, seed 3), on 4000 pictures of 900 people" in text
     assert "Cycle 1 of 1 was kept; the learning took 31 minutes." in text
-    assert "Below 24 px the best attacker's interval holds chance." in text
+    assert "Up to 12 px it is near chance (within 2 times chance)." in text
     assert "| 24 | 10.0 % | 5.0 % to 15.0 % | 90.0 % |" in text
     assert "canopic train encoder" in text
 

@@ -1,0 +1,158 @@
+"""The attacker with a head start: a network that learned from a face embedding of unencoded faces how codes of people
+differ, before it is asked who somebody is. Needs torch.
+
+A teacher embeds unencoded crops: any face embedding in ONNX form (`onnx_teacher`), or a network of the project's own
+trained on unencoded people (`own_teacher`). A student learns to find the teacher's embedding from codes
+(`learn_embedding`), on every crop that the attacker may have together with its codes, whoever it shows (as knowledge is
+distilled: Hinton et al. 2015, arXiv:1503.02531). It serves verification and retrieval as it is, and identification once
+it is fine-tuned with a classifier (`fit_pretrained`).
+"""
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from models.attackers.controls import unit_length
+from models.attackers.fit import FitSettings, Fitted, Trained, fit, train
+
+TEACHER_SIDE = 112
+# Of the softmax over a batch, in which the student has to find its own crop's embedding.
+TEMPERATURE = 0.07
+FINE_TUNING_RATE = 1e-3
+
+Teacher = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+
+
+def onnx_teacher(model: Path, cache: Path | None = None) -> Teacher:
+    """Embeddings of crops by an ONNX network: sRGB uint8 (n, height, width, 3) -> float32 (n, d) of unit length.
+
+    The network takes float32 (batch, 3, 112, 112), RGB, (value - 127.5) / 128, as MobileFaceNet does (Chen et al. 2018,
+    DOI 10.1007/978-3-319-97909-0_46). Crops are enlarged whole, and the mean over a crop and its mirror image is taken.
+    cache: folder in which embeddings are kept by the digests of network and crops. Raises FileNotFoundError without the
+    network, ValueError when its input has another shape.
+    """
+    if not model.is_file():
+        raise FileNotFoundError(f"{model} is missing: give an ONNX face embedding, or use a teacher of your own")
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
+    entry = session.get_inputs()[0]
+    if list(entry.shape[1:]) != [3, TEACHER_SIDE, TEACHER_SIDE]:
+        raise ValueError(f"{model} takes {entry.shape}; expected (batch, 3, {TEACHER_SIDE}, {TEACHER_SIDE}) of a face")
+
+    def embed(crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        found = []
+        for start in range(0, len(crops), 64):
+            large = np.stack([cv2.resize(one, (TEACHER_SIDE, TEACHER_SIDE)) for one in crops[start : start + 64]])
+            scaled = ((large.astype(np.float32) - 127.5) / 128).transpose(0, 3, 1, 2)
+            both = [
+                session.run(None, {entry.name: np.ascontiguousarray(part)})[0] for part in (scaled, scaled[..., ::-1])
+            ]
+            found.append(unit_length(both[0]) + unit_length(both[1]))
+        return np.asarray(unit_length(np.concatenate(found)), np.float32)
+
+    return embed if cache is None else _kept(embed, hashlib.sha256(model.read_bytes()).hexdigest(), cache)
+
+
+def own_teacher(
+    crops: NDArray[np.uint8], people: NDArray[np.int64], settings: FitSettings, cache: Path | None = None
+) -> Teacher:
+    """A teacher without a network from elsewhere: the features of an attacker that learned to name `people` (n,), 0..,
+    from unencoded crops uint8 (n, side, side, 3). Use people whom no result is measured on."""
+    fitted = fit(crops[:, None], 255, people, int(people.max()) + 1, settings)
+
+    def embed(asked: NDArray[np.uint8]) -> NDArray[np.float32]:
+        features = fitted.features(asked)
+        return np.asarray(unit_length(features - middle), np.float32)
+
+    # Features are not centred; the angle between them says more once they are.
+    middle = fitted.features(crops).mean(axis=0)
+    return embed if cache is None else _kept(embed, _digest_of_network(fitted), cache)
+
+
+def learn_embedding(
+    looks: NDArray[np.uint8], full_scale: float, embeddings: NDArray[np.float32], settings: FitSettings
+) -> Trained:
+    """A student whose `logits` are an embedding (n, d), learned from looks uint8 (n, looks, rows, columns, channels) of
+    crops whose teacher embeddings (n, d) are of unit length.
+
+    The loss is the cross-entropy of finding, by the cosine of the angle, each crop's own embedding among those of the
+    batch (van den Oord et al. 2018, arXiv:1807.03748): what all faces share has not to be learned, what tells people
+    apart has. Raises ValueError when looks and embeddings differ in number.
+    """
+    if len(looks) != len(embeddings):
+        raise ValueError(f"{len(looks)} crops have {len(embeddings)} embeddings; expected one each")
+    wanted = torch.from_numpy(np.asarray(embeddings, np.float32))
+
+    def loss(answers: Tensor, chosen: NDArray[np.int64]) -> Tensor:
+        alike = nn.functional.normalize(answers) @ wanted[chosen].T / TEMPERATURE
+        own = torch.arange(len(chosen))
+        return (nn.functional.cross_entropy(alike, own) + nn.functional.cross_entropy(alike.T, own)) / 2
+
+    return train(looks, full_scale, embeddings.shape[1], loss, settings)
+
+
+def embedding_of(student: Trained, looks: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """The student's embedding of each crop from all its looks uint8 (n, looks, rows, columns, channels): the mean over
+    the looks, float32 (n, d) of unit length. For verification (`verification.pair_scores`) and retrieval
+    (`controls.nearest_labels` with the angle)."""
+    found = student.logits(looks.reshape(-1, *looks.shape[2:]))
+    return np.asarray(unit_length(unit_length(found).reshape(*looks.shape[:2], -1).mean(axis=1)), np.float32)
+
+
+def fit_pretrained(
+    student: Trained,
+    looks: NDArray[np.uint8],
+    full_scale: float,
+    labels: NDArray[np.int64],
+    classes: int,
+    settings: FitSettings,
+) -> Fitted:
+    """An attacker that names people, from a student (`learn_embedding`) or from any attacker that learned something
+    else before (`clean_start`): as `fit`, with the last layer new and the rest already able. Its settings should have a
+    lower learning rate than from random weights (`FINE_TUNING_RATE`). Raises ValueError for inputs of other channels
+    than it learned from."""
+    channels = next(iter(student.network.parameters())).shape[1]
+    if channels != looks.shape[-1]:
+        raise ValueError(f"the network learned from {channels} channels and is now given {looks.shape[-1]}")
+    return fit(looks, full_scale, labels, classes, settings, student.network)
+
+
+def clean_start(crops: NDArray[np.uint8], people: NDArray[np.int64], settings: FitSettings) -> Fitted:
+    """A network that learned to name `people` (n,), 0.., from unencoded crops uint8 (n, side, side, 3), to be
+    fine-tuned (`fit_pretrained`) on codes enlarged to the same side (`upsample` 8 for 8 x 8 codes and 64 px crops).
+    It has three channels, so it serves encodings of one filter alone."""
+    return fit(crops[:, None], 255, people, int(people.max()) + 1, settings)
+
+
+def _kept(embed: Teacher, name: str, cache: Path) -> Teacher:
+    """The same teacher, which keeps what it finds in folder `cache`, by its name and the digest of the crops."""
+
+    def remembered(crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        told = hashlib.sha256(f"{name} {crops.shape}".encode())
+        told.update(np.ascontiguousarray(crops))
+        path = cache / f"embeddings_{told.hexdigest()[:20]}.npy"
+        if not path.is_file():
+            cache.mkdir(parents=True, exist_ok=True)
+            partial = path.with_suffix(".part")
+            with partial.open("wb") as file:
+                np.save(file, embed(crops))
+            partial.replace(path)
+        return np.asarray(np.load(path), np.float32)
+
+    return remembered
+
+
+def _digest_of_network(trained: Trained) -> str:
+    told = hashlib.sha256()
+    for name, value in trained.network.state_dict().items():
+        told.update(name.encode() + value.numpy().tobytes())
+    return told.hexdigest()

@@ -1,4 +1,4 @@
-"""canopic bundle show | export."""
+"""canopic bundle show | export. What `compare` prints is in `compare_bundles`."""
 
 from pathlib import Path
 from typing import Any
@@ -6,8 +6,10 @@ from typing import Any
 from rich.table import Table
 
 from host.commands.common import DONE, WRONG_INPUT, expected, out, print_json
+from host.commands.compare_bundles import measured
 from optics.archive import BundleError
 from optics.bundle import read_bundle, resolve_bundle
+from optics.bundle_evidence import findings
 from optics.description import describe, export_encoding
 
 
@@ -15,7 +17,8 @@ def show(name: str, as_json: bool) -> int:
     """Print what is in the bundle."""
     with expected(BundleError, status=WRONG_INPUT):
         path = resolve_bundle(name)
-        about = describe(read_bundle(path))
+        bundle = read_bundle(path)
+    about = describe(bundle)
     if as_json:
         print_json({"file": str(path), **about})
         return DONE
@@ -23,9 +26,17 @@ def show(name: str, as_json: bool) -> int:
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
     table.add_row("file", str(path))
-    for key, value in _flat(about):
+    for key, value in _flat({name: part for name, part in about.items() if name != "evidence"}):
         table.add_row(key, value)
+    try:
+        rows = measured(findings(bundle))
+    except BundleError as error:
+        rows = {"evidence": str(error)}
+    for key, value in rows.items():
+        table.add_row(key.strip(), value.replace("\n", "; "))
     out().print(table)
+    if about["evidence"]:
+        out().print(f"Everything that is known of it, and how it was measured: canopic bundle show {name} --json")
     return DONE
 
 

@@ -99,20 +99,25 @@ def _table(bundles: dict[str, Bundle], found: dict[str, Findings]) -> Table:
 
 def _column(bundle: Bundle, found: Findings) -> dict[str, str]:
     encoding = describe(bundle)["encoding"]
-    column = {
+    about = {
         "bundle": bundle.id[:12],
         "encoding": encoding["id"][:12],
         "can be built as": encoding["built_with"],
         "filters, kernel": f"{encoding['filters']}, {encoding['kernel_rows_px']} x {encoding['kernel_columns_px']} px",
         "pool, range": f"{encoding['pool_px']} px, {encoding['range']}",
         "levels": f"{encoding['effective_levels']} effective of 16",
-        "bits of a face crop": NOT_MEASURED if found.bits is None else f"at most {found.bits:.0f}",
         "models": ", ".join(f"{name} {len(content) / 1000:.0f} kB" for name, content in sorted(bundle.models.items()))
         or "none",
     }
+    return about | measured(found)
+
+
+def measured(found: Findings) -> dict[str, str]:
+    """What a bundle's evidence says, in words for each thing that can be measured."""
+    column = {"bits of a face crop": NOT_MEASURED if found.bits is None else f"at most {found.bits:.0f}"}
     for question, label in ROWS:
-        measured = found.attacks.get(question)
-        column[label] = NOT_MEASURED if measured is None else _attack(measured)
+        attack = found.attacks.get(question)
+        column[label] = NOT_MEASURED if attack is None else _attack(attack)
     column["detection in scenes"] = NOT_MEASURED if found.detection is None else _precision(found.detection)
     column["  its ceiling, unencoded"] = NOT_MEASURED if found.ceiling is None else _precision(found.ceiling)
     share = found.share_of_ceiling

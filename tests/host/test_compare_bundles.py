@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import typer
 
+from host.commands.bundle import show
 from host.commands.compare_bundles import compare
 from optics.bundle import Bundle, shipped_bundles, write_bundle
 from optics.encoding import Encoding
@@ -124,3 +125,19 @@ def test_bundles_that_are_not_there_or_named_twice_are_refused(
     assert compare(["default", str(tmp_path / "default.canopic")], None, as_json=True) == 0
     names = [one["name"] for one in json.loads(capsys.readouterr().out)["bundles"]]
     assert names == ["default", str(tmp_path / "default.canopic")]
+
+
+def test_show_says_the_same_and_shows_a_bundle_whose_evidence_it_does_not_know(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(tmp_path / "mine.canopic")
+    assert show(str(tmp_path / "mine.canopic"), as_json=False) == 0
+    text = capsys.readouterr().out
+    assert "5.0 % (3.0 % to 7.0 %); chance 1.4 %, n 400; resnet18, 3 seeds" in row(text, "identity, one look")
+    assert "by_seed" not in text
+    encoding = Encoding(np.ones((1, 1, 1), np.float32), np.linspace(0.1, 0.9, 15, dtype=np.float32))
+    write_bundle(Bundle(encoding, evidence={"attacks": {"form": "of tomorrow"}}), tmp_path / "newer.canopic")
+    assert show(str(tmp_path / "newer.canopic"), as_json=False) == 0
+    assert "in no form that this version" in row(capsys.readouterr().out, "evidence")
+    assert show(str(tmp_path / "newer.canopic"), as_json=True) == 0
+    assert json.loads(capsys.readouterr().out)["evidence"] == {"attacks": {"form": "of tomorrow"}}

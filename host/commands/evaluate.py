@@ -23,7 +23,7 @@ from host.commands.common import DONE, FAILED, WRONG_INPUT, expected, out, print
 from models.detector.archives import DataMissingError
 from models.evidence.evaluate import Evaluation, all_jobs, evaluate, material_of, write_evidence
 from models.evidence.material import QUICK_LIMITS
-from models.evidence.questions import EvidenceSettings, QuestionError, check_attackers, check_questions
+from models.evidence.questions import EvidenceSettings, QuestionError, asked_questions, check_attackers
 from models.evidence.report import FACE, IDENTITY, headline, summarised
 from models.evidence.runs import Run, RunError, find_run
 from models.evidence.subjects import SubjectError, resolve_subjects
@@ -57,10 +57,13 @@ def evaluate_encodings(
     cv2.setNumThreads(1)
     with expected(SubjectError, QuestionError, status=WRONG_INPUT), expected(DataMissingError, RunError):
         settings = EvidenceSettings(
-            questions=_words(questions), attackers=_words(attackers), seeds=seeds, width=width, looks=looks
+            questions=asked_questions(_words(questions)),
+            attackers=_words(attackers),
+            seeds=seeds,
+            width=width,
+            looks=looks,
         )
         check_attackers(settings.attackers)
-        check_questions(settings.questions)
         if quick:
             settings = quick_settings(settings)
         subjects = resolve_subjects(encodings, list(_words(against)), paper or data / PAPER_FILE)

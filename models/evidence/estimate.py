@@ -6,10 +6,12 @@ from dataclasses import replace
 import numpy as np
 
 from models.evidence.evaluate import Evaluation, Job, material_of
-from models.evidence.questions import fit_settings, side_and_channels, test_looks
+from models.evidence.questions import CONTROLS, fit_settings, side_and_channels, test_looks
 from models.evidence.runs import RunKey
 
 BATCHES = 2
+# A linear probe of the evaluation's size; the nearest neighbour takes less.
+SECONDS_OF_A_CONTROL = 10.0
 # A test image passes forwards only, itself and its mirror image: about this share of a training step's cost.
 FORWARD_SHARE = 0.5
 
@@ -22,6 +24,9 @@ def estimated_seconds(evaluation: Evaluation, jobs: list[Job]) -> dict[RunKey, f
     found = {}
     for job in jobs:
         question = job.key.question
+        if job.key.attacker in CONTROLS:
+            found[job.key] = SECONDS_OF_A_CONTROL
+            continue
         side, channels = side_and_channels(job.subject)
         kind = (job.key.attacker, side, channels)
         if kind not in per_image:

@@ -80,6 +80,8 @@ def all_jobs(evaluation: Evaluation) -> list[Job]:
         for subject in evaluation.subjects:
             for question in (one for one in settings.questions if one in CROP_QUESTIONS):
                 for attacker in settings.attackers:
+                    if not questions.asked_of(attacker, question, seed):
+                        continue
                     rest = questions.run_settings(subject, question, attacker, material, settings)
                     jobs.append(Job(subject, RunKey(subject.digest, question, attacker, seed, canonical(rest))))
     return jobs

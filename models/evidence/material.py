@@ -131,11 +131,11 @@ def _kept(data: Path, question: str, limits: Limits, sums: dict[str, str], cache
 def _identity(data: Path, limits: Limits) -> dict[str, Labelled]:
     everyone = read_crops(data, FACES_BY_PERSON)
     people = evaluation_people([row["person"] for row in everyone.rows], limits.people)
-    found = {
-        split: _by_person(everyone, split, people, most)
-        for split, most in (("train", limits.most_training), ("test", limits.most_test))
+    return {
+        "train": _by_person(everyone, "train", people, limits.most_training),
+        "test": _by_person(everyone, "test", people, limits.most_test),
+        "unseen": _unseen(data, limits.unseen),
     }
-    return found | {"unseen": _unseen(data, limits.unseen)}
 
 
 def evaluation_people(names: list[str], count: int) -> list[str]:
@@ -174,7 +174,7 @@ def _unseen(data: Path, most: int) -> Labelled:
 
 def _faces(data: Path, limits: Limits) -> dict[str, Labelled]:
     rng = np.random.default_rng(0)
-    found = {}
+    found: dict[str, Labelled] = {}
     splits: tuple[tuple[Split, int], ...] = (("train", limits.faces_training), ("test", limits.faces_test))
     for split, most in splits:
         faces, others = read_crops(data, FACES, split).images, read_crops(data, NON_FACES, split).images
@@ -186,10 +186,10 @@ def _faces(data: Path, limits: Limits) -> dict[str, Labelled]:
 
 def _windows(data: Path, limits: Limits) -> dict[str, Labelled]:
     rng = np.random.default_rng(0)
-    found = {}
+    found: dict[str, Labelled] = {}
     splits: tuple[Split, ...] = ("train", "test")
     for split in splits:
-        found[str(split)] = Labelled(*same_photograph_windows(read_scenes(data, split), rng, limits.windows))
+        found[split] = Labelled(*same_photograph_windows(read_scenes(data, split), rng, limits.windows))
     return found
 
 

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from models.attackers.controls import linear_labels, nearest_labels
 from models.attackers.looks import looks_of
+from models.attackers.verification import pair_scores, pairs_of, roc, verification
 from models.attackers.views import View
 from models.datasets.windows import CROP_PX
 from models.detector.batches import mirror_symmetric
@@ -25,7 +27,19 @@ if TYPE_CHECKING:
 # Raise it when the same settings give other results: older runs are then not reused.
 RECIPE = 1
 CROP_QUESTIONS = ("identity", "face", "same-photographs")
+WORDS = {
+    "identity": "identity",
+    "verification": "identity",
+    "retrieval": "identity",
+    "face": "face",
+    "same-photographs": "same-photographs",
+}
 NETWORK_NAMES = ("small", "resnet18", "googlenet")
+# Weak attackers that anyone has: the nearest training image and a linear probe. Asked who it is, with one seed.
+CONTROLS = ("nearest", "linear")
+# Highest learning rates at which these networks got furthest in the time that there is (decision 31).
+LEARNING_RATES = {"small": 4e-3, "resnet18": 6e-3, "googlenet": 6e-3}
+VERIFICATION_ROUNDS = 200
 UPSAMPLED = " x8"
 UPSAMPLE = 8
 BASELINE_POOL = 8
@@ -53,7 +67,7 @@ class EvidenceSettings:
     width: float = 0.25
     looks: int = 16
     training_looks: int = 8
-    identity_epochs: int = 40
+    identity_epochs: int = 50
     face_epochs: int = 8
     windows_epochs: int = 16
     limits: Limits = field(default_factory=Limits)
@@ -68,17 +82,25 @@ class EvidenceSettings:
 
 def check_attackers(attackers: tuple[str, ...]) -> None:
     """Raises QuestionError, which lists the known ones, for an attacker that does not exist."""
-    known = [name + suffix for name in NETWORK_NAMES for suffix in ("", UPSAMPLED)]
+    known = [*(name + suffix for name in NETWORK_NAMES for suffix in ("", UPSAMPLED)), *CONTROLS]
     for attacker in attackers:
         if attacker not in known:
             raise QuestionError(f'there is no attacker "{attacker}": known are {", ".join(known)}')
 
 
-def check_questions(asked: tuple[str, ...]) -> None:
-    """Raises QuestionError, which lists the known ones, for a question that does not exist."""
-    for question in asked:
-        if question not in CROP_QUESTIONS:
-            raise QuestionError(f'there is no question "{question}": known are {", ".join(CROP_QUESTIONS)}')
+def asked_questions(words: tuple[str, ...]) -> tuple[str, ...]:
+    """The questions that words stand for, in a fixed order. Verification and retrieval come out of the same attackers
+    as identity. Raises QuestionError, which lists the known words, for another one."""
+    for word in words:
+        if word not in WORDS:
+            raise QuestionError(f'there is no question "{word}": known are {", ".join(WORDS)}')
+    wanted = {WORDS[word] for word in words}
+    return tuple(question for question in dict.fromkeys(WORDS.values()) if question in wanted)
+
+
+def asked_of(attacker: str, question: str, seed: int) -> bool:
+    """Whether an attacker is trained for a question with a seed: controls only say who it is, and only once."""
+    return attacker not in CONTROLS or (question == "identity" and seed == 0)
 
 
 def side_and_channels(subject: Subject) -> tuple[int, int]:
@@ -98,6 +120,7 @@ def fit_settings(
         width=settings.width,
         upsample=UPSAMPLE if attacker.endswith(UPSAMPLED) else 1,
         epochs=settings.epochs(question),
+        learning_rate=LEARNING_RATES[attacker.removesuffix(UPSAMPLED)],
         mirror=subject.encoding is None or mirror_symmetric(subject.encoding),
         seed=seed,
     )
@@ -107,8 +130,10 @@ def run_settings(
     subject: Subject, question: str, attacker: str, material: Material, settings: EvidenceSettings
 ) -> dict[str, Any]:
     """Everything beside subject, question, attacker and seed that decides a run's result, as a JSON object."""
-    training = asdict(fit_settings(subject, question, attacker, 0, settings))
-    del training["seed"]
+    training: dict[str, Any] = {}
+    if attacker not in CONTROLS:
+        training = asdict(fit_settings(subject, question, attacker, 0, settings))
+        del training["seed"]
     return {
         "recipe": RECIPE,
         "material": question_digest(question, material, settings.limits),
@@ -175,27 +200,76 @@ def ask(
 ) -> dict[str, Measure]:
     """Train one attacker and say how often it is right: measures by name (see `runs.share`), JSON objects.
 
-    Measures: the question's own name, from one look; for identity also "identity, several looks", from the mean of the
-    logits over the looks of each face. train_accuracy: on the training images' first looks.
+    The question's own name: from one look. For identity also "identity, several looks" (the mean of the logits over the
+    looks of each face), "retrieval" (the nearest training image by the angle between what the last layer reads), and,
+    where the material has faces of unseen people, "verification" (`models.attackers.verification` on the same).
+    train_accuracy: on the training images' first looks, None for the nearest image.
     """
-    from models.attackers.fit import fit
-
     trained, tested = _train_and_test(subject, question, material, settings, cache)
     train, test = material.parts[f"{question} train"], material.parts[f"{question} test"]
     classes = material.people if question == "identity" else 2
-    full_scale = subject.full_scale
-    fitted = fit(trained, full_scale, train.labels, classes, fit_settings(subject, question, attacker, seed, settings))
 
-    def measure(logits: NDArray[np.float32]) -> Measure:
-        right = logits.argmax(axis=1) == test.labels
-        found = share(right, test.labels, classes, len(train))
-        return found | {"train_accuracy": fitted.train_accuracy}
+    def measure(named: NDArray[np.int64], train_accuracy: float | None) -> Measure:
+        found = share(named == test.labels, test.labels, classes, len(train))
+        return found | {"train_accuracy": train_accuracy}
 
-    results = {question: measure(fitted.logits(tested[:, 0]))}
-    if question == "identity" and tested.shape[1] > 1:
-        several = measure(fitted.mean_logits(tested))
+    if attacker in CONTROLS:
+        named, accuracy = _control(attacker, trained[:, 0], train.labels, tested[:, 0], seed)
+        results = {question: measure(named, accuracy)}
+        if attacker == "nearest" and question == "identity" and f"{question} unseen" in material.parts:
+            unseen = _unseen_looks(subject, question, material, settings, cache)
+            results["verification"] = _verified(unseen, material.parts[f"{question} unseen"].labels)
+        return results
+
+    from models.attackers.fit import fit
+
+    how = fit_settings(subject, question, attacker, seed, settings)
+    fitted = fit(trained, subject.full_scale, train.labels, classes, how)
+    accuracy = fitted.train_accuracy
+    results = {question: measure(fitted.logits(tested[:, 0]).argmax(axis=1), accuracy)}
+    if question != "identity":
+        return results
+    if tested.shape[1] > 1:
+        several = measure(fitted.mean_logits(tested).argmax(axis=1), accuracy)
         results[f"{question}, several looks"] = several | {"looks": tested.shape[1]}
+    known, asked = fitted.features(trained[:, 0]), fitted.features(tested[:, 0])
+    results["retrieval"] = measure(nearest_labels(known, train.labels, asked, cosine=True), accuracy)
+    if f"{question} unseen" in material.parts:
+        unseen = _unseen_looks(subject, question, material, settings, cache)
+        found = _verified(fitted.features(unseen), material.parts[f"{question} unseen"].labels)
+        results["verification"] = found | {"train_accuracy": accuracy}
     return results
+
+
+def _control(
+    attacker: str, known: NDArray[np.uint8], labels: NDArray[np.int64], asked: NDArray[np.uint8], seed: int
+) -> tuple[NDArray[np.int64], float | None]:
+    """What a control names each of `asked`, int64 (n,), and its share on what it knows (no number for the nearest)."""
+    if attacker == "nearest":
+        return nearest_labels(known, labels, asked), None
+    both = linear_labels(known, labels, np.concatenate([asked, known]), np.random.default_rng(seed))
+    return both[: len(asked)], float((both[len(asked) :] == labels).mean())
+
+
+def _verified(embeddings: NDArray[Any], people: NDArray[np.int64]) -> Measure:
+    """Verification of unseen people by the angle between embeddings (n, ...), with its curve at a hundred points."""
+    pairs = pairs_of(people, np.random.default_rng(0))
+    # Codes and features are all positive: around their mean, angles tell more.
+    centred = np.asarray(embeddings, np.float64) - np.asarray(embeddings, np.float64).mean(axis=0)
+    scores = pair_scores(centred, pairs)
+    found = verification(scores, pairs, np.random.default_rng(0), VERIFICATION_ROUNDS)
+    curve = roc(scores, pairs.genuine)
+    at = np.concatenate([[0.0], np.geomspace(1e-3, 1, 60)])
+    rates = [float(curve.true_accept[curve.false_accept <= limit].max()) for limit in at]
+    return found | {"curve": {"false_accept": [float(one) for one in at], "true_accept": rates}}
+
+
+def _unseen_looks(
+    subject: Subject, question: str, material: Material, settings: EvidenceSettings, cache: Path
+) -> NDArray[np.uint8]:
+    part = f"{question} unseen"
+    sums = question_digest(question, material, settings.limits)
+    return kept_looks(subject, part, material.parts[part], sums, 1, cache)[:, 0]
 
 
 def _train_and_test(

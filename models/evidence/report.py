@@ -11,6 +11,9 @@ from models.evidence.runs import Measure, Run, correct_images
 
 SCHEMA = "canopic-evidence-1"
 IDENTITY, SEVERAL, FACE = "identity", "identity, several looks", "face"
+VERIFICATION, EQUAL_ERROR = "verification", "verification, equal error rate"
+TRUE_ACCEPT = "verification, true accept at 1 % false accept"
+RETRIEVAL, WINDOWS = "retrieval", "same-photographs"
 ROUNDS = 2000
 BUILDABLE = ("mask", "pair")
 REFERENCES = ("baseline", "paper", "handmade")
@@ -36,9 +39,12 @@ def summarised(facts: list[Row], runs: Iterable[Run]) -> list[Row]:
     for fact in facts:
         results = {}
         for name, attackers in grouped.get(fact["digest"], {}).items():
+            if name == VERIFICATION:
+                results |= verification_results(attackers)
+                continue
             summaries = {attacker: share_summary(seeds) for attacker, seeds in attackers.items()}
-            headline = max(summaries, key=lambda attacker: summaries[attacker]["mean"])
-            results[name] = {"headline": headline, "attackers": summaries}
+            best = max(summaries, key=lambda attacker: summaries[attacker]["mean"])
+            results[name] = {"headline": best, "attackers": summaries}
         rows.append(fact | {"results": results})
     return rows
 
@@ -52,18 +58,50 @@ def share_summary(seeds: list[tuple[int, Measure]]) -> Row:
     ordered = [measure for _, measure in sorted(seeds, key=lambda one: one[0])]
     mean = float(np.mean([one["accuracy"] for one in ordered]))
     n = int(ordered[0]["n"])
+    trained = [one["train_accuracy"] for one in ordered]
     return {
         "mean": mean,
         "interval_95": list(wilson_interval(round(mean * n), n)),
         "n": n,
         "per_class": float(np.mean([one["per_class"] for one in ordered])),
-        "train_accuracy": float(np.mean([one["train_accuracy"] for one in ordered])),
+        "train_accuracy": None if None in trained else float(np.mean(trained)),
         "n_train": int(ordered[0]["n_train"]),
         "chance": float(ordered[0]["chance"]),
         "constant": float(ordered[0]["constant"]),
         "seeds": len(ordered),
         "by_seed": [float(one["accuracy"]) for one in ordered],
     }
+
+
+def verification_results(attackers: dict[str, list[tuple[int, Measure]]]) -> Row:
+    """Verification as two results, each with its own headline: the equal error rate, where the smallest is the
+    strongest attacker, and the true accepts at 1 % false accepts.
+
+    interval_95: the mean of the seeds' intervals (a bootstrap over people each); n: genuine pairs.
+    """
+    found: Row = {}
+    for name, key, strongest in ((EQUAL_ERROR, "eer", min), (TRUE_ACCEPT, "true_accept", max)):
+        summaries = {}
+        for attacker, seeds in attackers.items():
+            ordered = [measure for _, measure in sorted(seeds, key=lambda one: one[0])]
+            trained = [one.get("train_accuracy") for one in ordered]
+            summaries[attacker] = {
+                "mean": float(np.mean([one[key] for one in ordered])),
+                "interval_95": [float(value) for value in np.mean([one[f"{key}_95"] for one in ordered], axis=0)],
+                "n": int(ordered[0]["genuine_pairs"]),
+                "people": int(ordered[0]["people"]),
+                "train_accuracy": None if None in trained else float(np.mean([one or 0.0 for one in trained])),
+                "chance": float(ordered[0]["chance"][key]),
+                "seeds": len(ordered),
+                "by_seed": [float(one[key]) for one in ordered],
+            }
+            if name == EQUAL_ERROR and "curve" in ordered[0]:
+                rates = np.mean([one["curve"]["true_accept"] for one in ordered], axis=0)
+                curve = {"false_accept": ordered[0]["curve"]["false_accept"], "true_accept": rates.tolist()}
+                summaries[attacker]["curve"] = curve
+        best = strongest(summaries, key=lambda attacker: summaries[attacker]["mean"])
+        found[name] = {"headline": best, "attackers": summaries}
+    return found
 
 
 def headline(row: Row, measure: str) -> Row | None:

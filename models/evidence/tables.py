@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from models.evidence.report import FACE, IDENTITY, SEVERAL, headline
+from models.evidence.questions import CONTROLS
+from models.evidence.report import EQUAL_ERROR, FACE, IDENTITY, RETRIEVAL, SEVERAL, TRUE_ACCEPT, WINDOWS, headline
 
-WINDOWS = "same-photographs"
 BUILDS = {"mask": "mask", "pair": "pair of masks", "no": "not realisable", "-": "-"}
 MEMORISING = (
     "An attacker that names nearly all of its training images and few of the test images has memorised its training "
@@ -23,7 +23,12 @@ def page(document: dict[str, Any]) -> str:
             "",
         ]
     parts += _method(document) + main_table(document["subjects"]) + ["", MEMORISING, ""]
-    parts += attackers_table(document["subjects"]) + _verdicts(document["verdicts"]) + _goals(document["goals"])
+    parts += (
+        verification_table(document["subjects"])
+        + attackers_table(document["subjects"])
+        + _verdicts(document["verdicts"])
+        + _goals(document["goals"])
+    )
     return "\n".join(parts).rstrip() + "\n"
 
 
@@ -73,11 +78,32 @@ def main_table(rows: list[dict[str, Any]]) -> list[str]:
         chances = [headline(first, name) for name in (IDENTITY, SEVERAL, FACE, WINDOWS)]
         even = [f"{100 * one['chance']:.1f}" if one else "" for one in chances]
         lines.append(f"| chance | | | | {even[0]} | {even[0]} | {even[1]} | | {even[2]} | {even[3]} |")
-        constant = [f"{100 * one['constant']:.1f}" if one else "" for one in chances]
-        lines.append(
-            f"| best constant answer | | | | {constant[0]} | {even[0]} | {constant[1]} | | {constant[2]} | {constant[3]} |"
-        )
+        same = [f"{100 * one['constant']:.1f}" if one else "" for one in chances]
+        lines.append(f"| best constant answer | | | | {same[0]} | {even[0]} | {same[1]} | | {same[2]} | {same[3]} |")
     return lines
+
+
+def verification_table(rows: list[dict[str, Any]]) -> list[str]:
+    """Same person or not, for people whom no attacker knows; and what weak attackers find. Nothing where not asked."""
+    if not any(headline(row, EQUAL_ERROR) for row in rows):
+        return []
+    lines = [
+        "## Unseen people, and weak attackers",
+        "",
+        "Verification: do two looks show the same person, for people in no training part? Equal error rate: 50 % is "
+        "chance, less leaks more. True accept: at 1 % false accepts, 1 % is chance. Intervals: bootstrap over people. "
+        "Retrieval: the nearest training image by what the strongest network's last layer reads. Nearest and linear: "
+        "the nearest training image and a linear probe on the codes themselves.",
+        "",
+        "| subject | equal error % | true accept % | retrieval % | nearest % | linear % |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        controls = row["results"].get(IDENTITY, {"attackers": {}})["attackers"]
+        cells = [_share(headline(row, name)) for name in (EQUAL_ERROR, TRUE_ACCEPT, RETRIEVAL)]
+        cells += [_share(controls.get(name)) for name in CONTROLS]
+        lines.append(f"| {row['name']} | {' | '.join(cells)} |")
+    return [*lines, ""]
 
 
 def attackers_table(rows: list[dict[str, Any]]) -> list[str]:
@@ -95,7 +121,7 @@ def attackers_table(rows: list[dict[str, Any]]) -> list[str]:
                 mark = " (headline)" if attacker == result["headline"] else ""
                 lines.append(
                     f"| {row['name']} | {name} | {attacker}{mark} | {_share(found)} | {seeds} | {found['n']} "
-                    f"| {100 * found['train_accuracy']:.1f} | {found['n_train']} |"
+                    f"| {_percent(found, 'train_accuracy')} | {found.get('n_train', '-')} |"
                 )
     return [*lines, ""]
 
@@ -146,7 +172,7 @@ def _share(found: dict[str, Any] | None) -> str:
 
 
 def _percent(found: dict[str, Any] | None, name: str) -> str:
-    return "-" if found is None else f"{100 * found[name]:.1f}"
+    return "-" if found is None or found[name] is None else f"{100 * found[name]:.1f}"
 
 
 def _gap(gap: list[float]) -> str:

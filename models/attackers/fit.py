@@ -188,7 +188,8 @@ def varied(inputs: NDArray[np.uint8], rng: np.random.Generator, mirror: bool) ->
     count, side = inputs.shape[0], inputs.shape[1]
     reach = side // SIDE_PER_SHIFT
     steps = np.arange(side)
-    rows, columns = np.clip(steps + rng.integers(-reach, reach + 1, (2, count, 1)), 0, side - 1)
+    down, right = rng.integers(-reach, reach + 1, (2, count, 1))
+    rows, columns = (np.asarray(np.clip(steps + moved, 0, side - 1), np.int64) for moved in (down, right))
     if mirror:
         columns = np.where(rng.random(count)[:, None] < 0.5, columns[:, ::-1], columns)
     return np.asarray(inputs[np.arange(count)[:, None, None], rows[:, :, None], columns[:, None, :]], np.uint8)

@@ -44,4 +44,4 @@ def shifted(
     rows = np.clip(np.arange(height) - down[:, None], 0, height - 1)
     columns = np.clip(np.arange(width) - right[:, None], 0, width - 1)
     columns = np.where(mirrored[:, None], width - 1 - columns, columns)
-    return crops[np.arange(count)[:, None, None], rows[:, :, None], columns[:, None, :]]
+    return np.asarray(crops[np.arange(count)[:, None, None], rows[:, :, None], columns[:, None, :]], np.uint8)

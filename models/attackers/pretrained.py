@@ -138,7 +138,7 @@ def _kept(embed: Teacher, name: str, cache: Path) -> Teacher:
 
     def remembered(crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         told = hashlib.sha256(f"{name} {crops.shape}".encode())
-        told.update(np.ascontiguousarray(crops))
+        told.update(crops.tobytes())
         path = cache / f"embeddings_{told.hexdigest()[:20]}.npy"
         if not path.is_file():
             cache.mkdir(parents=True, exist_ok=True)

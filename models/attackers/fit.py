@@ -191,7 +191,7 @@ def varied(inputs: NDArray[np.uint8], rng: np.random.Generator, mirror: bool) ->
     down, right = rng.integers(-reach, reach + 1, (2, count, 1))
     rows, columns = (np.asarray(np.clip(steps + moved, 0, side - 1), np.int64) for moved in (down, right))
     if mirror:
-        columns = np.where(rng.random(count)[:, None] < 0.5, columns[:, ::-1], columns)
+        columns = np.where(rng.random(len(inputs))[:, None] < 0.5, columns[:, ::-1], columns)
     return np.asarray(inputs[np.arange(count)[:, None, None], rows[:, :, None], columns[:, None, :]], np.uint8)
 
 

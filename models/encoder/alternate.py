@@ -26,6 +26,8 @@ from models.attackers.fit import one_thread
 from models.encoder.adversaries import Lesson, Training, accuracy, new_network, right_answers
 from models.encoder.chain import Chain
 from models.encoder.checkpoint import read_checkpoint, versions, write_atomically, write_chain, write_checkpoint
+from models.encoder.height import HeightKernels
+from models.encoder.height_masks import mask_reports
 from models.encoder.judge import judged, score
 from models.encoder.looks import encoded_looks
 from models.encoder.material import LearningMaterial
@@ -109,7 +111,8 @@ class _Learning:
     ) -> None:
         self.plan, self.material, self.folder, self.report = plan, material, folder, report
         self.steps_left = stop_after
-        self.chain = starting_chain(plan.chain, np.concatenate([material.faces, material.negatives]), plan.seed)
+        known = (np.concatenate([material.faces, material.positives]), material.negatives)
+        self.chain = starting_chain(plan.chain, np.concatenate([material.faces, known[1]]), plan.seed, known)
         self.nuisance = CameraNuisance(plan.nuisance, plan.chain.pool) if plan.nuisance.on else None
         self.optimizer = self._encoder_optimizer()
         self.networks: dict[str, nn.Module] = {}
@@ -361,6 +364,8 @@ class _Learning:
             "seconds": round(sum(sum(entry["seconds"].values()) for entry in self.history), 1),
             "versions": versions(),
         }
+        if self.phase == "done" and isinstance(chain.kernels, HeightKernels) and chain.settings.levels is not None:
+            record["masks"] = mask_reports(chain.kernels.masks(), chain.export(), chain.kernels.plan.haze)
         text = json.dumps(record, indent=1, allow_nan=False) + "\n"
         write_atomically(self.folder / "learning.json", lambda partial: _write_text(partial, text))
 

@@ -11,7 +11,9 @@ import numpy as np
 import torch
 
 from models.encoder.chain import Chain
+from models.encoder.height import HeightKernels
 from models.encoder.plan import EncoderPlan, PlanError
+from optics.mask import write_mask
 
 
 def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
@@ -36,11 +38,12 @@ def read_checkpoint(path: Path, plan: EncoderPlan, digest: str) -> dict[str, Any
     if not path.exists():
         return None
     state: dict[str, Any] = torch.load(path, weights_only=True)
-    if state["plan"] != plan.model_dump_json():
-        differing = ", ".join(_differing(json.loads(state["plan"]), json.loads(plan.model_dump_json())))
+    # A setting that came later and is not used is None on one side and missing on the other: no difference.
+    differing = _differing(json.loads(state["plan"]), json.loads(plan.model_dump_json()))
+    if differing:
         raise PlanError(
-            f"{path} was begun with another plan (differing: {differing}); give that plan to go on with it, or another "
-            "folder to start anew"
+            f"{path} was begun with another plan (differing: {', '.join(differing)}); give that plan to go on with it, "
+            "or another folder to start anew"
         )
     if state["material"] != digest:
         raise PlanError(f"{path} was begun with other images; give the same data, or another folder to start anew")
@@ -48,7 +51,10 @@ def read_checkpoint(path: Path, plan: EncoderPlan, digest: str) -> dict[str, Any
 
 
 def write_chain(folder: Path, chain: Chain) -> None:
-    """encoding.npz, as `models.detector.default_encoding.read_encoding` takes it, or chain.npz without quantization."""
+    """encoding.npz, as `models.detector.default_encoding.read_encoding` takes it, or chain.npz without quantization.
+
+    Where a mask was learned also mask_0.npz, mask_1.npz, ..., one for each filter, as `optics.mask.read_mask` does.
+    """
     settings = chain.settings
     arrays = {"pool": np.array(settings.pool), "range": np.array(settings.range), "light": np.array(settings.light)}
     if settings.levels is None:
@@ -62,6 +68,9 @@ def write_chain(folder: Path, chain: Chain) -> None:
             np.savez(file, **arrays)  # type: ignore[arg-type]
 
     write_atomically(folder / ("chain.npz" if settings.levels is None else "encoding.npz"), write)
+    if isinstance(chain.kernels, HeightKernels):
+        for number, mask in enumerate(chain.kernels.masks()):
+            write_mask(mask, folder / f"mask_{number}.npz")
 
 
 def versions() -> dict[str, str]:

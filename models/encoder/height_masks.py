@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.encoder.height_plan import HeightPlan
-from optics.code_change import Photograph, code_change
+from optics.code_change import Photograph, code_change, photographs
 from optics.design import design_mask
 from optics.encoding import Encoding, Range
 from optics.mask import Mask
@@ -20,6 +20,8 @@ Progress = Callable[[int, int, dict[str, Any]], None]
 GRAIN_SHARE, LEAST_GRAIN_CELLS = 0.05, 4
 # How many windows wide, along each side, stray light is followed.
 STRAY_WINDOWS = 3
+# Size of the photographs on which learned masks are compared with their encoding.
+REPORT_PX = (240, 320)
 
 
 def designed_start(
@@ -89,6 +91,12 @@ def mask_encoding(
     """
     kernels = own_kernels(masks, haze).mean(axis=1, dtype=np.float64).astype(np.float32)
     return Encoding(kernels, thresholds, pool, range_)
+
+
+def mask_reports(masks: Sequence[Mask], encoding: Encoding, haze: bool) -> list[dict[str, Any]]:
+    """`mask_report` of each filter's mask, on the photographs that come with the package."""
+    images = photographs(*REPORT_PX)
+    return [mask_report(mask, encoding.thresholds, encoding.pool, haze, images) for mask in masks]
 
 
 def mask_report(

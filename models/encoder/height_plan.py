@@ -51,8 +51,11 @@ class HeightPlan(BaseModel):
         default=True,
         description="light that misses the kernel's window is spread evenly over it; false: it is forgotten",
     )
-    start_iterations: Iterations = Field(default=30, description="Gerchberg-Saxton's, of the mask to start from")
-    start_descent: Iterations = Field(default=100, description="and the descent's")
+    start: Literal["design", "diffuser"] = Field(
+        default="design", description="design: a mask for the starting kernels; diffuser: a random one"
+    )
+    start_iterations: Iterations = Field(default=30, description="Gerchberg-Saxton's, of the designed start")
+    start_descent: Iterations = Field(default=20, description="and the descent's; learning goes on with it")
 
     @model_validator(mode="after")
     def _possible(self) -> Self:

@@ -2,7 +2,8 @@
 
 signed: free taps, as the paper learns them (no passive mask has them). psf: a softmax over the taps, so that they are
 never negative and sum to one: one mask. pair: share * psf_plus - (1 - share) * psf_minus, each a softmax: two
-sub-apertures and a subtraction before the comparators (see `optics.signed`). none: no convolution.
+sub-apertures and a subtraction before the comparators (see `optics.signed`). height: what a mask does whose heights
+are learned, in `models.encoder.height`. none: no convolution.
 
 A softmax also keeps the gradient alive: free taps of a wide blur are so small that one step of Adam ends it.
 """
@@ -14,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-KernelKind = Literal["signed", "psf", "pair", "none"]
+KernelKind = Literal["signed", "psf", "pair", "height", "none"]
 
 # A tap of a starting kernel below this share of its largest would need a logit of minus infinity.
 SMALLEST_SHARE = 1e-4
@@ -88,7 +89,9 @@ def make_kernels(kind: KernelKind, start: NDArray[np.float32]) -> nn.Module:
         return PairKernels(start)
     if kind == "none":
         return NoKernels()
-    raise ValueError(f'kernels must be "signed", "psf", "pair" or "none", got {kind!r}')
+    if kind == "height":
+        raise ValueError("kernels of a mask need more than a start: make models.encoder.height.HeightKernels")
+    raise ValueError(f'kernels must be "signed", "psf", "pair", "height" or "none", got {kind!r}')
 
 
 def gaussian(sigma_px: float, side_px: int) -> NDArray[np.float32]:

@@ -15,6 +15,8 @@ from pydantic_core import PydanticCustomError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from models.encoder.height_plan import HeightPlan
+
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
@@ -34,8 +36,9 @@ class Section(BaseModel):
 class StartPlan(Section):
     """Which kernels the encoder starts from. Lengths in pixels of the crops (64 px wide)."""
 
-    form: Literal["gaussian", "centre_surround", "halves", "none"] = Field(
-        default="gaussian", description="halves: the paper's four; none: one tap"
+    form: Literal["gaussian", "centre_surround", "halves", "matched", "none"] = Field(
+        default="gaussian",
+        description="halves: the paper's four; matched: the linear template of a face (`matched`); none: one tap",
     )
     sigma_px: Annotated[list[Positive], Field(min_length=1, max_length=16)] = Field(
         default=[4.0], description="width of the Gaussian, one per filter"
@@ -50,7 +53,8 @@ class StartPlan(Section):
 class ChainPlan(Section):
     """Operations of the encoder (`models.encoder.chain.ChainSettings`) and where they start."""
 
-    kernels: Literal["signed", "psf", "pair", "none"] = "psf"
+    kernels: Literal["signed", "psf", "pair", "height", "none"] = "psf"
+    mask: HeightPlan | None = Field(default=None, description="height only: the mask whose heights are learned")
     learn_kernels: bool = True
     pool: Annotated[int, Field(ge=1, le=32)] = 8
     levels: Annotated[int, Field(ge=2, le=16)] | None = Field(default=16, description="null: no quantization")
@@ -66,14 +70,28 @@ class ChainPlan(Section):
     def _fits(self) -> Self:
         if self.free_thresholds and (self.levels != 16 or self.range != "per_frame"):
             raise PydanticCustomError("chain", "free_thresholds expects 'levels: 16' and 'range: per_frame'")
-        if isinstance(self.thresholds, list) and len(self.thresholds) != (self.levels or 1) - 1:
-            raise PydanticCustomError(
-                "chain", "{levels} levels expect {count} thresholds", {"levels": self.levels, "count": self.levels or 0}
-            )
+        if isinstance(self.thresholds, list):
+            count = (self.levels or 1) - 1
+            if len(self.thresholds) != count:
+                raise PydanticCustomError(
+                    "chain", "{levels} levels expect {count} thresholds", {"levels": self.levels or 1, "count": count}
+                )
+            if sorted(self.thresholds) != self.thresholds:
+                raise PydanticCustomError("chain", "thresholds are expected to ascend")
         if (self.start.form == "none") != (self.kernels == "none"):
             raise PydanticCustomError("chain", "'kernels: none' and 'start: {form: none}' expect each other")
-        if self.start.form in ("gaussian", "centre_surround") and self.start.side_px % 2 == 0:
-            raise PydanticCustomError("chain", "'start: {form: {form}}' expects an odd side_px", {"form": "gaussian"})
+        if (self.mask is None) == (self.kernels == "height"):
+            raise PydanticCustomError("chain", "'kernels: height' and a section 'mask' expect each other")
+        if self.mask is not None and (self.light != "linear" or self.range != "fixed"):
+            raise PydanticCustomError("chain", "a mask acts on light: expected 'light: linear' and 'range: fixed'")
+        if self.mask is not None and self.mask.kernel_px != self.start.side_px:
+            raise PydanticCustomError(
+                "chain",
+                "mask.kernel_px is {mask} and start.side_px {start}: expected to be equal",
+                {"mask": self.mask.kernel_px, "start": self.start.side_px},
+            )
+        if self.start.form in ("gaussian", "centre_surround", "matched") and self.start.side_px % 2 == 0:
+            raise PydanticCustomError("chain", "'form: {form}' expects an odd side_px", {"form": self.start.form})
         return self
 
 
@@ -147,7 +165,7 @@ class ChoicePlan(Section):
     """Fresh networks judge every cycle's encoder; by their numbers one is kept."""
 
     network: NetworkPlan = NetworkPlan()
-    identity_epochs: Count = 25
+    identity_epochs: Count = 20
     face_epochs: Count = 5
     batch: Annotated[int, Field(ge=2)] = 64
     learning_rate: Positive = 3e-3
@@ -193,8 +211,8 @@ class MaterialPlan(Section):
     held_out: Annotated[float, Field(gt=0, lt=0.9)] = Field(
         default=0.25, description="share of each person's images, and of the rest, that only the fresh networks meet"
     )
-    most_positives: Count = Field(default=1200, description="further faces, to learn detection from")
-    most_negatives: Count = 2400
+    most_positives: Count = Field(default=800, description="further faces, to learn detection from")
+    most_negatives: Count = 1400
     photographs: bool = Field(
         default=True, description="also faces and faceless windows of the same photographs, from the scenes"
     )

@@ -5,8 +5,12 @@ import torch
 from numpy.typing import NDArray
 
 from models.encoder.chain import LOWEST, METERED_AT, Chain, ChainSettings
+from models.encoder.height import HeightKernels
+from models.encoder.height_masks import designed_start, diffuser_start
+from models.encoder.height_plan import HeightPlan
 from models.encoder.kernels import centre_surround, gaussian, halves
 from models.encoder.looks import light_of
+from models.encoder.matched import matched_kernel
 from models.encoder.plan import ChainPlan, StartPlan
 
 # Crops whose cells decide where frequent thresholds lie.
@@ -15,11 +19,22 @@ SAMPLE = 600
 LEAST_RISE = 0.002
 
 
-def starting_kernels(plan: StartPlan, seed: int) -> NDArray[np.float32]:
-    """Kernels to start from, float32 (filters, side, side)."""
+Crops = NDArray[np.uint8]
+
+
+def starting_kernels(plan: StartPlan, seed: int, known: tuple[Crops, Crops] | None = None) -> NDArray[np.float32]:
+    """Kernels to start from, float32 (filters, side, side).
+
+    known: face crops and others, sRGB uint8 (n, 64, 64, 3), for a start that is matched to them. Raises ValueError when
+    such a start has none.
+    """
     if plan.form == "none":
         return np.ones((1, 1, 1), np.float32)
-    if plan.form == "halves":
+    if plan.form == "matched":
+        if known is None:
+            raise ValueError("a matched start needs crops of faces and others")
+        kernels = matched_kernel(*known, plan.side_px, np.random.default_rng([seed, 10]))
+    elif plan.form == "halves":
         kernels = halves(plan.side_px)
     elif plan.form == "gaussian":
         kernels = np.concatenate([gaussian(sigma, plan.side_px) for sigma in plan.sigma_px])
@@ -29,10 +44,15 @@ def starting_kernels(plan: StartPlan, seed: int) -> NDArray[np.float32]:
     return np.asarray(kernels * np.exp(plan.roughness * noise), np.float32)
 
 
-def starting_chain(plan: ChainPlan, crops: NDArray[np.uint8], seed: int) -> Chain:
-    """The chain that a learning starts with. crops: sRGB uint8 (n, 64, 64, 3), for thresholds chosen from images."""
+def starting_chain(plan: ChainPlan, crops: Crops, seed: int, known: tuple[Crops, Crops] | None = None) -> Chain:
+    """The chain that a learning starts with. crops: sRGB uint8 (n, 64, 64, 3), for thresholds chosen from images.
+
+    known: see `starting_kernels`.
+    """
     settings = ChainSettings(plan.kernels, plan.pool, plan.levels, plan.range, plan.free_thresholds, plan.light)
-    kernels = starting_kernels(plan.start, seed)
+    kernels: NDArray[np.float32] | HeightKernels = starting_kernels(plan.start, seed, known)
+    if plan.mask is not None:
+        kernels = _starting_mask(plan.mask, np.asarray(kernels), seed)
     chain = Chain(settings, kernels)
     if plan.levels is not None and plan.thresholds != "even":
         listed = plan.thresholds
@@ -42,6 +62,13 @@ def starting_chain(plan: ChainPlan, crops: NDArray[np.uint8], seed: int) -> Chai
         for parameter in chain.kernels.parameters():
             parameter.requires_grad_(False)
     return chain
+
+
+def _starting_mask(plan: HeightPlan, kernels: NDArray[np.float32], seed: int) -> HeightKernels:
+    rng = np.random.default_rng([seed, 9])
+    if plan.start == "diffuser":
+        return HeightKernels(plan, diffuser_start(plan, len(kernels), rng))
+    return HeightKernels(plan, designed_start(plan, kernels, rng))
 
 
 @torch.no_grad()

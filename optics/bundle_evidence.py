@@ -12,10 +12,11 @@ from optics.archive import BundleError
 from optics.bundle import Bundle
 
 IDENTITY, SEVERAL_LOOKS, FACE, SAME_PHOTOGRAPHS = "identity", "identity, several looks", "face", "same-photographs"
-EQUAL_ERROR, DETECTION = "verification, equal error rate", "detection"
+EQUAL_ERROR, TRUE_ACCEPT = "verification, equal error rate", "verification, true accept at 1 % false accept"
+RETRIEVAL, DETECTION = "retrieval", "detection"
 DIGITS = 12
 # In the order in which they are shown.
-QUESTIONS = (IDENTITY, SEVERAL_LOOKS, EQUAL_ERROR, FACE, SAME_PHOTOGRAPHS)
+QUESTIONS = (IDENTITY, SEVERAL_LOOKS, RETRIEVAL, EQUAL_ERROR, TRUE_ACCEPT, FACE, SAME_PHOTOGRAPHS)
 
 
 @dataclass(frozen=True, slots=True)

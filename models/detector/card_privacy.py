@@ -7,9 +7,14 @@ from typing import Any
 QUESTIONS = {
     "identity": "who is it, one look",
     "identity, several looks": "who is it, several looks",
+    "retrieval": "who is it, by the nearest picture",
+    "verification, equal error rate": "same person or not: equal error rate",
+    "verification, true accept at 1 % false accept": "same person or not: true accept at 1 % false accept",
     "face": "face or no face",
     "same-photographs": "face or no face, same photographs",
 }
+# Attackers that learn nothing of their own, or one layer: for comparison, as `canopic evaluate` calls them.
+CONTROLS = ("nearest", "linear")
 # An attacker that is right on so many more of its training images than of the others has learned them by heart.
 MEMORISED = 0.3
 
@@ -35,8 +40,8 @@ def attacks_section(attacks: Mapping[str, Any]) -> str:
     people = round(1 / best["chance"])
     sentences = [
         f"Attackers know the kernel, the thresholds and the noise of the parts, and have {best['n_train']} encoded "
-        f"pictures of {people} people. They are trained afresh on codes alone: {', '.join(who['attackers'])}, at "
-        f"{settings['width']:g} of their published width, {_seeds(best['seeds'])} each. The best of them "
+        f"pictures of {people} people. They are trained afresh on codes: {_names(who['attackers'])}; networks at "
+        f"{settings['width']:g} of their published width, {_seeds(settings['seeds'])} each. The best of them "
         f"({who['headline']}) names the right person in {percent(best['mean'])} ({interval(best['interval_95'])}) of "
         f"{best['n']} other pictures of these people. Guessing names {percent(best['chance'])}, always the same name "
         f"at most {percent(best['constant'])}."
@@ -50,7 +55,7 @@ def attacks_section(attacks: Mapping[str, Any]) -> str:
         )
     sentences += [_memory(best), _judgement(attacks, best), SIZE_OF_FACES]
     rows = [
-        "| question | attacker | right | 95 % | n | guessing | on its training images |",
+        "| question | attacker | share | 95 % | n | guessing | right on its training images |",
         "|---|---|---|---|---|---|---|",
     ]
     for question, label in QUESTIONS.items():
@@ -58,7 +63,7 @@ def attacks_section(attacks: Mapping[str, Any]) -> str:
         for name, one in (result["attackers"] if result else {}).items():
             rows.append(
                 f"| {label} | {name}, {_seeds(one['seeds'])} | {percent(one['mean'])} | {interval(one['interval_95'])} "
-                f"| {one['n']} | {percent(one['chance'])} | {percent(one['train_accuracy'])} |"
+                f"| {one['n']} | {percent(one['chance'])} | {_trained(one)} |"
             )
     bits = attacks.get("bits_per_measurement")
     if bits is not None:
@@ -153,7 +158,7 @@ The faces here span about 48 px on the plane; a larger face gives more away.
 
 
 def _memory(best: Mapping[str, Any]) -> str:
-    if best["train_accuracy"] - best["mean"] < MEMORISED:
+    if best["train_accuracy"] is None or best["train_accuracy"] - best["mean"] < MEMORISED:
         return ""
     return (
         f"On its own training pictures that attacker is right in {percent(best['train_accuracy'])}: it has learned "
@@ -192,6 +197,17 @@ def _beside(attacks: Mapping[str, Any]) -> str:
         ]
         rows.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(rows) if attacks["beside"] else ""
+
+
+def _names(attackers: Mapping[str, Any]) -> str:
+    controls = [name for name in attackers if name in CONTROLS]
+    networks = ", ".join(name for name in attackers if name not in CONTROLS)
+    return networks + (f", and {', '.join(controls)} as weak controls" if controls else "")
+
+
+def _trained(one: Mapping[str, Any]) -> str:
+    trained = one.get("train_accuracy")
+    return "-" if trained is None else percent(trained)
 
 
 def _wrapped(text: str) -> str:

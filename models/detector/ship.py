@@ -27,7 +27,10 @@ from optics.encoding import Encoding
 
 MODEL = "detector.onnx"
 # What `canopic evaluate` writes of one attacker, less what only its own report needs.
-KEPT = ("mean", "interval_95", "n", "per_class", "train_accuracy", "n_train", "chance", "constant", "seeds", "by_seed")
+KEPT = (
+    "mean", "interval_95", "n", "people", "per_class", "train_accuracy", "n_train", "chance", "constant", "looks",
+    "seeds", "by_seed",
+)  # fmt: skip
 FACTS = ("bits_per_measurement", "bits_per_code", "codes_per_measurement", "faces_measured", "build", "noise_of_parts")
 # Subjects whose headline is kept beside the bundle's own, so that a card can say what a number is small against.
 BESIDE = ("baseline", "paper", "handmade")

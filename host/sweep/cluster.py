@@ -14,6 +14,8 @@ from host.sweep.work import DEAD_WORKERS, ONE_THREAD, PROGRESS, RESULT, Ended, J
 HERE = "here"  # Ray started for this sweep on this machine
 OBJECT_STORE_BYTES = 80_000_000  # the least that Ray takes is 75 MiB; what points return is far less
 LOOPBACK = "127.0.0.1"
+# Where it is 0, Ray listens on the loopback interface alone; its name is of other systems, Ray 2.60 has no other switch.
+ELSEWHERE = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 
 
 class ClusterError(RuntimeError):
@@ -29,11 +31,10 @@ class ClusterExecutor:
     """
 
     def __init__(self, address: str, workers: int | None = None) -> None:
-        # Both are read when ray is imported. No usage statistics go to its makers; and what is started here listens on
-        # the loopback interface alone, which by this name is meant for other systems (Ray has no other way, 2.60).
+        # Both are read when ray is imported: no usage statistics go to its makers, and nothing here is for the network.
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         if address == HERE:
-            os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+            os.environ.setdefault(ELSEWHERE, "0")
         try:
             # By name: it is an extra, and its types are incomplete.
             ray: Any = importlib.import_module("ray")
@@ -47,7 +48,9 @@ class ClusterExecutor:
             if address == HERE:
                 self._start_here(workers or os.cpu_count() or 1)
                 if any(node["NodeManagerAddress"] != LOOPBACK for node in ray.nodes()):
-                    raise RuntimeError("it listens to the network; leave RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER unset, or 0")
+                    raise RuntimeError(
+                        "it listens to the network (imported earlier, or RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER is set)"
+                    )
             else:
                 ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, runtime_env=_environment())
         except (ConnectionError, OSError, ValueError, RuntimeError, TimeoutError) as error:

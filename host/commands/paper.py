@@ -12,10 +12,13 @@ from models.detector.archives import DataMissingError
 from models.encoder.paper_config import PaperError, read_paper_plan
 from models.encoder.plan import PlanError
 
+INTERRUPTED = 130
+
 
 def rerun_paper(config: Path, *, as_json: bool) -> int:
     """Learn, attack and compare all that `config` asks for and is not there yet; print Table 1. Status 0: all of it is
-    done, 1: a step failed, 2: the configuration or a data set is not what it should be."""
+    done, 1: a step failed, 2: the configuration or a data set is not what it should be, 130: interrupted (the same
+    command goes on)."""
     try:
         from models.encoder.alternate import LearningError
         from models.encoder.paper import rerun_table
@@ -34,8 +37,12 @@ def rerun_paper(config: Path, *, as_json: bool) -> int:
         with _bar() as bar:
             report = _Reporter(bar)
             data = PaperData(plan, report)
-            table = rerun_table(plan, data, report)
-            figure = rerun_figure(plan, data, report)
+            try:
+                table = rerun_table(plan, data, report)
+                figure = rerun_figure(plan, data, report)
+            except KeyboardInterrupt:
+                say("canopic: interrupted; the same command goes on where it stopped")
+                return INTERRUPTED
     _tell(table, figure, Path(plan.out), as_json)
     return DONE
 

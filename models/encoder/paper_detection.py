@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from models.datasets.fddb import LARGEST_MAJOR_AXIS_PX, fddb_photographs
 from models.datasets.wider import WiderFaces, WiderPhotographs, table_path
 from models.datasets.windows import same_photograph_windows
-from models.detector.archives import Photograph, file_digest
+from models.detector.archives import DataMissingError, Photograph, file_digest
 from models.detector.augment import Material
 from models.detector.evaluate import matches_of
 from models.detector.metrics import Matches, average_precision, bootstrap_interval
@@ -110,6 +110,8 @@ def wider_material(wider: Path, report: Report) -> Material:
         faces.append(crops[labels == 1])
         others.append(crops[labels == 0])
         report("cutting windows", done, len(chosen))
+    if not sum(len(some) for some in faces):
+        raise DataMissingError(f"{wider} has no photograph with a face of 16 px or more: unpack the whole set.")
     return Material(photographs, np.concatenate(faces), np.concatenate(others))
 
 
@@ -133,6 +135,8 @@ def judged_on_fddb(subject: Subject, network: FaceNetwork, plan: PaperPlan, repo
             judge()
     if chunk:
         judge()
+    if not sum(one.faces for one in pictures):
+        raise DataMissingError(f"{plan.data.fddb} has no face in folds {plan.detection.folds}: unpack the whole set.")
     rng = np.random.default_rng(0)
     curve = roc(pictures)
     rates = {}

@@ -1,10 +1,13 @@
 """VGGFace2 and ILSVRC: who and which pictures are used, and that nothing is on two sides of a split."""
 
+import random
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from models.datasets.files import AnnotationError, pictures_in
 from models.datasets.ilsvrc import faceless_pictures, listed_pictures, picture_names
@@ -44,6 +47,28 @@ def test_pictures_that_the_table_counts_and_the_folders_lack_are_noticed(
     assert missing_pictures(tmp_path, ["test/n000011"]) == 0, "there is no table to count by"
     shutil.copytree(root / "meta", tmp_path / "meta")
     assert missing_pictures(tmp_path, ["test/n000011"]) == 1
+
+
+BOXES = st.dictionaries(
+    st.tuples(st.integers(1, 9131), st.integers(1, 999), st.integers(1, 50)),
+    st.tuples(st.integers(-50, 999), st.integers(-50, 999), st.integers(1, 999), st.integers(1, 999)),
+    max_size=8,
+)
+
+
+@given(boxes=BOXES, quoted=st.booleans(), wanted=st.randoms(use_true_random=False))
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_box_tables_are_read_as_written(
+    tmp_path: Path, boxes: dict[tuple[int, int, int], tuple[int, ...]], quoted: bool, wanted: random.Random
+) -> None:
+    names = {key: f"n{key[0]:06d}/{key[1]:04d}_{key[2]:02d}" for key in boxes}
+    quote = '"' if quoted else ""
+    lines = [f"{quote}{names[key]}{quote},{','.join(map(str, box))}" for key, box in boxes.items()]
+    (tmp_path / "bb_landmark").mkdir(exist_ok=True)
+    (tmp_path / "bb_landmark" / "loose_bb_train.csv").write_text("\n".join(["NAME_ID,X,Y,W,H", *lines]))
+    some = [key for key in boxes if wanted.random() < 0.5]
+    found = read_boxes(tmp_path, "train", [names[key] + ".jpg" for key in some])
+    assert found == {names[key] + ".jpg": boxes[key] for key in some}
 
 
 def test_boxes_are_found_for_the_wanted_pictures_only(trees: dict[str, Path], tmp_path: Path) -> None:

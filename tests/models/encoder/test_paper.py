@@ -294,3 +294,33 @@ def test_crops_by_boxes_put_48_px_on_every_face(trees: dict[str, Path], tmp_path
     rows = [(data.identity.test.stores[0].firsts()[:, :, 32, 0] > 200).sum(axis=1) for data in (tight, loose)]
     assert (abs(rows[0] - 46) <= 4).all(), "the eyes' row apart, 48 px"
     assert np.ptp(rows[1]) > np.ptp(rows[0])
+
+
+def test_an_interrupted_rerun_goes_on_and_ends_with_the_same_table(
+    trees: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("torch")
+    import models.encoder.paper as paper
+    from host.commands.paper import rerun_paper
+
+    rows = {"rows": ["pixelate", "maxpool"], "detection": {"subjects": []}}
+    assert rerun_paper(written(tmp_path, trees, out="whole", cache="cache", **rows), as_json=False) == 0
+    path = written(tmp_path, trees, out="cut", **rows)
+    attacked, answers = paper.attacked, []
+
+    def stop(*args: object) -> object:
+        if len(answers) == 2:
+            raise KeyboardInterrupt
+        answers.append(attacked(*args))
+        return answers[-1]
+
+    monkeypatch.setattr(paper, "attacked", stop)
+    assert rerun_paper(path, as_json=False) == 130
+    assert "the same command goes on" in capsys.readouterr().err
+    assert len(json.loads((tmp_path / "cut" / "table1.json").read_text())["cells"]) == 2
+    answers.clear()
+    assert rerun_paper(path, as_json=False) == 0
+    assert len(answers) == 2, "a finished answer was made again"
+    whole, cut = (json.loads((tmp_path / one / "table1.json").read_text())["cells"] for one in ("whole", "cut"))
+    assert whole == cut
+    assert not (tmp_path / "cut" / "fig6.png").exists()

@@ -38,9 +38,9 @@ ROWS = (
 LEGEND = (
     "In brackets 95 % intervals. Identity: who of the people it is, by the best of the freshly trained attackers; less "
     "is more private. Verification: are two pictures of one person, of people that no attacker was trained on; an "
-    "equal error rate of 50 % is chance, and so is 1 % true accept at 1 % false accept. Detection: average precision at IoU 0.5 in "
-    "scenes; its ceiling is the same network on the unencoded picture. Bits: entropy of a face crop's codes, which "
-    "bounds what a measurement of it holds."
+    "equal error rate of 50 % is chance, and so is 1 % true accept at 1 % false accept. Detection: average precision "
+    "at IoU 0.5 in scenes; its ceiling is the same network on the unencoded picture. Bits: entropy of a face crop's "
+    "codes, which bounds what a measurement of it holds."
 )
 
 

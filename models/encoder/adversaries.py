@@ -21,6 +21,8 @@ from models.encoder.looks import Looks, network_input
 from models.encoder.plan import AdversaryPlan, NetworkPlan
 
 SMOOTHING = 0.05
+# A training that is good enough goes on for as many steps at least: running means of normalisation follow later.
+LEAST_STEPS = 30
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,7 +99,8 @@ class Training:
         self.losses += loss.item()
         if self.step % self.steps_per_pass == 0:
             self.passed += 1
-            self.done = self.passed == self.epochs or self.right >= self.plan.enough * len(self.order)
+            enough = self.step >= LEAST_STEPS and self.right >= self.plan.enough * len(self.order)
+            self.done = self.passed == self.epochs or enough
             if not self.done:
                 self.order = self.rng.permutation(len(self.order))
                 self.right, self.losses = 0, 0.0

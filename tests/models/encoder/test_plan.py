@@ -1,0 +1,80 @@
+"""Plans of learnings: defaults that fit together, and messages that name file, key, value and what was expected."""
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from models.encoder.plan import EncoderPlan, PlanError, checked_plan, read_plan
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "plan.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_an_empty_file_is_the_default_plan(tmp_path: Path) -> None:
+    assert read_plan(written(tmp_path, "")) == EncoderPlan()
+
+
+def test_what_a_file_says_is_taken_and_the_rest_is_default(tmp_path: Path) -> None:
+    text = "name: narrow\nseed: 4\nprivacy: {alpha: 50, bits_budget: 120}\nchain: {levels: 3, start: {sigma_px: [5]}}\n"
+    plan = read_plan(written(tmp_path, text))
+    assert (plan.name, plan.seed, plan.privacy.alpha, plan.privacy.bits_budget) == ("narrow", 4, 50, 120)
+    assert plan.chain.levels == 3
+    assert plan.chain.start.side_px == 63
+    assert plan.schedule == EncoderPlan().schedule
+
+
+def test_a_plan_survives_being_written_and_read() -> None:
+    plan = checked_plan({"chain": {"thresholds": [0.1, 0.4], "levels": 3}, "privacy": {"alpha": 1.5}}, "x")
+    assert EncoderPlan.model_validate(plan.model_dump(mode="json")) == plan
+    assert EncoderPlan.model_validate_json(plan.model_dump_json()) == plan
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("privacy: {alhpa: 5}", "privacy.alhpa: is no setting of a plan"),
+        ("privacy: {alpha: -1}", "privacy.alpha: -1 is refused: Input should be greater than or equal to 0"),
+        ("seed: '7'", "seed: '7' is refused: Input should be a valid integer"),
+        ("chain: {levels: 17}", "chain.levels: 17 is refused"),
+        ("chain: {levels: 4, thresholds: [0.5]}", "chain: 4 levels expect 3 thresholds"),
+        ("chain: {thresholds: [0.5, 0.4], levels: 3}", "chain: thresholds are expected to ascend"),
+        ("chain: {kernels: none}", "'kernels: none' and 'start: {form: none}' expect each other"),
+        ("chain: {free_thresholds: true}", "expects 'levels: 16' and 'range: per_frame'"),
+        ("chain: {start: {side_px: 8}}", "'form: gaussian' expects an odd side_px"),
+        ("recognition: {networks: []}", "recognition.networks: [] is refused"),
+        ("recognition: {networks: [{network: vgg}]}", "recognition.networks.0.network: 'vgg' is refused"),
+        ("- 1", "expected sections such as `privacy:`, got list"),
+        ("a: [", "is not YAML"),
+    ],
+)
+def test_what_is_wrong_is_said_with_file_and_key(tmp_path: Path, text: str, says: str) -> None:
+    path = written(tmp_path, text)
+    with pytest.raises(PlanError) as caught:
+        read_plan(path)
+    assert str(caught.value).startswith(str(path))
+    assert says in str(caught.value)
+
+
+def test_every_mistake_is_told_at_once(tmp_path: Path) -> None:
+    with pytest.raises(PlanError) as caught:
+        read_plan(written(tmp_path, "seed: -1\nprivacy: {alpha: .nan}\nschedule: {cycles: many}\n"))
+    assert [line.split(": ")[1] for line in str(caught.value).splitlines()] == [
+        "seed", "privacy.alpha", "schedule.cycles",
+    ]  # fmt: skip
+
+
+def test_files_that_are_none_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(PlanError, match=r"nowhere\.yaml: cannot be read"):
+        read_plan(tmp_path / "nowhere.yaml")
+    (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(PlanError, match="is not text"):
+        read_plan(tmp_path / "binary")
+
+
+def test_plans_do_not_change() -> None:
+    with pytest.raises(ValidationError):
+        EncoderPlan().seed = 3  # type: ignore[misc]

@@ -11,7 +11,7 @@ from models.encoder.height_plan import HeightPlan
 from models.encoder.kernels import centre_surround, gaussian, halves
 from models.encoder.looks import light_of
 from models.encoder.matched import matched_kernel
-from models.encoder.plan import ChainPlan, StartPlan
+from models.encoder.plan import ChainPlan, PlanError, StartPlan
 
 # Crops whose cells decide where frequent thresholds lie.
 SAMPLE = 600
@@ -65,10 +65,14 @@ def starting_chain(plan: ChainPlan, crops: Crops, seed: int, known: tuple[Crops,
 
 
 def _starting_mask(plan: HeightPlan, kernels: NDArray[np.float32], seed: int) -> HeightKernels:
+    """Raises PlanError where optics cannot have the mask, or no mask can have the kernels."""
     rng = np.random.default_rng([seed, 9])
-    if plan.start == "diffuser":
-        return HeightKernels(plan, diffuser_start(plan, len(kernels), rng))
-    return HeightKernels(plan, designed_start(plan, kernels, rng))
+    try:
+        if plan.start == "diffuser":
+            return HeightKernels(plan, diffuser_start(plan, len(kernels), rng))
+        return HeightKernels(plan, designed_start(plan, kernels, rng))
+    except ValueError as error:
+        raise PlanError(f"chain.mask: {error}") from error
 
 
 @torch.no_grad()

@@ -114,6 +114,12 @@ def test_a_mask_that_does_not_fit_the_plan_is_refused(chain, said):
         _plan(**chain)
 
 
+def test_kernels_that_no_single_mask_has_are_refused_as_a_start():
+    plan = _plan(start={"form": "centre_surround", "side_px": 7})
+    with pytest.raises(PlanError, match=r"chain\.mask: target is negative"):
+        starting_chain(plan.chain, _material().faces, 0)
+
+
 def test_yaml_gives_wavelengths_as_a_list():
     plan = _plan(mask={**MASK, "wavelengths_m": [640e-9, 532e-9, 460e-9]})
     assert plan.chain.mask.wavelengths_m[1] == 532e-9

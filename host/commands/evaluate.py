@@ -29,6 +29,7 @@ from models.evidence.runs import Run, RunError, find_run
 from models.evidence.subjects import SubjectError, resolve_subjects
 
 PAPER_FILE = Path("reference_encoders") / "canopic_paper.npz"
+TEACHER_FILE = Path("models") / "mobilefacenet.onnx"
 INTERRUPTED = 130
 
 
@@ -44,6 +45,7 @@ def evaluate_encodings(
     looks: int,
     *,
     paper: Path | None = None,
+    teacher: Path | None = None,
     workers: int = 1,
     quick: bool = False,
     as_json: bool = False,
@@ -67,7 +69,7 @@ def evaluate_encodings(
         if quick:
             settings = quick_settings(settings)
         subjects = resolve_subjects(encodings, list(_words(against)), paper or data / PAPER_FILE)
-        evaluation = Evaluation(tuple(subjects), data, out_folder, settings)
+        evaluation = Evaluation(tuple(subjects), data, out_folder, settings, teacher or data / TEACHER_FILE)
         console = Console(stderr=True)
         with console.status("Reading and checking the images"):
             material_of(evaluation)
@@ -96,6 +98,8 @@ def quick_settings(settings: EvidenceSettings) -> EvidenceSettings:
         identity_epochs=6,
         face_epochs=4,
         windows_epochs=4,
+        student_epochs=2,
+        tuning_epochs=4,
         limits=QUICK_LIMITS,
         quick=True,
     )

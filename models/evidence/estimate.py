@@ -6,7 +6,8 @@ from dataclasses import replace
 import numpy as np
 
 from models.evidence.evaluate import Evaluation, Job, material_of
-from models.evidence.questions import CONTROLS, fit_settings, side_and_channels, test_looks
+from models.evidence.head_start import NETWORK
+from models.evidence.questions import CONTROLS, PRETRAINED, fit_settings, side_and_channels, test_looks
 from models.evidence.runs import RunKey
 
 BATCHES = 2
@@ -27,20 +28,26 @@ def estimated_seconds(evaluation: Evaluation, jobs: list[Job]) -> dict[RunKey, f
         if job.key.attacker in CONTROLS:
             found[job.key] = SECONDS_OF_A_CONTROL
             continue
+        settings = evaluation.settings
+        # The pretrained attacker's student is of the first network's kind.
+        attacker = NETWORK if job.key.attacker == PRETRAINED else job.key.attacker
         side, channels = side_and_channels(job.subject)
-        kind = (job.key.attacker, side, channels)
+        kind = (attacker, side, channels)
         if kind not in per_image:
-            per_image[kind] = _seconds_per_image(job, side, channels, evaluation)
-        trained = len(material.parts[f"{question} train"]) * (evaluation.settings.epochs(question) + FORWARD_SHARE)
-        tested = len(material.parts[f"{question} test"]) * (test_looks(question, evaluation.settings) + 1)
+            per_image[kind] = _seconds_per_image(job, attacker, side, channels, evaluation)
+        passes = settings.tuning_epochs if job.key.attacker == PRETRAINED else settings.epochs(question)
+        trained = len(material.parts[f"{question} train"]) * (passes + FORWARD_SHARE)
+        if job.key.attacker == PRETRAINED:
+            trained += len(material.parts["pretraining train"]) * settings.student_epochs
+        tested = len(material.parts[f"{question} test"]) * (test_looks(question, settings) + 1)
         found[job.key] = per_image[kind] * (trained + FORWARD_SHARE * tested)
     return found
 
 
-def _seconds_per_image(job: Job, side: int, channels: int, evaluation: Evaluation) -> float:
+def _seconds_per_image(job: Job, attacker: str, side: int, channels: int, evaluation: Evaluation) -> float:
     from models.attackers.fit import fit
 
-    settings = fit_settings(job.subject, job.key.question, job.key.attacker, 0, evaluation.settings)
+    settings = fit_settings(job.subject, job.key.question, attacker, 0, evaluation.settings)
     count = BATCHES * settings.batch
     looks = np.random.default_rng(0).integers(0, 16, (count, 1, side, side, channels), np.uint8)
     labels = np.arange(count, dtype=np.int64) % 2

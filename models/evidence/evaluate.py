@@ -17,8 +17,9 @@ import numpy as np
 
 from models.evidence import questions
 from models.evidence.bits import code_entropies
+from models.evidence.head_start import teacher_embeddings
 from models.evidence.material import Material, read_material
-from models.evidence.questions import CROP_QUESTIONS, EvidenceSettings
+from models.evidence.questions import CROP_QUESTIONS, PRETRAINED, EvidenceSettings
 from models.evidence.report import SCHEMA, goals, summarised, verdicts
 from models.evidence.runs import Run, RunKey, canonical, find_run, write_run, write_whole
 from models.evidence.subjects import Subject
@@ -34,12 +35,14 @@ PREPARED_AHEAD = 2
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """Subjects, the folder of archives, the folder for what comes out, and settings."""
+    """Subjects, the folder of archives, the folder for what comes out, settings, and the pretrained attacker's teacher
+    (a face embedding in ONNX form)."""
 
     subjects: tuple[Subject, ...]
     data: Path
     folder: Path
     settings: EvidenceSettings
+    teacher: Path | None = None
 
     @property
     def runs(self) -> Path:
@@ -63,6 +66,8 @@ class Job:
 def material_of(evaluation: Evaluation) -> Material:
     """The images of the evaluation, read once per process. Raises DataMissingError where an archive is missing."""
     asked = tuple(one for one in evaluation.settings.questions if one in CROP_QUESTIONS)
+    if PRETRAINED in evaluation.settings.attackers and "identity" in asked:
+        asked = (*asked, "pretraining")
     return _material(evaluation.data, asked, evaluation.settings, evaluation.cache)
 
 
@@ -82,7 +87,7 @@ def all_jobs(evaluation: Evaluation) -> list[Job]:
                 for attacker in settings.attackers:
                     if not questions.asked_of(attacker, question, seed):
                         continue
-                    rest = questions.run_settings(subject, question, attacker, material, settings)
+                    rest = questions.run_settings(subject, question, attacker, material, settings, evaluation.teacher)
                     jobs.append(Job(subject, RunKey(subject.digest, question, attacker, seed, canonical(rest))))
     return jobs
 
@@ -98,10 +103,18 @@ def run_job(evaluation: Evaluation, job: Job) -> Run:
         material_of(evaluation),
         evaluation.settings,
         evaluation.cache,
+        evaluation.teacher,
     )
     run = Run(job.key, job.subject.name, results, time.process_time() - started)
     write_run(evaluation.runs, run)
     return run
+
+
+def teach(evaluation: Evaluation) -> None:
+    """Ask the teacher about the faces that the pretrained attacker learns from; its answers are kept."""
+    part = material_of(evaluation).parts.get("pretraining train")
+    if part is not None and evaluation.teacher is not None:
+        teacher_embeddings(evaluation.teacher, part.images, evaluation.cache)
 
 
 def prepare_job(evaluation: Evaluation, subject: Subject, question: str) -> None:
@@ -121,6 +134,8 @@ def evaluate(evaluation: Evaluation, executor: Executor | None = None, report: R
     for run in found.values():
         if report is not None:
             report(run, len(missing))
+    if any(job.key.attacker == PRETRAINED for job in missing):
+        teach(evaluation)
     finished = _one_by_one(evaluation, missing) if executor is None else _by_pool(evaluation, missing, executor)
     for left, run in zip(range(len(missing) - 1, -1, -1), finished, strict=True):
         found[run.key] = run

@@ -36,7 +36,8 @@ class Limits:
     people: of the archive by person, those with the most images (ties by name). most_training, most_test: images of
     one person in either part; a cap on the test part keeps the best constant answer near chance. faces_training,
     faces_test: faces, and as many crops without, for face or no face. windows: faces per photograph for the same
-    question within photographs. unseen: faces of people that no attacker is trained on, for verification.
+    question within photographs. unseen: faces of people that no attacker is trained on, for verification. pairs: faces
+    that the pretrained attacker has with their codes.
     """
 
     people: int = 71
@@ -46,10 +47,11 @@ class Limits:
     faces_test: int = 700
     windows: int = 8
     unseen: int = 1000
+    pairs: int = 10_000
 
 
 QUICK_LIMITS = Limits(
-    people=71, most_training=8, most_test=3, faces_training=300, faces_test=150, windows=2, unseen=200
+    people=71, most_training=8, most_test=3, faces_training=300, faces_test=150, windows=2, unseen=200, pairs=600
 )
 
 
@@ -78,7 +80,12 @@ class Material:
     data_sha256: dict[str, str]
 
 
-ARCHIVES = {"identity": (FACES_BY_PERSON, FACES), "face": (FACES, NON_FACES), "same-photographs": (SCENES,)}
+ARCHIVES = {
+    "identity": (FACES_BY_PERSON, FACES),
+    "face": (FACES, NON_FACES),
+    "same-photographs": (SCENES,),
+    "pretraining": (FACES_BY_PERSON, FACES),
+}
 
 
 def needed_archives(questions: tuple[str, ...]) -> tuple[str, ...]:
@@ -172,6 +179,17 @@ def _unseen(data: Path, most: int) -> Labelled:
     return Labelled(crops.images[chosen], np.array(labels, np.int64))
 
 
+def _pretraining(data: Path, limits: Limits) -> dict[str, Labelled]:
+    """Every face that an attacker may have with its codes: training faces of all people, and all of the people by whom
+    nobody is judged. Labels mean nothing here."""
+    everyone = read_crops(data, FACES_BY_PERSON)
+    judged = set(evaluation_people([row["person"] for row in everyone.rows], limits.people))
+    own = _identity(data, limits)["train"].images
+    free = [index for index, row in enumerate(everyone.rows) if row["person"] not in judged]
+    images = np.concatenate([own, everyone.images[free], read_crops(data, FACES, "train").images])[: limits.pairs]
+    return {"train": Labelled(images, np.zeros(len(images), np.int64))}
+
+
 def _faces(data: Path, limits: Limits) -> dict[str, Labelled]:
     rng = np.random.default_rng(0)
     found: dict[str, Labelled] = {}
@@ -193,4 +211,4 @@ def _windows(data: Path, limits: Limits) -> dict[str, Labelled]:
     return found
 
 
-MAKERS = {"identity": _identity, "face": _faces, "same-photographs": _windows}
+MAKERS = {"identity": _identity, "face": _faces, "same-photographs": _windows, "pretraining": _pretraining}

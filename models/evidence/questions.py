@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.attackers.controls import linear_labels, nearest_labels
+from models.attackers.controls import nearest_labels
 from models.attackers.looks import looks_of
-from models.attackers.verification import pair_scores, pairs_of, roc, verification
 from models.attackers.views import View
 from models.datasets.windows import CROP_PX
+from models.detector.archives import file_digest
 from models.detector.batches import mirror_symmetric
+from models.evidence import head_start
+from models.evidence.answers import control, verified
 from models.evidence.material import Labelled, Limits, Material, question_digest
 from models.evidence.runs import Measure, canonical, digest, share
 from models.evidence.subjects import Subject
@@ -37,9 +39,11 @@ WORDS = {
 NETWORK_NAMES = ("small", "resnet18", "googlenet")
 # Weak attackers that anyone has: the nearest training image and a linear probe. Asked who it is, with one seed.
 CONTROLS = ("nearest", "linear")
+# The attacker that learned a face embedding before; asked who it is and about unseen people.
+PRETRAINED = "pretrained"
 # Highest learning rates at which these networks got furthest in the time that there is (decision 31).
 LEARNING_RATES = {"small": 4e-3, "resnet18": 6e-3, "googlenet": 6e-3}
-VERIFICATION_ROUNDS = 200
+PAIR_LOOKS = 3
 UPSAMPLED = " x8"
 UPSAMPLE = 8
 BASELINE_POOL = 8
@@ -70,6 +74,8 @@ class EvidenceSettings:
     identity_epochs: int = 50
     face_epochs: int = 8
     windows_epochs: int = 16
+    student_epochs: int = 8
+    tuning_epochs: int = 20
     limits: Limits = field(default_factory=Limits)
     quick: bool = False
 
@@ -82,7 +88,7 @@ class EvidenceSettings:
 
 def check_attackers(attackers: tuple[str, ...]) -> None:
     """Raises QuestionError, which lists the known ones, for an attacker that does not exist."""
-    known = [*(name + suffix for name in NETWORK_NAMES for suffix in ("", UPSAMPLED)), *CONTROLS]
+    known = [*(name + suffix for name in NETWORK_NAMES for suffix in ("", UPSAMPLED)), PRETRAINED, *CONTROLS]
     for attacker in attackers:
         if attacker not in known:
             raise QuestionError(f'there is no attacker "{attacker}": known are {", ".join(known)}')
@@ -99,7 +105,10 @@ def asked_questions(words: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def asked_of(attacker: str, question: str, seed: int) -> bool:
-    """Whether an attacker is trained for a question with a seed: controls only say who it is, and only once."""
+    """Whether an attacker is trained for a question with a seed: controls and the pretrained one only say who it is,
+    controls only once."""
+    if attacker == PRETRAINED:
+        return question == "identity"
     return attacker not in CONTROLS or (question == "identity" and seed == 0)
 
 
@@ -121,17 +130,33 @@ def fit_settings(
         upsample=UPSAMPLE if attacker.endswith(UPSAMPLED) else 1,
         epochs=settings.epochs(question),
         learning_rate=LEARNING_RATES[attacker.removesuffix(UPSAMPLED)],
-        mirror=subject.encoding is None or mirror_symmetric(subject.encoding),
+        mirror=mirrored_alike(subject),
         seed=seed,
     )
 
 
 def run_settings(
-    subject: Subject, question: str, attacker: str, material: Material, settings: EvidenceSettings
+    subject: Subject,
+    question: str,
+    attacker: str,
+    material: Material,
+    settings: EvidenceSettings,
+    teacher: Path | None = None,
 ) -> dict[str, Any]:
-    """Everything beside subject, question, attacker and seed that decides a run's result, as a JSON object."""
+    """Everything beside subject, question, attacker and seed that decides a run's result, as a JSON object.
+
+    Raises QuestionError for the pretrained attacker without a teacher.
+    """
     training: dict[str, Any] = {}
-    if attacker not in CONTROLS:
+    if attacker == PRETRAINED:
+        training = {
+            "network": head_start.NETWORK,
+            "width": settings.width,
+            "epochs": [settings.student_epochs, settings.tuning_epochs],
+            "teacher": file_digest(_given(teacher)),
+            "pairs": question_digest("pretraining", material, settings.limits),
+        }
+    elif attacker not in CONTROLS:
         training = asdict(fit_settings(subject, question, attacker, 0, settings))
         del training["seed"]
     return {
@@ -197,13 +222,15 @@ def ask(
     material: Material,
     settings: EvidenceSettings,
     cache: Path,
+    teacher: Path | None = None,
 ) -> dict[str, Measure]:
     """Train one attacker and say how often it is right: measures by name (see `runs.share`), JSON objects.
 
     The question's own name: from one look. For identity also "identity, several looks" (the mean of the logits over the
     looks of each face), "retrieval" (the nearest training image by the angle between what the last layer reads), and,
     where the material has faces of unseen people, "verification" (`models.attackers.verification` on the same).
-    train_accuracy: on the training images' first looks, None for the nearest image.
+    train_accuracy: on the training images' first looks, None for the nearest image. teacher: a face embedding (ONNX),
+    for the pretrained attacker.
     """
     trained, tested = _train_and_test(subject, question, material, settings, cache)
     train, test = material.parts[f"{question} train"], material.parts[f"{question} test"]
@@ -214,11 +241,22 @@ def ask(
         return found | {"train_accuracy": train_accuracy}
 
     if attacker in CONTROLS:
-        named, accuracy = _control(attacker, trained[:, 0], train.labels, tested[:, 0], seed)
+        named, accuracy = control(attacker, trained[:, 0], train.labels, tested[:, 0], seed)
         results = {question: measure(named, accuracy)}
         if attacker == "nearest" and question == "identity" and f"{question} unseen" in material.parts:
             unseen = _unseen_looks(subject, question, material, settings, cache)
-            results["verification"] = _verified(unseen, material.parts[f"{question} unseen"].labels)
+            results["verification"] = verified(unseen, material.parts[f"{question} unseen"].labels)
+        return results
+    if attacker == PRETRAINED:
+        answers = _pretrained(subject, seed, material, settings, cache, _given(teacher), trained, tested)
+        results = {question: measure(answers.named, answers.train_accuracy)}
+        if answers.several is not None:
+            several = measure(answers.several, answers.train_accuracy) | {"looks": tested.shape[1]}
+            results[f"{question}, several looks"] = several
+        results["retrieval"] = measure(answers.retrieved, answers.train_accuracy)
+        if answers.unseen is not None:
+            found = verified(answers.unseen, material.parts[f"{question} unseen"].labels)
+            results["verification"] = found | {"train_accuracy": answers.train_accuracy}
         return results
 
     from models.attackers.fit import fit
@@ -236,32 +274,54 @@ def ask(
     results["retrieval"] = measure(nearest_labels(known, train.labels, asked, cosine=True), accuracy)
     if f"{question} unseen" in material.parts:
         unseen = _unseen_looks(subject, question, material, settings, cache)
-        found = _verified(fitted.features(unseen), material.parts[f"{question} unseen"].labels)
+        found = verified(fitted.features(unseen), material.parts[f"{question} unseen"].labels)
         results["verification"] = found | {"train_accuracy": accuracy}
     return results
 
 
-def _control(
-    attacker: str, known: NDArray[np.uint8], labels: NDArray[np.int64], asked: NDArray[np.uint8], seed: int
-) -> tuple[NDArray[np.int64], float | None]:
-    """What a control names each of `asked`, int64 (n,), and its share on what it knows (no number for the nearest)."""
-    if attacker == "nearest":
-        return nearest_labels(known, labels, asked), None
-    both = linear_labels(known, labels, np.concatenate([asked, known]), np.random.default_rng(seed))
-    return both[: len(asked)], float((both[len(asked) :] == labels).mean())
+def _pretrained(
+    subject: Subject,
+    seed: int,
+    material: Material,
+    settings: EvidenceSettings,
+    cache: Path,
+    teacher: Path,
+    trained: NDArray[np.uint8],
+    tested: NDArray[np.uint8],
+) -> head_start.HeadStart:
+    part = "pretraining train"
+    sums = question_digest("pretraining", material, settings.limits)
+    pairs = material.parts[part]
+    unseen = "identity unseen" in material.parts
+    return head_start.with_head_start(
+        kept_looks(subject, part, pairs, sums, min(training_looks(subject, settings), PAIR_LOOKS), cache),
+        head_start.teacher_embeddings(teacher, pairs.images, cache),
+        trained,
+        material.parts["identity train"],
+        tested,
+        _unseen_looks(subject, "identity", material, settings, cache) if unseen else None,
+        subject.full_scale,
+        classes=material.people,
+        width=settings.width,
+        student_epochs=settings.student_epochs,
+        epochs=settings.tuning_epochs,
+        mirror=mirrored_alike(subject),
+        seed=seed,
+    )
 
 
-def _verified(embeddings: NDArray[Any], people: NDArray[np.int64]) -> Measure:
-    """Verification of unseen people by the angle between embeddings (n, ...), with its curve at a hundred points."""
-    pairs = pairs_of(people, np.random.default_rng(0))
-    # Codes and features are all positive: around their mean, angles tell more.
-    centred = np.asarray(embeddings, np.float64) - np.asarray(embeddings, np.float64).mean(axis=0)
-    scores = pair_scores(centred, pairs)
-    found = verification(scores, pairs, np.random.default_rng(0), VERIFICATION_ROUNDS)
-    curve = roc(scores, pairs.genuine)
-    at = np.concatenate([[0.0], np.geomspace(1e-3, 1, 60)])
-    rates = [float(curve.true_accept[curve.false_accept <= limit].max()) for limit in at]
-    return found | {"curve": {"false_accept": [float(one) for one in at], "true_accept": rates}}
+def _given(teacher: Path | None) -> Path:
+    if teacher is None or not teacher.is_file():
+        where = "" if teacher is None else f", {teacher} is missing"
+        raise QuestionError(
+            f'"{PRETRAINED}" learns from a face embedding of unencoded faces{where}: give an ONNX file (--teacher)'
+        )
+    return teacher
+
+
+def mirrored_alike(subject: Subject) -> bool:
+    """Whether mirrored looks are looks of mirrored crops."""
+    return subject.encoding is None or mirror_symmetric(subject.encoding)
 
 
 def _unseen_looks(

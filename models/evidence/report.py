@@ -37,7 +37,7 @@ def summarised(facts: list[Row], runs: Iterable[Run]) -> list[Row]:
             mine.setdefault(run.key.attacker, []).append((run.key.seed, measure))
     rows = []
     for fact in facts:
-        results = {}
+        results: Row = {}
         for name, attackers in grouped.get(fact["digest"], {}).items():
             if name == VERIFICATION:
                 results |= verification_results(attackers)
@@ -81,7 +81,7 @@ def verification_results(attackers: dict[str, list[tuple[int, Measure]]]) -> Row
     """
     found: Row = {}
     for name, key, strongest in ((EQUAL_ERROR, "eer", min), (TRUE_ACCEPT, "true_accept", max)):
-        summaries = {}
+        summaries: dict[str, Row] = {}
         for attacker, seeds in attackers.items():
             ordered = [measure for _, measure in sorted(seeds, key=lambda one: one[0])]
             trained = [one.get("train_accuracy") for one in ordered]
@@ -99,7 +99,7 @@ def verification_results(attackers: dict[str, list[tuple[int, Measure]]]) -> Row
                 rates = np.mean([one["curve"]["true_accept"] for one in ordered], axis=0)
                 curve = {"false_accept": ordered[0]["curve"]["false_accept"], "true_accept": rates.tolist()}
                 summaries[attacker]["curve"] = curve
-        best = strongest(summaries, key=lambda attacker: summaries[attacker]["mean"])
+        best = strongest(summaries, key=lambda attacker: float(summaries[attacker]["mean"]))
         found[name] = {"headline": best, "attackers": summaries}
     return found
 

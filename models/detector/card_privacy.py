@@ -118,7 +118,7 @@ def encoder_section(encoder: Mapping[str, Any]) -> str:
         f"{chain['levels']} levels, pool {chain['pool']}, alpha {privacy['alpha']:g}, seed {plan['seed']}), on "
         f"{counts['faces']} pictures of {counts['people']} people and {counts['negatives']} pictures without a face. "
         f"None of these people is in the evaluation. Cycle {encoder['kept_cycle']} of {encoder['cycles'] - 1} was "
-        f"kept; the learning took {encoder['seconds'] / 60:.0f} minutes.{fresh}"
+        f"kept; the learning took {encoder['seconds'] / 60:.0f} min.{fresh}"
     )
     return f"## How the encoding was learned\n\n{_wrapped(words)}"
 

@@ -10,7 +10,7 @@ import pytest
 from models.detector.card import model_card
 from models.detector.ship import ShipError, assembled, attacks_of, encoder_of, main
 from optics.archive import BundleError
-from optics.bundle import bundle_from_bytes, bundle_to_bytes, read_bundle
+from optics.bundle import bundle_from_bytes, bundle_to_bytes, read_bundle, shipped_bundles
 from optics.bundle_evidence import FACE, IDENTITY, findings
 from optics.encoding import Encoding
 
@@ -184,7 +184,7 @@ def test_the_card_says_how_it_was_learned_and_how_far_away_it_protects() -> None
                 "rule": "within 2 times chance"}  # fmt: skip
     text = " ".join(card(encoder=encoder_of(learning(ENCODING), ENCODING.id), distance=distance).split())
     assert "alpha 50, seed 3), on 4000 pictures of 900 people" in text
-    assert "Cycle 1 of 1 was kept; the learning took 31 minutes." in text
+    assert "Cycle 1 of 1 was kept; the learning took 31 min." in text
     assert "Up to 12 px it is near chance (within 2 times chance)." in text
     assert "| 24 | 10.0 % | 5.0 % to 15.0 % | 90.0 % |" in text
     assert "canopic train encoder" in text
@@ -239,3 +239,9 @@ def test_files_in_another_form_end_the_command_with_a_message(
         main(tmp_path, tmp_path / "evaluation.json", tmp_path / "mine.canopic", tmp_path / "evidence.json")
     assert "Traceback" not in capsys.readouterr().err
     assert not (tmp_path / "mine.canopic").exists()
+
+
+@pytest.mark.parametrize("name", shipped_bundles())
+def test_the_card_of_every_shipped_bundle_is_written_from_it(name: str) -> None:
+    path = shipped_bundles()[name]
+    assert path.with_suffix(".md").read_text() == model_card(read_bundle(path))

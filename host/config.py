@@ -130,6 +130,38 @@ class Mask(Section):
     )
 
 
+class Mounting(Section):
+    """How near people come, to warn when faces are so large that the bundle's codes tell whose they are."""
+
+    nearest_m: float | None = Field(
+        default=None, gt=0, le=1000, description="the nearest that people come to the lens, metres; null: no warning"
+    )
+    focal_length_mm: float | None = Field(
+        default=None,
+        gt=0,
+        le=1000,
+        description="focal length of the lens, or distance from mask to sensor, millimetres",
+    )
+    pixel_pitch_um: float | None = Field(
+        default=None,
+        gt=0,
+        le=1000,
+        description="distance of neighbouring pixels of the bundle's plane, micrometres; behind a colour mosaic twice "
+        "the sensor's pixel, times its binning",
+    )
+
+    @model_validator(mode="after")
+    def _nearest_needs_a_lens(self) -> Self:
+        missing = [name for name in ("focal_length_mm", "pixel_pitch_um") if getattr(self, name) is None]
+        if self.nearest_m is not None and missing:
+            raise PydanticCustomError(
+                "mounting",
+                "expected {missing} beside 'nearest_m': without them nobody knows how large a face is",
+                {"missing": " and ".join(f"'{name}'" for name in missing)},
+            )
+        return self
+
+
 Pin = Annotated[int, Field(ge=0, le=27)]
 
 
@@ -228,6 +260,7 @@ class Config(Section):
     capture: Capture = Capture()
     camera: Camera = Camera()
     mask: Mask = Mask()
+    mounting: Mounting = Mounting()
     gpio: Gpio = Gpio()
     bundle: str = Field(default="default", min_length=1, description="a bundle file, or the name of a shipped one")
     occupancy: Occupancy = Occupancy()

@@ -14,8 +14,10 @@ from pathlib import Path
 from serial.tools import list_ports
 
 from host.config import default_state_directory
+from host.config_file import ConfigError, load_config
 from host.doctor_machine import Check, Machine
 from host.doctor_pi import examine_pi
+from host.mounting import mounting_text, mounting_warning_of
 from optics.archive import BundleError
 from optics.bundle import NAMES, read_bundle, resolve_bundle, shipped_bundles
 
@@ -24,6 +26,7 @@ NEEDED_PACKAGES = (
     ("pydantic", "pydantic"), ("ruamel.yaml", "ruamel.yaml"), ("typer", "typer"), ("rich", "rich"),
     ("serial", "pyserial"), ("matplotlib", "matplotlib"), ("skimage", "scikit-image"),
 )  # fmt: skip
+USUAL_CONFIG = Path("/etc/canopic/canopic.yaml")
 OLDEST_SQLITE = (3, 37, 0)  # STRICT tables
 SOURCE_ROOT = Path(__file__).resolve().parent.parent
 
@@ -37,12 +40,13 @@ class Ability:
     why: str = ""
 
 
-def examine(machine: Machine | None = None) -> list[Check]:
-    """Look at every part, change nothing. machine: where, None: here."""
+def examine(machine: Machine | None = None, config_file: Path | None = None) -> list[Check]:
+    """Look at every part, change nothing. machine: where, None: here. config_file: the sensor's configuration; None:
+    the usual one, where there is one."""
     looked_at = Machine() if machine is None else machine
     return [
         *_python(), *_packages(), *_firmware(), *_bundles(), _sqlite(), _state(), *_serial(), *_webcam(), *_extras(),
-        *examine_pi(looked_at),
+        *_configuration(config_file), *examine_pi(looked_at),
     ]  # fmt: skip
 
 
@@ -131,6 +135,23 @@ def _bundles() -> Iterator[Check]:
         else:
             models = ", ".join(bundle.models) or "no model"
             yield Check(part, "ok", f"{bundle.id[:12]}, encoding {bundle.encoding.id[:12]}, {models}")
+
+
+def _configuration(file: Path | None) -> Iterator[Check]:
+    """The configuration's mounting: whether people come too near for the bundle."""
+    chosen = file if file is not None else USUAL_CONFIG
+    if file is None and not chosen.is_file():
+        return
+    try:
+        config = load_config(chosen).config
+    except ConfigError as error:
+        yield Check("configuration", "wrong", error.problems[0], f"canopic config check {chosen}")
+        return
+    yield Check("configuration", "ok", str(chosen))
+    if (warning := mounting_warning_of(config)) is not None:
+        yield Check("mounting", "wrong", warning, f"canopic config show -c {chosen}")
+    elif (well := mounting_text(config)) is not None:
+        yield Check("mounting", "ok", well)
 
 
 def _sqlite() -> Check:

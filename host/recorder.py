@@ -27,10 +27,12 @@ class Recorder:
         return any(output.wanted for output in self._outputs)
 
     def start(self, about: About) -> None:
-        """Tell the outputs what runs, and what opening the storage had to say."""
+        """Tell the outputs what runs, what opening the storage had to say, and what to be warned of."""
         for output in self._outputs:
             output.start(about)
         self._tell_storage()
+        for text in about.warnings:
+            self.event("warning", {"message": text})
 
     def reading(self, reading: Reading) -> None:
         for output in self._outputs:

@@ -14,6 +14,7 @@ from host.daemon import Daemon, Limits, stand_blind
 from host.gpio.pins import Pins
 from host.interlocks import StatusLight, interlocks_of, open_panel
 from host.measurement import KernelUse
+from host.mounting import mounting_warning
 from host.outputs.report import About, Output, Summary
 from host.pipeline import Pipeline
 from host.seal.sealing import sealed_exposure
@@ -116,6 +117,7 @@ def run_configured(
         stack.callback(source.close)
         opened(source)
         bundle = equipment.bundle
+        warning = mounting_warning(config, bundle)
         about = About(
             bundle_name=equipment.path.stem,
             bundle_id=bundle.id,
@@ -127,6 +129,7 @@ def run_configured(
             source=source.description,
             state_directory=str(settings.directory),
             kernel=source.kernel,
+            warnings=() if warning is None else (warning,),
         )
         daemon = Daemon(
             source.capture,

@@ -1,6 +1,7 @@
 """canopic doctor."""
 
 from dataclasses import asdict
+from pathlib import Path
 
 from rich.table import Table
 
@@ -10,9 +11,10 @@ from host.doctor import abilities, examine
 MARKS = {"ok": "ok", "missing": "MISSING", "wrong": "WRONG", "optional": "-"}
 
 
-def show_doctor(as_json: bool) -> int:
-    """Print what was found; exit status 1 when this machine can run nothing."""
-    checks = examine()
+def show_doctor(as_json: bool, config_file: Path | None = None) -> int:
+    """Print what was found; exit status 1 when this machine can run nothing. config_file: whose mounting is looked at,
+    None: the usual one's where there is one."""
+    checks = examine(config_file=config_file)
     able = abilities(checks)
     if as_json:
         print_json({"checks": [asdict(check) for check in checks], "abilities": [asdict(each) for each in able]})

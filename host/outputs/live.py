@@ -82,6 +82,8 @@ class LiveView:
             self._console.print(line, highlight=False)
         if self._about is not None and self._about.kernel is not None:
             self._console.print(f"optics: {kernel_line(self._about.kernel)}", highlight=False)
+        for warning in () if self._about is None else self._about.warnings:
+            self._console.print(f"warning: {warning}", style="yellow", highlight=False)
         if self._reading is not None:
             self._console.print(_claim(self._reading), style="dim", highlight=False)
 
@@ -135,6 +137,8 @@ class LiveView:
             rows.append(("codes", Text(levels_line(about.effective_levels))))
             if about.kernel is not None:
                 rows.append(("optics", Text(short_kernel_line(about.kernel), style="yellow")))
+            if about.warnings:
+                rows.append(("warning", Text(f"{len(about.warnings)}, said in full at the end", style="yellow")))
         if reading is not None:
             provenance = reading.measurement.provenance
             latency = "not known" if reading.latency_ms is None else f"{reading.latency_ms:.0f} ms"
@@ -172,4 +176,6 @@ def _measured_by(reading: Reading) -> str:
 
 
 def _event_style(event: Event) -> str:
+    if event.kind == "warning":
+        return "yellow"
     return "red" if event.detail.get("to") == "blind" else "dim" if event.kind == "state" else ""

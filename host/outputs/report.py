@@ -43,7 +43,8 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """What is running: stays the same from start to stop. `kernel`: what a twin simulates in place of the bundle's."""
+    """What is running: stays the same from start to stop. `kernel`: what a twin simulates in place of the bundle's.
+    `warnings`: what is allowed, but not well; each is an event at the start."""
 
     bundle_name: str
     bundle_id: str
@@ -55,6 +56,7 @@ class About:
     source: str
     state_directory: str
     kernel: KernelUse | None = None
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from host.sweep.local import LocalExecutor
 from host.sweep.report import FIGURE, SUMMARY, TABLE, joined_points, write_report
 from host.sweep.run import Progress, SweepBusyError, reasons, run_points, standings
 from host.sweep.table import LiveTable, line, span, table
-from host.sweep.work import Executor
+from host.sweep.work import Executor, learn_and_judge
 from models.detector.archives import DataMissingError, archive_path, file_digest
 from models.encoder.sweep import Point, SweepError, archives_of, points_of, read_sweep, sweep_file
 from models.encoder.sweep_cost import rough_seconds
@@ -90,7 +90,7 @@ def _run(
                 write_report(directory, name, progress)
             live.show(progress)
 
-        progress = run_points(points, data, directory.resolve(), _run_point, ready, watch, stop)
+        progress = run_points(points, data, directory.resolve(), learn_and_judge, ready, watch, stop)
         document = write_report(directory, name, progress)
     for reason in reasons(progress, directory):
         say(f"canopic: failed: {reason}")
@@ -104,13 +104,6 @@ def _run(
         say("canopic: interrupted; the same command goes on where it stopped")
         return INTERRUPTED
     return FAILED if progress.of("failed") else DONE
-
-
-def _run_point(plan: Any, judge: Any, data: Path, folder: Path) -> dict[str, Any]:
-    """In the worker, which is the first to import torch."""
-    from models.encoder.sweep_point import run_point
-
-    return run_point(plan, judge, data, folder)
 
 
 def _executor(cluster: str | None, workers: int | None, count: int) -> Callable[[], Executor]:

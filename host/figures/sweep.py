@@ -1,5 +1,6 @@
 """The privacy-utility plane of a sweep: every point with its intervals, the front, and what chance would give."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from matplotlib.axes import Axes
 from host.figures.style import ACCENT, BLUE, MUTED, figure, heading, panels, ruled
 from models.encoder.sweep_front import Joined
 
+NEAR_CHANCE = 0.2
 MOST_NAMES = 12  # more names than this on the front would cover each other
 
 
@@ -22,7 +24,7 @@ def draw(
 ) -> None:
     """Up and to the left is better. `front`: indices of points, by rising identity. Raises OSError."""
     seeds = sorted({len(one.seeds) for one in points})
-    with figure(path, 8.6, 5.6) as made:
+    with figure(path, 10.4, 5.8) as made:
         heading(
             made,
             f"Sweep {name}: what attackers learn, and what is left to detect",
@@ -33,12 +35,12 @@ def draw(
         for index, one in enumerate(points):
             _point(axes, one, index in front)
         _front(axes, [points[index] for index in front])
-        _chances(axes, chance)
+        _chances(axes, chance, min(one.face.low for one in points))
         _names(axes, [points[index] for index in front])
         axes.set_xlabel("identity: people named right by the best fresh attacker, balanced over people (%)")
         axes.set_ylabel("face or no face told right (%)")
         ruled(axes)
-        axes.legend(loc="lower right")
+        axes.legend(loc="upper left", bbox_to_anchor=(1.01, 0.12))
 
 
 def _point(axes: Axes, one: Joined, on_front: bool) -> None:
@@ -70,31 +72,39 @@ def _front(axes: Axes, front: Sequence[Joined]) -> None:
     )
 
 
-def _chances(axes: Axes, chance: Mapping[str, float]) -> None:
-    axes.axvline(100 * chance["identity"], color=MUTED, linestyle="--", linewidth=1)
-    axes.axhline(100 * chance["face"], color=MUTED, linestyle="--", linewidth=1, label="chance")
-    _, right = axes.get_xlim()
-    axes.set_xlim(0, right)
+def _chances(axes: Axes, chance: Mapping[str, float], lowest: float) -> None:
+    """Dashed lines; that of face lies below the plane where every point is far from it."""
+    axes.axvline(100 * chance["identity"], color=MUTED, linestyle="--", linewidth=1, label="chance")
+    axes.set_xlim(0, axes.get_xlim()[1])
     axes.text(100 * chance["identity"], 1.005, f"chance {100 * chance['identity']:.1f} %", color=MUTED, fontsize=7.5,
               transform=axes.get_xaxis_transform(), ha="left", va="bottom")  # fmt: skip
+    text = f"chance {100 * chance['face']:.0f} %"
+    if lowest - chance["face"] < NEAR_CHANCE:
+        axes.axhline(100 * chance["face"], color=MUTED, linestyle="--", linewidth=1)
+        axes.text(0.995, 100 * chance["face"], text, color=MUTED, fontsize=7.5,
+                  transform=axes.get_yaxis_transform(), ha="right", va="bottom")  # fmt: skip
+    else:
+        axes.text(0.995, 0.01, f"{text} lies below", color=MUTED, fontsize=7.5, transform=axes.transAxes, ha="right")
 
 
 def _names(axes: Axes, front: Sequence[Joined]) -> None:
-    """Numbers at the points of the front, their names in a list beside the staircase."""
+    """Numbers at the points of the front, and beside the plane the names that belong to them."""
     shown = list(front)
     if len(shown) > MOST_NAMES:
         chosen = np.unique(np.linspace(0, len(shown) - 1, MOST_NAMES).round().astype(int))
         shown = [shown[index] for index in chosen]
-    lines = []
+    places: dict[tuple[float, float], list[int]] = {}
+    lines = ["front: identity / face, bits of a measurement"]
     for number, one in enumerate(shown, 1):
+        places.setdefault((100 * one.identity.mean, 100 * one.face.mean), []).append(number)
+        shares = f"{100 * one.identity.mean:.1f} / {100 * one.face.mean:.1f} %"
+        lines += textwrap.wrap(f"{number:>2}  {one.name}: {shares}, {one.bits:.0f}", 52, subsequent_indent="      ")
+    for place, numbers in places.items():
         axes.annotate(
-            str(number), (100 * one.identity.mean, 100 * one.face.mean), xytext=(4, 5), textcoords="offset points",
+            ", ".join(map(str, numbers)), place, xytext=(4, 5), textcoords="offset points",
             color=ACCENT, fontsize=8.5, fontweight="bold",
         )  # fmt: skip
-        shares = f"{100 * one.identity.mean:.1f} / {100 * one.face.mean:.1f} %"
-        lines.append(f"{number}  {one.name}: {shares}, {one.bits:.0f} bits")
-    listed = "front: identity / face, bits\n" + "\n".join(lines)
-    axes.text(1.02, 1.0, listed, transform=axes.transAxes, va="top", fontsize=7.5)
+    axes.text(1.02, 1.0, "\n".join(lines), transform=axes.transAxes, va="top", fontsize=7.5)
 
 
 def _bars(mean: float, low: float, high: float) -> list[list[float]]:

@@ -14,7 +14,7 @@ from host.sweep.work import DEAD_WORKERS, ONE_THREAD, PROGRESS, RESULT, Ended, J
 HERE = "here"  # Ray started for this sweep on this machine
 OBJECT_STORE_BYTES = 80_000_000  # the least that Ray takes is 75 MiB; what points return is far less
 LOOPBACK = "127.0.0.1"
-# Where it is 0, Ray listens on the loopback interface alone; its name is of other systems, Ray 2.60 has no other switch.
+# Where it is 0, Ray listens on the loopback interface alone. The name is about other systems; there is no other switch.
 ELSEWHERE = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 
 
@@ -48,9 +48,7 @@ class ClusterExecutor:
             if address == HERE:
                 self._start_here(workers or os.cpu_count() or 1)
                 if any(node["NodeManagerAddress"] != LOOPBACK for node in ray.nodes()):
-                    raise RuntimeError(
-                        "it listens to the network (imported earlier, or RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER is set)"
-                    )
+                    raise RuntimeError(f"it listens to the network (was it imported earlier, or is {ELSEWHERE} set?)")
             else:
                 ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, runtime_env=_environment())
         except (ConnectionError, OSError, ValueError, RuntimeError, TimeoutError) as error:

@@ -198,14 +198,19 @@ def _named(sweep: SweepPlan, source: str) -> dict[str, dict[str, Any]]:
     total = len(sweep.points) + sum(_product(len(values) for values in grid.values()) for grid in grids)
     if total * len(sweep.seeds) > MOST_POINTS:
         raise SweepError(f"{source}: {total} points of {len(sweep.seeds)} seeds are more than {MOST_POINTS}")
-    names: dict[str, dict[str, Any]] = {}
+    made: list[tuple[str, dict[str, Any]]] = []
     for grid in grids:
         empty = [key for key, values in grid.items() if not values]
         if empty:
             raise SweepError(f"{source}: grid.{empty[0]}: an empty list leaves no point; give one value or more")
         for values in itertools.product(*grid.values()):
             overrides = dict(zip(grid, values, strict=True))
-            names[label(overrides)] = overrides
+            # A number that never changes says nothing in every name; a word tells one grid from the next.
+            told = {key: value for key, value in overrides.items() if len(grid[key]) > 1 or isinstance(value, str)}
+            made.append((label(told), overrides))
+    if len({name for name, _ in made}) < len(made):
+        made = [(label(overrides), overrides) for _, overrides in made]
+    names = dict(made)
     for single in sweep.points:
         overrides = {key: value for key, value in single.items() if key != "name"}
         name = str(single.get("name", label(overrides)))

@@ -10,6 +10,8 @@ from optics.bundle_evidence import FACE, IDENTITY, Findings, Measured
 
 COLOURS = (ACCENT, BLUE, GREEN, RED, INK)
 MARKS = ("o", "s", "^", "D", "v")
+# Identity, and what is set against it.
+Point = tuple[Measured | None, Measured | None]
 
 
 def draw(found: Mapping[str, Findings], path: str | Path) -> None:
@@ -18,26 +20,31 @@ def draw(found: Mapping[str, Findings], path: str | Path) -> None:
     A bundle without both numbers of a plane is not in it, and the plane says so. Bundles that were measured by
     different protocols have marks of different form.
     """
-    protocols = sorted({one.attacks[IDENTITY].protocol for one in found.values() if IDENTITY in one.attacks})
+    faces = {name: (one.attacks.get(IDENTITY), one.attacks.get(FACE)) for name, one in found.items()}
+    scenes = {name: (one.attacks.get(IDENTITY), one.detection) for name, one in found.items()}
     with figure(path, 11.0, 4.8) as made:
         facts = "bars: 95 %; up and to the left is better"
-        if len(protocols) > 1:
+        if max(len(_protocols(faces)), len(_protocols(scenes))) > 1:
             facts += "; marks of different form were measured by different protocols and do not compare"
         heading(made, "What bundles give away, and what they keep", facts)
         face, detection = panels(made, 2)
-        _plane(face, {name: (one, one.attacks.get(FACE)) for name, one in found.items()}, protocols)
+        _plane(face, faces)
         face.set_ylabel("face or no face told right (%)")
         face.set_ylim(50, 100)
-        _plane(detection, {name: (one, one.detection) for name, one in found.items()}, protocols)
+        _plane(detection, scenes)
         detection.set_ylabel("faces found in scenes (average precision, %)")
         _ceiling(detection, found)
         detection.set_ylim(0, 100)
 
 
-def _plane(axes: Axes, found: Mapping[str, tuple[Findings, Measured | None]], protocols: list[str]) -> None:
-    missing = []
-    for number, (name, (one, utility)) in enumerate(found.items()):
-        identity = one.attacks.get(IDENTITY)
+def _protocols(points: Mapping[str, Point]) -> list[tuple[str, str]]:
+    """The pairs of protocols by which the points of a plane were measured."""
+    return sorted({(one.protocol, other.protocol) for one, other in points.values() if one and other})
+
+
+def _plane(axes: Axes, points: Mapping[str, Point]) -> None:
+    missing, protocols = [], _protocols(points)
+    for number, (name, (identity, utility)) in enumerate(points.items()):
         if identity is None or utility is None:
             missing.append(name)
             continue
@@ -46,13 +53,13 @@ def _plane(axes: Axes, found: Mapping[str, tuple[Findings, Measured | None]], pr
             100 * utility.value,
             xerr=_bars(identity),
             yerr=_bars(utility),
-            fmt=MARKS[protocols.index(identity.protocol) % len(MARKS)],
+            fmt=MARKS[protocols.index((identity.protocol, utility.protocol)) % len(MARKS)],
             markersize=6,
             capsize=2,
             color=COLOURS[number % len(COLOURS)],
             label=name,
         )
-    chances = [one.attacks[IDENTITY].chance for one, _ in found.values() if IDENTITY in one.attacks]
+    chances = [identity.chance for identity, _ in points.values() if identity is not None]
     for chance in sorted({each for each in chances if each is not None}):
         axes.axvline(100 * chance, color=MUTED, linewidth=0.8, linestyle=":")
     axes.set_xlabel("identity: best attacker (%); dotted: chance")
@@ -60,7 +67,7 @@ def _plane(axes: Axes, found: Mapping[str, tuple[Findings, Measured | None]], pr
     if missing:
         axes.set_title(f"not measured: {', '.join(missing)}", color=MUTED)
     ruled(axes)
-    if len(missing) < len(found):
+    if len(missing) < len(points):
         axes.legend(loc="lower right")
 
 

@@ -1,5 +1,7 @@
 """Training batches: windows of measured scenes at random exposures, with comparator offsets and noise."""
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,6 +13,8 @@ from optics.encoding import Encoding, quantize
 # Comparator offset and noise, as a fraction of full scale: 1.5 mV of 2.5 V.
 COMPARATOR_SIGMA = 0.0015 / 2.5
 HIGHEST_CODE = 15
+# Of a photograph in linear light (the training crops' is 0.21): how bright what a pair of masks subtracts is.
+MEAN_RADIANCE = 0.2
 # What a training window covers of the plane, rows and columns in pixels, whatever the pool.
 WINDOW_PX = (320, 384)
 
@@ -88,24 +92,43 @@ def exposed_codes(
     values = cells.astype(np.float32)
     if encoding.range == "per_frame":
         return quantize(values, encoding.thresholds)
-    return noisy_codes(values * np.float32(exposure), encoding, rng)
+    return noisy_codes(values * np.float32(exposure), encoding, rng, exposure)
 
 
-def noisy_codes(cells: NDArray[np.float32], encoding: Encoding, rng: np.random.Generator) -> NDArray[np.uint8]:
+def noisy_codes(
+    cells: NDArray[np.float32], encoding: Encoding, rng: np.random.Generator, exposure: float
+) -> NDArray[np.uint8]:
     """Codes of exposed cells float32 (rows, columns, channels) through imperfect parts, uint8 of the same shape.
 
     Sensor noise enters before the maximum, so it lifts dark cells more than it spreads them: the maximum of 64 noisy
-    pixels lies about 2.4 sigma above their mean and varies by 0.4 sigma. Each comparator has its own offset.
+    pixels lies about 2.4 sigma above their mean (of four times as many, 0.4 sigma higher) and varies by 0.4 sigma.
+    Each comparator has its own offset. exposure: the factor that brought the cells where they are; what it brightens
+    besides them is the light behind a pair of masks, whose noise stays where the light itself is subtracted (decision
+    38).
     """
     shot = np.float32(rng.uniform(0, 0.012))
     read = np.float32(rng.uniform(0, 0.003))
-    sigma = np.sqrt(shot * shot * np.maximum(cells, 0) + read * read)
+    if encoding.kernels.min() < 0:
+        sigma: NDArray[np.float32] | np.float32 = _pair_sigma(encoding, exposure, shot, read)
+    else:
+        sigma = np.sqrt(shot * shot * np.maximum(cells, 0) + read * read)
     # A cell is rarely flat, and then fewer of its pixels compete for the maximum: any part of the full lift occurs.
-    lift = np.float32(rng.uniform(0, 2.4))
+    lift = np.float32(rng.uniform(0, 2.4 + 0.4 * max(0.0, math.log2(encoding.pool / 8))))
     noisy = cells + sigma * (lift + np.float32(0.4) * rng.standard_normal(cells.shape, np.float32))
     noisy += np.float32(COMPARATOR_SIGMA) * rng.standard_normal(cells.shape, np.float32)
     offsets = rng.normal(0, COMPARATOR_SIGMA, encoding.thresholds.shape).astype(np.float32)
     return quantize(noisy, encoding.thresholds + offsets)
+
+
+def _pair_sigma(encoding: Encoding, exposure: float, shot: np.float32, read: np.float32) -> np.float32:
+    """Noise of a pixel of PSF+ - PSF-, in fractions of full scale after the gain that follows the subtraction.
+
+    Both masks' light counts: shot noise of their sum, read noise of two pixels. The full well holds three times the
+    mean light (fewer stops would clip what is bright), and the gain behind the subtraction makes up the rest.
+    """
+    light = MEAN_RADIANCE * exposure * float(np.abs(encoding.kernels).sum(axis=(1, 2)).mean())
+    gain = max(1.0, 3 * light)
+    return np.float32(np.sqrt(shot * shot * gain * light + 2 * read * read * gain * gain))
 
 
 def _exposed_plain(image: NDArray[np.uint8], exposure: float) -> NDArray[np.uint8]:

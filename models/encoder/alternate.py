@@ -23,17 +23,15 @@ import torch
 from torch import nn
 
 from models.attackers.fit import one_thread
-from models.encoder.adversaries import Lesson, Training, accuracy, new_network, right_answers
+from models.encoder.adversaries import Lesson, Training, accuracy, encoded_lesson, new_network, right_answers
 from models.encoder.chain import Chain
-from models.encoder.checkpoint import read_checkpoint, versions, write_atomically, write_chain, write_checkpoint
-from models.encoder.height import HeightKernels
-from models.encoder.height_masks import mask_reports
+from models.encoder.checkpoint import read_checkpoint, write_atomically, write_chain, write_checkpoint
 from models.encoder.judge import judged, score
-from models.encoder.looks import encoded_looks
 from models.encoder.material import LearningMaterial
 from models.encoder.nuisance import CameraNuisance
 from models.encoder.objective import PARTS, encoder_loss
 from models.encoder.plan import AdversaryPlan, EncoderPlan, PlanError
+from models.encoder.record import learning_record
 from models.encoder.start import starting_chain
 from optics.encoding import Encoding
 
@@ -257,19 +255,10 @@ class _Learning:
     def _lesson(self, part: str) -> Lesson:
         """Cached codes of this cycle's encoder: encoded when they are first asked for, the same whenever that is."""
         if part not in self.lessons:
-            material = self.material
-            crops, labels, classes, looks = {
-                "identity": ((material.faces,), material.people, material.classes, self.plan.schedule.looks),
-                "held_out_identity": ((material.held_out_faces,), material.held_out_people, material.classes, 1),
-                "face": ((material.positives, material.negatives), None, 2, min(2, self.plan.schedule.looks)),
-                "held_out_face": ((material.held_out_positives, material.held_out_negatives), None, 2, 1),
-            }[part]
-            if labels is None:
-                labels = np.repeat(np.array([1, 0], np.int64), [len(images) for images in crops])
             rng = np.random.default_rng([self.plan.seed, self.cycle, LOOKS, len(part)])
             nuisance = self.nuisance if self.plan.nuisance.adversaries else None
-            found = encoded_looks(self.chain, np.concatenate(crops), looks, nuisance, rng)
-            self.lessons[part] = Lesson(found, labels, classes)
+            looks = self.plan.schedule.looks
+            self.lessons[part] = encoded_lesson(part, self.chain, self.material, looks, nuisance, rng)
         return self.lessons[part]
 
     def _encoder_optimizer(self) -> torch.optim.Optimizer:
@@ -332,14 +321,14 @@ class _Learning:
         self.inner, self.history, self.best = state["inner"], state["history"], state["best"]
         self.chain.load_state_dict(state["chain"])
         self.optimizer.load_state_dict(state["optimizer"])
+        few = self.material.few()
         for name, weights in state["networks"].items():
             kind, _, number = name.partition(" ")
             plan = self.plan.recognition if kind == "recognition" else self.plan.detection
-            lesson = self._lesson("identity" if kind == "recognition" else "face")
+            part = "identity" if kind == "recognition" else "face"
+            lesson = encoded_lesson(part, self.chain, few, 1, None, np.random.default_rng(0))
             self.networks[name] = new_network(plan.networks[int(number)], lesson, [0])
             self.networks[name].load_state_dict(weights)
-        if self.phase == "encoder":
-            self.lessons = {}
         torch.set_rng_state(state["torch_rng"])
 
     def kept(self) -> Chain:
@@ -353,19 +342,9 @@ class _Learning:
         """encoding.npz (the best so far) and learning.json (everything known about it)."""
         chain = self.kept()
         write_chain(self.folder, chain)
-        best = 0 if self.best is None else self.best["cycle"]
-        record = {
-            "plan": self.plan.model_dump(mode="json"),
-            "kept_cycle": best,
-            "finished": self.phase == "done",
-            "encoding_id": None if self.plan.chain.levels is None else chain.export().id,
-            "material": {"counts": self.material.counts(), "sha256": self.digest, "archives": self.material.digests},
-            "cycles": self.history,
-            "seconds": round(sum(sum(entry["seconds"].values()) for entry in self.history), 1),
-            "versions": versions(),
-        }
-        if self.phase == "done" and isinstance(chain.kernels, HeightKernels) and chain.settings.levels is not None:
-            record["masks"] = mask_reports(chain.kernels.masks(), chain.export(), chain.kernels.plan.haze)
+        best = 0 if self.best is None else int(self.best["cycle"])
+        finished = self.phase == "done"
+        record = learning_record(self.plan, self.material, self.digest, self.history, chain, best, finished)
         text = json.dumps(record, indent=1, allow_nan=False) + "\n"
         write_atomically(self.folder / "learning.json", lambda partial: _write_text(partial, text))
 

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from models.encoder.chain import LOWEST, METERED_AT, Chain, ChainSettings
 from models.encoder.height import HeightKernels
-from models.encoder.height_masks import designed_start, diffuser_start
+from models.encoder.height_masks import designed_start, diffuser_start, signed_shares
 from models.encoder.height_plan import HeightPlan
 from models.encoder.kernels import centre_surround, gaussian, halves
 from models.encoder.looks import light_of
@@ -70,7 +70,7 @@ def _starting_mask(plan: HeightPlan, kernels: NDArray[np.float32], seed: int) ->
     try:
         if plan.start == "diffuser":
             return HeightKernels(plan, diffuser_start(plan, len(kernels), rng))
-        return HeightKernels(plan, designed_start(plan, kernels, rng))
+        return HeightKernels(plan, designed_start(plan, kernels, rng), signed_shares(kernels) if plan.pair else None)
     except ValueError as error:
         raise PlanError(f"chain.mask: {error}") from error
 

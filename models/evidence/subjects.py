@@ -102,8 +102,8 @@ class Subject:
 
         An encoding gives codes, uint8 (n, side // pool, side // pool, channels). With a fixed range each crop is
         exposed as if it were the whole scene (`steady_exposure`: 2 % of its cells at the highest code), and with `rng`
-        its codes pass imperfect parts (sensor noise, comparator offsets and noise: `noisy_codes`, whose noise grows
-        with the difference that a pair leaves, so for a pair it is a lower bound). Without `rng` there is no noise.
+        its codes pass imperfect parts (sensor noise, comparator offsets and noise: `noisy_codes`). Without `rng` there
+        is no noise.
         """
         if self.encoding is None:
             return BASELINES[self.name](crops)
@@ -118,8 +118,9 @@ class Subject:
         cells = pooled(light, encoding, threads=1)
         if encoding.range == "per_frame":
             return quantize(cells, encoding.thresholds)
-        exposed = cells * np.float32(steady_exposure(cells, encoding.thresholds))
-        return quantize(exposed, encoding.thresholds) if rng is None else noisy_codes(exposed, encoding, rng)
+        exposure = steady_exposure(cells, encoding.thresholds)
+        exposed = cells * np.float32(exposure)
+        return quantize(exposed, encoding.thresholds) if rng is None else noisy_codes(exposed, encoding, rng, exposure)
 
 
 def resolve_subjects(encodings: list[str], against: list[str], paper_file: Path | None = None) -> list[Subject]:

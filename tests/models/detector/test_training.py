@@ -79,7 +79,7 @@ def test_measured_cells_give_the_codes_that_the_encoding_gives(samples: Samples)
 
 def test_noise_of_the_parts_changes_few_codes(samples: Samples) -> None:
     cells = samples.cells[0].astype(np.float32)
-    noisy = noisy_codes(cells, encoding(), np.random.default_rng(0))
+    noisy = noisy_codes(cells, encoding(), np.random.default_rng(0), 1.0)
     difference = noisy.astype(int) - quantize(cells, encoding().thresholds)
     assert np.abs(difference).max() <= 2
     assert (difference != 0).mean() < 0.5

@@ -81,7 +81,7 @@ def test_noise_is_that_of_the_detectors_training() -> None:
     encoding = Encoding(gaussian(1.0, 3), thresholds)
     rng = np.random.default_rng(3)
     cells = np.full((16, 16, 3), 0.2, np.float32)
-    theirs = np.stack([noisy_codes(cells, encoding, rng) for _ in range(300)])
+    theirs = np.stack([noisy_codes(cells, encoding, rng, 1.0) for _ in range(300)])
     nuisance = CameraNuisance(NuisancePlan(exposure=0), 8)
     same, wanted = torch.full((1, 3, 16, 16), 0.2), torch.from_numpy(thresholds)
     ours = torch.cat(

@@ -22,6 +22,7 @@ EVIDENCE = {
     "chance": 1 / 71,
     "face": [0.7, 0.8, 0.9, 0.95],
     "private_below_px": 24,
+    "rule": "upper 95 % bound of the best attacker within 2 times chance, here and at every smaller size",
 }
 LENS = {"focal_length_mm": 3.04, "pixel_pitch_um": 4.48}
 

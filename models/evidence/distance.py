@@ -38,7 +38,7 @@ Report = Callable[[str, int, int], None]
 @dataclass(frozen=True, slots=True)
 class BySize:
     """What the best attacker reaches at each size: `sizes_px`, `shares`, `intervals` (95 %, Wilson), `chance`, and
-    `details`: one JSON object per size with every attacker's summary."""
+    `details`: one JSON object per size with every attacker's summary. `encoding_id`: None for a baseline."""
 
     question: str
     sizes_px: tuple[float, ...]
@@ -46,6 +46,7 @@ class BySize:
     intervals: tuple[tuple[float, float], ...]
     chance: float
     details: tuple[dict[str, Any], ...]
+    encoding_id: str | None = None
 
 
 def sized_crops(crops: NDArray[np.uint8], face_px: float, pool: int) -> NDArray[np.uint8]:
@@ -107,11 +108,14 @@ def detection_by_size(
 
 
 def distance_evidence(identity: BySize, face: BySize | None = None, times: float = TIMES_CHANCE) -> dict[str, Any]:
-    """What a bundle holds as evidence["distance"]: a JSON object (docs/bundle.md).
+    """What a bundle holds as evidence["distance"]: a JSON object (docs/bundle.md), which names its encoding.
 
     private_below_px: the largest measured size up to which the best attacker's upper 95 % bound is within `times`
-    chance, None where none is. Raises ValueError when the two were measured at different sizes.
+    chance, None where none is. Raises ValueError when the two were measured at different sizes or
+    on different encodings.
     """
+    if face is not None and face.encoding_id != identity.encoding_id:
+        raise ValueError("identity and faces were measured on different encodings: measure both on one")
     if face is not None and face.sizes_px != identity.sizes_px:
         raise ValueError(f"identity was measured at {identity.sizes_px} px, faces at {face.sizes_px} px")
     found: dict[str, Any] = {
@@ -123,6 +127,8 @@ def distance_evidence(identity: BySize, face: BySize | None = None, times: float
         "rule": f"upper 95 % bound of the best attacker within {times:g} times chance, here and at every smaller size",
         "attackers": list(identity.details),
     }
+    if identity.encoding_id is not None:
+        found["encoding_id"] = identity.encoding_id
     if face is not None:
         found |= {"face": list(face.shares), "face_95": [list(interval) for interval in face.intervals]}
         found["face_attackers"] = list(face.details)
@@ -183,6 +189,7 @@ def _by_size(
         tuple((top["interval_95"][0], top["interval_95"][1]) for top in tops),
         tops[0]["chance"],
         tuple(details),
+        None if subject.encoding is None else subject.encoding.id,
     )
 
 

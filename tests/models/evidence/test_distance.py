@@ -131,6 +131,8 @@ def test_a_fresh_attacker_at_each_size_and_nothing_twice(data: Path, tmp_path: P
     assert face.chance == 0.5
     found = distance_evidence(identity, face)
     assert found["face"][1] >= 0.75
+    assert SUBJECT.encoding is not None
+    assert found["encoding_id"] == SUBJECT.encoding.id
     assert found["private_below_px"] in (8.0, 32.0, None)
 
 

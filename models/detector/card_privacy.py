@@ -15,6 +15,9 @@ QUESTIONS = {
 }
 # Attackers that learn nothing of their own, or one layer: for comparison, as `canopic evaluate` calls them.
 CONTROLS = ("nearest", "linear")
+PRETRAINED = "pretrained"
+# Answers to who it is: how the best of them does decides what is said of anonymity.
+NAMING = ("identity", "identity, several looks", "retrieval")
 # An attacker that is right on so many more of its training images than of the others has learned them by heart.
 MEMORISED = 0.3
 
@@ -46,6 +49,8 @@ def attacks_section(attacks: Mapping[str, Any]) -> str:
         f"{best['n']} other pictures of these people. Guessing names {percent(best['chance'])}, always the same name "
         f"at most {percent(best['constant'])}."
     ]
+    if PRETRAINED in who["attackers"]:
+        sentences.append(HEAD_START)
     several = attacks["results"].get("identity, several looks")
     if several is not None:
         found = several["attackers"][several["headline"]]
@@ -53,7 +58,14 @@ def attacks_section(attacks: Mapping[str, Any]) -> str:
             f"From {settings['looks']} looks at the same face, each shifted by less than a cell, the best "
             f"({several['headline']}) names {percent(found['mean'])} ({interval(found['interval_95'])})."
         )
-    sentences += [_memory(best), _judgement(attacks, best), SIZE_OF_FACES]
+    retrieval = attacks["results"].get("retrieval")
+    if retrieval is not None:
+        found = retrieval["attackers"][retrieval["headline"]]
+        sentences.append(
+            f"Naming the person of the nearest training picture, by what the last layer of {retrieval['headline']} "
+            f"reads, is right in {percent(found['mean'])} ({interval(found['interval_95'])})."
+        )
+    sentences += [_memory(best), _judgement(attacks["results"]), SIZE_OF_FACES]
     rows = [
         "| question | attacker | share | 95 % | n | guessing | right on its training images |",
         "|---|---|---|---|---|---|---|",
@@ -76,6 +88,10 @@ def attacks_section(attacks: Mapping[str, Any]) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
+HEAD_START = (
+    "The one called pretrained has a head start: from the codes of every face that an attacker may have, it first "
+    "learned what a face embedding of unencoded faces says of the same pictures."
+)
 SIZE_OF_FACES = (
     "The faces of these pictures span about 48 px on the sensor plane. A larger face gives more away, a smaller one "
     "less."
@@ -167,9 +183,8 @@ def _memory(best: Mapping[str, Any]) -> str:
     )
 
 
-def _judgement(attacks: Mapping[str, Any], best: Mapping[str, Any]) -> str:
-    several = attacks["results"].get("identity, several looks")
-    found = [best, *([several["attackers"][several["headline"]]] if several else [])]
+def _judgement(results: Mapping[str, Any]) -> str:
+    found = [results[name]["attackers"][results[name]["headline"]] for name in NAMING if name in results]
     if any(one["interval_95"][0] > one["chance"] for one in found):
         return "Codes do not make a person anonymous: an attacker gets more than chance out of them."
     return (

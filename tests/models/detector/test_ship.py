@@ -32,6 +32,7 @@ def results(identity: float, trained: float = 0.95) -> dict[str, Any]:
             "headline": "resnet18",
             "attackers": {"small": small, "resnet18": attacker(identity, 1 / 71, trained), "nearest": control},
         },
+        "retrieval": {"headline": "small", "attackers": {"small": attacker(identity + 0.027, 1 / 71, trained)}},
         "verification, equal error rate": {
             "headline": "small",
             "attackers": {
@@ -155,6 +156,8 @@ def test_the_card_says_who_attacked_and_what_they_reached() -> None:
     assert "From 16 looks" in text
     assert "14.3 % (11.3 % to 17.3 %)" in text
     assert "it has learned them by heart" in text
+    assert "nearest training picture, by what the last layer of small reads, is right in 15.0 %" in text
+    assert "head start" not in text
     assert "Codes do not make a person anonymous" in text
     assert "holds at most 88 bits" in text
     assert "| clean | 70.0 % (67.0 % to 73.0 %)" in text
@@ -172,7 +175,13 @@ def test_the_card_says_who_attacked_and_what_they_reached() -> None:
 def test_the_card_claims_no_anonymity_where_attackers_are_at_chance() -> None:
     found = attacks_of(evidence_of(ENCODING, identity=0.014, trained=0.03), ENCODING.id)
     found["results"]["identity, several looks"]["attackers"]["small"] |= {"interval_95": [0.01, 0.05]}
+    found["results"]["retrieval"]["attackers"]["small"] |= {"interval_95": [0.02, 0.06]}
+    strong = " ".join(card(attacks=found).split())
+    assert "make a person anonymous" in strong  # by the nearest picture
+    found["results"]["retrieval"]["attackers"]["small"] |= {"interval_95": [0.01, 0.05]}
+    found["results"]["identity"]["attackers"]["pretrained"] = found["results"]["identity"]["attackers"]["small"]
     text = " ".join(card(attacks=found).split())
+    assert "The one called pretrained has a head start" in text
     assert "not told from guessing. That is no proof" in text
     assert "make a person anonymous" not in text
     assert "by heart" not in text

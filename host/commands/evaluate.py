@@ -99,7 +99,6 @@ def quick_settings(settings: EvidenceSettings) -> EvidenceSettings:
         face_epochs=4,
         windows_epochs=4,
         student_epochs=2,
-        tuning_epochs=4,
         limits=QUICK_LIMITS,
         quick=True,
     )

@@ -1,12 +1,13 @@
 """Weak attackers as controls: the nearest neighbour and a linear probe. What these find, anyone can find. No torch."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
-RIDGES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
+RIDGES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 HELD_OUT = 5
 
 Matrix = NDArray[np.float64]
@@ -30,22 +31,42 @@ def nearest_labels(
     return np.asarray(labels[distance.argmin(axis=1)], np.int64)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Probe:
+    """A linear classifier: inputs less `mean`, divided by `scale`, both float64 (d,), times `weights` float64 (d + 1,
+    classes), whose last row is added. `ridge`: what it was fitted with."""
+
+    mean: Matrix
+    scale: Matrix
+    weights: Matrix
+    ridge: float
+
+    def logits(self, inputs: NDArray[Any]) -> Matrix:
+        """Logits float64 (n, classes) of inputs (n, ...) of any number type."""
+        return np.asarray(_with_one((_flat(inputs) - self.mean) / self.scale) @ self.weights, np.float64)
+
+
+def fit_probe(inputs: NDArray[Any], labels: NDArray[np.int64], classes: int, rng: np.random.Generator) -> Probe:
+    """Multinomial logistic regression on inputs (n, ...) of any number type, brought to mean 0 and deviation 1.
+
+    The ridge is the one of `RIDGES` that does best on a fifth of the inputs, held out at random but of every label with
+    five inputs or more; then the probe is fitted to all. labels: int64 (n,) in 0..classes-1. Deterministic but for the
+    held-out part, which `rng` draws.
+    """
+    mean, scale = _flat(inputs).mean(axis=0), _flat(inputs).std(axis=0)
+    scale[scale == 0] = 1
+    known = (_flat(inputs) - mean) / scale
+    held = held_out(labels, rng)
+    best = max(RIDGES, key=lambda ridge: _score(known, labels, classes, held, ridge))
+    return Probe(mean, scale, _fitted(known, labels, classes, best), best)
+
+
 def linear_labels(
     known: NDArray[Any], labels: NDArray[np.int64], asked: NDArray[Any], rng: np.random.Generator
 ) -> NDArray[np.int64]:
-    """The label that a linear probe gives each of `asked`: int64 (n,).
-
-    Multinomial logistic regression on inputs brought to mean 0 and standard deviation 1, with the ridge of `RIDGES`
-    that does best on a fifth of the known inputs, held out at random but of every label with five inputs or more; the
-    probe is then fitted to all. known, asked: (m, ...) and (n, ...) of any number type.
-    """
-    mean, scale = _flat(known).mean(axis=0), _flat(known).std(axis=0)
-    scale[scale == 0] = 1
-    there, here = (_flat(known) - mean) / scale, (_flat(asked) - mean) / scale
-    held = held_out(labels, rng)
-    best = max(RIDGES, key=lambda ridge: _score(there, labels, held, ridge))
-    weights = _fitted(there, labels, best)
-    return np.asarray(np.unique(labels)[(_with_one(here) @ weights).argmax(axis=1)], np.int64)
+    """The label that a linear probe (`fit_probe`) on `known` (m, ...) gives each of `asked` (n, ...): int64 (n,)."""
+    probe = fit_probe(known, labels, int(labels.max()) + 1, rng)
+    return np.asarray(probe.logits(asked).argmax(axis=1), np.int64)
 
 
 def held_out(labels: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.bool_]:
@@ -63,18 +84,18 @@ def unit_length(vectors: NDArray[Any]) -> Matrix:
     return np.asarray(vectors / np.where(lengths == 0, 1, lengths), np.float64)
 
 
-def _score(inputs: Matrix, labels: NDArray[np.int64], held: NDArray[np.bool_], ridge: float) -> float:
-    weights = _fitted(inputs[~held], labels[~held], ridge)
-    given = np.unique(labels[~held])[(_with_one(inputs[held]) @ weights).argmax(axis=1)]
-    return float((given == labels[held]).mean()) if held.any() else 0.0
+def _score(inputs: Matrix, labels: NDArray[np.int64], classes: int, held: NDArray[np.bool_], ridge: float) -> float:
+    if not held.any():
+        return 0.0
+    weights = _fitted(inputs[~held], labels[~held], classes, ridge)
+    return float(((_with_one(inputs[held]) @ weights).argmax(axis=1) == labels[held]).mean())
 
 
-def _fitted(inputs: Matrix, labels: NDArray[np.int64], ridge: float) -> Matrix:
+def _fitted(inputs: Matrix, labels: NDArray[np.int64], classes: int, ridge: float) -> Matrix:
     """Weights (d + 1, classes) that minimise the mean cross-entropy + ridge / 2 of the squared weights."""
-    classes, goals = np.unique(labels, return_inverse=True)
     known = _with_one(inputs)
-    wanted = np.eye(len(classes))[goals]
-    shape = (known.shape[1], len(classes))
+    wanted = np.eye(classes)[labels]
+    shape = (known.shape[1], classes)
 
     def cost(flat: Matrix) -> tuple[float, Matrix]:
         weights = flat.reshape(shape)

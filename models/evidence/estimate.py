@@ -35,7 +35,7 @@ def estimated_seconds(evaluation: Evaluation, jobs: list[Job]) -> dict[RunKey, f
         kind = (attacker, side, channels)
         if kind not in per_image:
             per_image[kind] = _seconds_per_image(job, attacker, side, channels, evaluation)
-        passes = settings.tuning_epochs if job.key.attacker == PRETRAINED else settings.epochs(question)
+        passes = 0 if job.key.attacker == PRETRAINED else settings.epochs(question)
         trained = len(material.parts[f"{question} train"]) * (passes + FORWARD_SHARE)
         if job.key.attacker == PRETRAINED:
             trained += len(material.parts["pretraining train"]) * settings.student_epochs

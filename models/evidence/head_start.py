@@ -49,23 +49,20 @@ def with_head_start(
     classes: int,
     width: float,
     student_epochs: int,
-    epochs: int,
     mirror: bool,
     seed: int,
 ) -> HeadStart:
-    """Teach a student on `pairs` (looks uint8 (m, looks, rows, columns, channels) and embeddings (m, d)), fine-tune it
-    to name the people of `train`, and ask it about `tested` (n, looks, ...) and `unseen` (k, rows, columns, ...)."""
+    """Teach a student on `pairs` (looks uint8 (m, looks, rows, columns, channels) and embeddings (m, d)), fit a linear
+    classifier on its embedding to name the people of `train`, and ask it about `tested` (n, looks, ...) and `unseen`
+    (k, rows, columns, ...)."""
     from models.attackers.fit import FitSettings
-    from models.attackers.pretrained import FINE_TUNING_RATE, embedding_of, fit_pretrained, learn_embedding
+    from models.attackers.pretrained import embedding_of, learn_embedding, recogniser
 
     settings = FitSettings(
         network=NETWORK, width=width, epochs=student_epochs, learning_rate=STUDENT_RATE, mirror=mirror, seed=seed
     )
     student = learn_embedding(pairs, full_scale, embeddings, settings)
-    tuning = FitSettings(
-        network=NETWORK, width=width, epochs=epochs, learning_rate=FINE_TUNING_RATE, mirror=mirror, seed=seed
-    )
-    fitted = fit_pretrained(student, trained, full_scale, train.labels, classes, tuning)
+    fitted = recogniser(student, trained, train.labels, classes, np.random.default_rng(seed))
     known, asked = embedding_of(student, trained), embedding_of(student, tested[:, :1])
     return HeadStart(
         named=fitted.logits(tested[:, 0]).argmax(axis=1),

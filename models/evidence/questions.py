@@ -74,8 +74,7 @@ class EvidenceSettings:
     identity_epochs: int = 50
     face_epochs: int = 8
     windows_epochs: int = 16
-    student_epochs: int = 8
-    tuning_epochs: int = 20
+    student_epochs: int = 14
     limits: Limits = field(default_factory=Limits)
     quick: bool = False
 
@@ -152,7 +151,8 @@ def run_settings(
         training = {
             "network": head_start.NETWORK,
             "width": settings.width,
-            "epochs": [settings.student_epochs, settings.tuning_epochs],
+            "epochs": settings.student_epochs,
+            "classifier": "logistic regression",
             "teacher": file_digest(_given(teacher)),
             "pairs": question_digest("pretraining", material, settings.limits),
         }
@@ -304,7 +304,6 @@ def _pretrained(
         classes=material.people,
         width=settings.width,
         student_epochs=settings.student_epochs,
-        epochs=settings.tuning_epochs,
         mirror=mirrored_alike(subject),
         seed=seed,
     )

@@ -53,7 +53,8 @@ def read_checkpoint(path: Path, plan: EncoderPlan, digest: str) -> dict[str, Any
 def write_chain(folder: Path, chain: Chain) -> None:
     """encoding.npz, as `models.detector.default_encoding.read_encoding` takes it, or chain.npz without quantization.
 
-    Where a mask was learned also mask_0.npz, mask_1.npz, ..., one for each filter, as `optics.mask.read_mask` does.
+    Where a mask was learned also mask_0.npz, mask_1.npz, ..., one for each filter, as `optics.mask.read_mask` takes
+    them; of pairs mask_0_plus.npz, mask_0_minus.npz, ...
     """
     settings = chain.settings
     arrays = {"pool": np.array(settings.pool), "range": np.array(settings.range), "light": np.array(settings.light)}
@@ -69,8 +70,8 @@ def write_chain(folder: Path, chain: Chain) -> None:
 
     write_atomically(folder / ("chain.npz" if settings.levels is None else "encoding.npz"), write)
     if isinstance(chain.kernels, HeightKernels):
-        for number, mask in enumerate(chain.kernels.masks()):
-            write_mask(mask, folder / f"mask_{number}.npz")
+        for name, mask in zip(chain.kernels.names, chain.kernels.masks(), strict=True):
+            write_mask(mask, folder / f"{name}.npz")
 
 
 def versions() -> dict[str, str]:

@@ -7,6 +7,7 @@ a PSF of its own, and learns with it. What a built mask may be holds at every st
 heights are folded back into their range, features are blocks of cells, levels are levels (decision 0037).
 """
 
+from collections.abc import Sequence
 from typing import cast
 
 import numpy as np
@@ -23,8 +24,10 @@ from optics.materials import find_material
 class HeightKernels(nn.Module):
     """One mask per filter; called, it gives their kernels, one for each colour or the mean of them, as the plan says.
 
-    start_m: heights of features in metres, float64 (filters, features, features), within the plan's range (rounded to
-    its levels); see `models.encoder.height_masks` for some. double: float64 all the way instead of float32, for checks.
+    start_m: heights of features in metres, float64 (masks, features, features), within the plan's range (rounded to its
+    levels); see `models.encoder.height_masks` for some. double: float64 all the way instead of float32, for checks.
+    With the plan's pair each filter has two masks, plus and minus in turn, and its kernel is share * plus - (1 - share)
+    * minus (sub-apertures: `optics.signed`). shares: of the light that goes to plus, to start from, default a half.
 
     The parameter `delay_rad` is the middle colour's delay before it is folded into the range, so that a step of Adam at
     rate 0.05 turns no light by much more than that. Kernels are never negative and sum to the throughput, or to one
@@ -34,12 +37,18 @@ class HeightKernels(nn.Module):
     clear: Tensor
     rounding: Tensor | None
 
-    def __init__(self, plan: HeightPlan, start_m: NDArray[np.float64], double: bool = False) -> None:
+    def __init__(
+        self,
+        plan: HeightPlan,
+        start_m: NDArray[np.float64],
+        shares: Sequence[float] | None = None,
+        double: bool = False,
+    ) -> None:
         super().__init__()
         start = np.asarray(start_m, np.float64)
         if start.ndim != 3 or not len(start) or start.shape[1:] != (plan.features, plan.features):
             raise ValueError(
-                f"start_m must be (filters, {plan.features}, {plan.features}), since so many features of "
+                f"start_m must be (masks, {plan.features}, {plan.features}), since so many features of "
                 f"{plan.block * plan.pitch_m:g} m fit along the mask, got {start.shape}"
             )
         if not (np.isfinite(start).all() and start.min() >= 0 and start.max() <= plan.largest_m * (1 + 1e-9)):
@@ -47,13 +56,20 @@ class HeightKernels(nn.Module):
                 f"start_m must lie in 0 to {plan.largest_m:.4g} m, got {start.min():.4g} to {start.max():.4g}"
             )
         self.plan = plan
-        self.filters = len(start)
+        kind = torch.float64 if double else torch.float32
+        self.filters, rest = divmod(len(start), 2 if plan.pair else 1)
+        if rest:
+            raise ValueError(f"start_m must hold two masks for each filter of a pair, got {len(start)} masks")
+        if plan.pair:
+            share = np.clip([0.5] * self.filters if shares is None else shares, 0.02, 0.98)
+            if share.shape != (self.filters,):
+                raise ValueError(f"shares must be one for each of {self.filters} filters, got {share.shape}")
+            self.share_logit = nn.Parameter(torch.from_numpy(np.log(share / (1 - share))).to(kind))
         stop, material = plan.stop, find_material(plan.material)
         lanes = [make_lane(stop, plan.pitch_m, plan.geometry, material, each, double) for each in plan.wavelengths_m]
         self.ways = nn.ModuleList(_Way(lane, plan.heights_m) for lane in lanes)
         self.unit_m = 1 / sorted(lane.phase_per_m for lane in lanes)[1]
         self.highest_rad = plan.largest_m / self.unit_m
-        kind = torch.float64 if double else torch.float32
         self.delay_rad = nn.Parameter(torch.from_numpy(start / self.unit_m).to(kind))
         lit = stop.reshape(plan.features, plan.block, plan.features, plan.block).any(axis=(1, 3))
         self.register_buffer("clear", torch.from_numpy(np.asarray(lit)), persistent=False)
@@ -69,10 +85,13 @@ class HeightKernels(nn.Module):
         if self.plan.haze:
             missed = (1 - kernels.sum(dim=(2, 3), keepdim=True)).clamp(min=0)
             kernels = kernels + missed / self.plan.kernel_px**2
+        if self.plan.pair:
+            share = torch.sigmoid(self.share_logit)[:, None, None, None]
+            kernels = share * kernels[0::2] - (1 - share) * kernels[1::2]
         return kernels.mean(dim=1) if self.plan.colours == "mean" else kernels
 
     def psf(self) -> Tensor:
-        """PSF of each mask in each colour, (filters, 3, kernel_px, kernel_px): that of `optics.psf.psf` on `masks`."""
+        """PSF of each mask in each colour, (masks, 3, kernel_px, kernel_px): that of `optics.psf.psf` on `masks`."""
         folded = self._folded_rad()
         block = self.plan.block
         if self.plan.levels is not None:
@@ -87,7 +106,7 @@ class HeightKernels(nn.Module):
 
     @torch.no_grad()
     def heights(self) -> NDArray[np.float64]:
-        """Heights of cells in metres as a maker gets them, float64 (filters, side, side): 0 where no light passes."""
+        """Heights of cells in metres as a maker gets them, float64 (masks, side, side): 0 where no light passes."""
         folded = self._folded_rad().double().cpu().numpy()
         allowed_m = self.plan.heights_m
         if allowed_m is not None:
@@ -104,7 +123,7 @@ class HeightKernels(nn.Module):
         return np.where(clear, cells_m, 0.0)
 
     def masks(self) -> list[Mask]:
-        """The masks as they are now, one per filter, for files, tolerances and `optics.psf`."""
+        """The masks as they are now, for files, tolerances and `optics.psf`: one per filter, or plus and minus."""
         plan = self.plan
         about = {
             "made_by": "models.encoder.height",
@@ -114,9 +133,20 @@ class HeightKernels(nn.Module):
         }
         material, geometry = find_material(plan.material), plan.geometry
         return [
-            Mask(heights_m, plan.pitch_m, material, geometry, plan.stop, about={**about, "filter": number})
-            for number, heights_m in enumerate(self.heights())
+            Mask(heights_m, plan.pitch_m, material, geometry, plan.stop, about={**about, "name": name})
+            for name, heights_m in zip(self.names, self.heights(), strict=True)
         ]
+
+    @property
+    def names(self) -> list[str]:
+        """One for each of `masks`."""
+        signs = ("_plus", "_minus") if self.plan.pair else ("",)
+        return [f"mask_{number}{sign}" for number in range(self.filters) for sign in signs]
+
+    @torch.no_grad()
+    def shares(self) -> list[float] | None:
+        """Share of the light that goes to each pair's plus; None where there are no pairs."""
+        return [float(share) for share in torch.sigmoid(self.share_logit)] if self.plan.pair else None
 
     def _folded_rad(self) -> Tensor:
         """A height that would leave its range comes back into it, and keeps a gradient: a clamp or sigmoid does not."""
@@ -167,7 +197,7 @@ class _Way(nn.Module):
         return self.phasors[below] + (above + part - part.detach()) * self.chords[below]
 
     def through(self, cells: Tensor) -> Tensor:
-        """PSF (filters, rows, columns) of masks that multiply the light by `cells`, complex (filters, side, side)."""
+        """PSF (masks, rows, columns) of masks that multiply the light by `cells`, complex (masks, side, side)."""
         field = _cells(cells, self.repeat) * self.incident
         spectrum = torch.fft.fft(field, n=self.wave[1], dim=2)[..., : self.transfer.shape[0]]
         spectrum = torch.fft.fft(spectrum.transpose(1, 2).contiguous(), n=self.wave[0], dim=2) * self.transfer

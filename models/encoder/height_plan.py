@@ -42,6 +42,10 @@ class HeightPlan(BaseModel):
     smooth_m: Metres | None = Field(
         default=None, description="sigma of the Gaussian by which the process rounds the relief; only with levels null"
     )
+    pair: bool = Field(
+        default=False,
+        description="two masks for each filter, subtracted before the comparators: share * plus - (1 - share) * minus",
+    )
     colours: Literal["own", "mean"] = Field(
         default="own",
         description="own: each colour meets its own PSF, as behind the mask; mean: with the mean of the "

@@ -9,8 +9,10 @@ from models.encoder.height_masks import (
     diffuser_start,
     mask_encoding,
     mask_report,
+    mask_reports,
     mask_start,
     own_kernels,
+    signed_shares,
 )
 from models.encoder.height_plan import HeightPlan
 from optics.code_change import photographs
@@ -67,7 +69,7 @@ def test_the_psf_is_that_of_the_exported_mask(plan):
     """Torch, in single and double precision, against `optics.psf`, which shares neither its grid nor its transforms'
     code: largest difference in shares of the peak."""
     for double, tolerance in ((False, 1e-5), (True, 1e-6)):
-        kernels = HeightKernels(plan, _start(plan, 2), double)
+        kernels = HeightKernels(plan, _start(plan, 2), double=double)
         with torch.no_grad():
             found = kernels.psf().numpy()
         for mask, planes in zip(kernels.masks(), found, strict=True):
@@ -218,6 +220,38 @@ def test_through_the_chain_everything_learns_and_is_exported():
     np.testing.assert_allclose(encoding.throughput, 1, atol=1e-5)
 
 
+def test_a_pair_is_the_difference_of_what_its_masks_do():
+    plan = SMALL.model_copy(update={"pair": True, "start_iterations": 5, "start_descent": 0})
+    wanted = gaussian(1.5, 15) - 0.6 * gaussian(3.5, 15)
+    shares = signed_shares(wanted)
+    kernels = HeightKernels(plan, designed_start(plan, wanted, np.random.default_rng(0)), shares)
+    assert kernels.filters == 1
+    assert kernels.names == ["mask_0_plus", "mask_0_minus"]
+    assert kernels.shares() == pytest.approx(shares)
+    # Each mask does its part, as `optics.psf` has it; the kernel learns towards what no single mask can be.
+    before = _fit(kernels, wanted[0], 40, rate=0.05)
+    assert before[-1] > before[0]
+    assert before[-1] > 0.9
+    with torch.no_grad():
+        found = kernels()
+        torch.testing.assert_close(
+            found.numpy(), own_kernels(kernels.masks(), plan.haze, kernels.shares()), atol=1e-6, rtol=0
+        )
+    assert found.min() < 0 < found.max()
+    assert found.abs().sum((2, 3)).max() <= 1 + 1e-5
+    assert kernels.shares() != pytest.approx(shares)
+    chain = Chain(ChainSettings(levels=4), kernels)
+    encoding = mask_encoding(kernels.masks(), chain.export().thresholds, 8, plan.haze, kernels.shares())
+    np.testing.assert_allclose(chain.export().kernels, encoding.kernels, atol=1e-6)
+    (report,) = mask_reports(kernels.masks(), encoding, plan.haze, kernels.shares())
+    assert np.shape(report["throughput"]) == (2, 3)
+    assert report["share"] == pytest.approx(kernels.shares()[0])
+    with pytest.raises(ValueError, match="two masks"):
+        HeightKernels(plan, _start(plan, 3))
+    with pytest.raises(ValueError, match="one for each"):
+        HeightKernels(plan, _start(plan, 2), [0.5, 0.5])
+
+
 def test_masks_survive_their_file_and_go_on_learning(tmp_path):
     kernels = HeightKernels(SMALL, _start(SMALL, 2))
     _fit(kernels, gaussian(3, 15)[0], 3)
@@ -251,16 +285,16 @@ def test_the_report_tells_one_kernel_for_all_colours_from_each_its_own():
     kernels = HeightKernels(SMALL, diffuser_start(SMALL, 1, np.random.default_rng(0)))
     thresholds = np.linspace(0.05, 0.9, 15).astype(np.float32)
     images = photographs(96, 128)[:3]
-    report = mask_report(kernels.masks()[0], thresholds, 8, SMALL.haze, images)
+    report = mask_report(kernels.masks(), thresholds, 8, SMALL.haze, images)
     assert 0 < report["mean_for_each_colour"]["share_changed"] < 0.5
     # Spread as a haze, the light that misses the window makes the codes those of the whole mask more nearly.
-    forgotten = mask_report(kernels.masks()[0], thresholds, 8, False, images)
+    forgotten = mask_report(kernels.masks(), thresholds, 8, False, images)
     assert 0 < report["stray_light"]["share_changed"] < forgotten["stray_light"]["share_changed"]
-    assert len(report["throughput"]) == 3
+    assert np.shape(report["throughput"]) == (1, 3)
     # Colours that see the same relief alike: hardly a code changes.
     same = SMALL.model_copy(update={"wavelengths_m": (551e-9, 550e-9, 549e-9)})
     alike = HeightKernels(same, diffuser_start(same, 1, np.random.default_rng(0)))
-    little = mask_report(alike.masks()[0], thresholds, 8, same.haze, images)
+    little = mask_report(alike.masks(), thresholds, 8, same.haze, images)
     assert little["mean_for_each_colour"]["share_changed"] < 0.2 * report["mean_for_each_colour"]["share_changed"]
 
 

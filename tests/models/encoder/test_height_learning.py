@@ -25,13 +25,18 @@ PLAN = {
         "kernels": "height",
         "mask": MASK,
         "levels": 4,
-        "start": {"sigma_px": [1.5, 2.5], "side_px": 7},
+        "start": {"sigma_px": [1.5], "side_px": 7},
     },
     "schedule": {"cycles": 1, "encoder_steps": 4, "batch": 8, "looks": 1, "learning_rate": 0.3},
     "recognition": NETWORKS,
     "detection": NETWORKS,
     "choice": {"network": {"width": 0.05}, "identity_epochs": 1, "face_epochs": 1, "keep": "last"},
 }
+
+
+@pytest.fixture(autouse=True)
+def _small_photographs(monkeypatch):
+    monkeypatch.setattr("models.encoder.height_masks.REPORT_PX", (64, 64))
 
 
 def _plan(**chain):
@@ -59,15 +64,28 @@ def test_learns_goes_on_and_writes_masks_that_do_what_the_encoding_says(tmp_path
     assert again.id == encoding.id
     start = starting_chain(plan.chain, material.faces, plan.seed)
     assert isinstance(start.kernels, HeightKernels)
-    masks = [read_mask(tmp_path / "whole" / f"mask_{number}.npz") for number in range(2)]
+    masks = [read_mask(tmp_path / "whole" / f"mask_{number}.npz") for number in range(1)]
     for mask, before in zip(masks, start.kernels.masks(), strict=True):
         assert (mask.height_m != before.height_m).any()
         assert violations(mask.height_m, plan.chain.mask.largest_m, plan.chain.mask.heights_m) == []
     expected = mask_encoding(masks, encoding.thresholds, encoding.pool, plan.chain.mask.haze)
     np.testing.assert_allclose(encoding.kernels, expected.kernels, atol=1e-5 * float(expected.kernels.max()))
     reports = json.loads((tmp_path / "whole" / "learning.json").read_text())["masks"]
-    assert len(reports) == 2
+    assert len(reports) == 1
     assert all(0 <= report["stray_light"]["share_changed"] <= 1 for report in reports)
+
+
+def test_a_plan_with_a_pair_learns_both_masks_and_their_shares(tmp_path):
+    plan = _plan(mask={**MASK, "pair": True}, start={"form": "centre_surround", "sigma_px": [1.0], "side_px": 7})
+    start = starting_chain(plan.chain, _material().faces, plan.seed).kernels
+    encoding = learn(plan, _material(), tmp_path)
+    masks = [read_mask(tmp_path / f"mask_0_{sign}.npz") for sign in ("plus", "minus")]
+    for mask, before in zip(masks, start.masks(), strict=True):
+        assert (mask.height_m != before.height_m).any()
+    (report,) = json.loads((tmp_path / "learning.json").read_text())["masks"]
+    assert report["share"] != pytest.approx(start.shares()[0], abs=1e-6)
+    expected = mask_encoding(masks, encoding.thresholds, encoding.pool, plan.chain.mask.haze, [report["share"]])
+    np.testing.assert_allclose(encoding.kernels, expected.kernels, atol=1e-6)
 
 
 def test_a_random_mask_to_start_from():

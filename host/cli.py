@@ -9,6 +9,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from host.cli_learning import evaluate, train_app
+
 app = typer.Typer(
     help="The camera that destroys identity before anything is digital.",
     no_args_is_help=True,
@@ -33,6 +35,8 @@ app.add_typer(config_app, name="config")
 app.add_typer(board_app, name="board")
 app.add_typer(bundle_app, name="bundle")
 app.add_typer(bench_app, name="bench")
+app.add_typer(train_app, name="train")
+app.command("evaluate")(evaluate)
 
 AsJson = Annotated[bool, typer.Option("--json", help="JSON on stdout and nothing else there.")]
 Configuration = Annotated[Path | None, typer.Option("--config", "-c", help="A canopic.yaml.")]
@@ -380,6 +384,20 @@ def bundle_export(
     if len(files) > 2:
         raise typer.BadParameter("expected OUT.npz, or BUNDLE OUT.npz")
     raise typer.Exit(export(files[0] if len(files) == 2 else "default", Path(files[-1])))
+
+
+@bundle_app.command("compare")
+def bundle_compare(
+    bundles: Annotated[
+        list[str] | None, typer.Argument(help="Bundle files or names of shipped ones; without any, all shipped ones.")
+    ] = None,
+    figure: Annotated[Path | None, typer.Option(help="Picture to draw (.png, .svg, .pdf).")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """What bundles give away and what they are good for, side by side."""
+    from host.commands.compare_bundles import compare
+
+    raise typer.Exit(compare(bundles or [], figure, as_json))
 
 
 @bench_app.command("encode")

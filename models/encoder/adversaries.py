@@ -17,7 +17,9 @@ from torch.nn import functional
 from models.attackers.fit import varied
 from models.attackers.networks import make_network
 from models.detector.metrics import wilson_interval
-from models.encoder.looks import Looks, network_input
+from models.encoder.chain import Chain, Nuisance
+from models.encoder.looks import Looks, encoded_looks, network_input
+from models.encoder.material import LearningMaterial
 from models.encoder.plan import AdversaryPlan, NetworkPlan
 
 SMOOTHING = 0.05
@@ -32,6 +34,32 @@ class Lesson:
     looks: Looks
     labels: NDArray[np.int64]
     classes: int
+
+
+def encoded_lesson(
+    part: str,
+    chain: Chain,
+    material: LearningMaterial,
+    looks: int,
+    nuisance: Nuisance | None,
+    rng: np.random.Generator,
+) -> Lesson:
+    """The lesson of a part of the material through the chain as it is (`models.encoder.looks.encoded_looks`).
+
+    part: "identity" (who are the people?), "face" (a face or none; two looks at most), or either as "held_out_...", of
+    which a single exact look is encoded.
+    """
+    held_out = part.startswith("held_out_")
+    if part.endswith("identity"):
+        crops = material.held_out_faces if held_out else material.faces
+        labels, classes = material.held_out_people if held_out else material.people, material.classes
+    else:
+        positives = material.held_out_positives if held_out else material.positives
+        negatives = material.held_out_negatives if held_out else material.negatives
+        crops, classes = np.concatenate([positives, negatives]), 2
+        labels = np.repeat(np.array([1, 0], np.int64), [len(positives), len(negatives)])
+        looks = min(2, looks)
+    return Lesson(encoded_looks(chain, crops, 1 if held_out else looks, nuisance, rng), labels, classes)
 
 
 def new_network(plan: NetworkPlan, lesson: Lesson, seed: Sequence[int]) -> nn.Module:

@@ -55,6 +55,14 @@ class LearningMaterial:
         """Number of people."""
         return int(self.people.max()) + 1
 
+    def few(self) -> "LearningMaterial":
+        """One image of every part, with as many classes: all that the shapes of networks depend on."""
+        last = np.array([self.people.argmax()])
+        return LearningMaterial(
+            self.faces[last], self.people[last], self.held_out_faces[:1], self.held_out_people[:1],
+            self.positives[:1], self.negatives[:1], self.held_out_positives[:1], self.held_out_negatives[:1],
+        )  # fmt: skip
+
     def counts(self) -> dict[str, int]:
         """Number of images by part, and of people."""
         parts = ("faces", "held_out_faces", "positives", "negatives", "held_out_positives", "held_out_negatives")
@@ -112,9 +120,10 @@ def archive_material(data: Path, rng: np.random.Generator, limits: MaterialPlan 
     detection = [[_some(pools[kind][part], most[part][kind], rng) for part in (0, 1)] for kind in (0, 1)]
     if limits.photographs:
         digests[SCENES] = file_digest(archive_path(data, SCENES))
+        scenes = read_scenes(data, "train")
         for part, held_out in ((0, False), (1, True)):
-            scenes = [one for one in read_scenes(data, "train") if validation_part(one.name, 0.2) == held_out]
-            windows, kinds = same_photograph_windows(scenes, rng)
+            chosen_scenes = [one for one in scenes if validation_part(one.name, 0.2) == held_out]
+            windows, kinds = same_photograph_windows(chosen_scenes, rng)
             detection[0][part] = np.concatenate([detection[0][part], windows[kinds == 1]])
             detection[1][part] = np.concatenate([detection[1][part], windows[kinds == 0]])
     return LearningMaterial(

@@ -26,7 +26,7 @@ from models.encoder.chain import Chain
 from models.encoder.paper_config import PaperPlan
 from models.encoder.paper_data import PaperData, Parts, Report
 from models.encoder.paper_table import BASELINES, ROWS, Kind, Question, Row, table_markdown
-from models.encoder.paper_views import PaperView, baseline_view, chain_view, encoded
+from models.encoder.paper_views import PaperView, baseline_view, chain_view, codes_file, encoded
 from models.encoder.plan import EncoderPlan
 from models.encoder.rows import plan_for_row
 from models.encoder.start import starting_chain
@@ -148,17 +148,21 @@ def answered(
     if path.is_file():
         kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         return kept
-    codes = {}
-    for name, part in (("train", parts.train), ("validation", parts.validation), ("test", parts.test)):
+    codes, cache = {}, Path(str(plan.cache)) / "codes"
+    splits = {"train": parts.train, "validation": parts.validation, "test": parts.test}
+    for name, part in splits.items():
 
         def tell(done: int, name: str = name, count: int = len(part)) -> None:
             report(f"{view.name}, {question}: encoding {name} images", done, count)
 
-        codes[name] = encoded(part, view, Path(str(plan.cache)) / "codes", tell)
+        codes[name] = encoded(part, view, cache, tell)
     report(f"{view.name}, {question}: training a fresh {plan.attackers.network}", 0, 1)
     answer = settings | attacked(codes, view, parts, question, seed, plan)
     report(f"{view.name}, {question}: training a fresh {plan.attackers.network}", 1, 1)
     write_text(path, json.dumps(answer, indent=1, allow_nan=False) + "\n")
+    # Twelve gigabytes for each view of full size: made again in minutes, should another seed want them.
+    for part in splits.values():
+        codes_file(part, view, cache).unlink()
     return answer
 
 

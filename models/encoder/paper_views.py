@@ -79,12 +79,17 @@ def pixelated(crops: Images) -> Images:
     return np.asarray(np.rint(blocks.mean(axis=(2, 4))), np.uint8)
 
 
+def codes_file(part: Part, view: PaperView, cache: Path) -> Path:
+    """Where a part as `view` has it lies in folder `cache`, once it is encoded."""
+    return cache / f"codes_{_digest(view.digest.encode(), part.digest.encode())[:20]}.npy"
+
+
 def encoded(part: Part, view: PaperView, cache: Path, report: Callable[[int], None]) -> Images:
-    """A part as an attacker gets it, uint8 (n, looks, side, side, channels), encoded once and kept in folder `cache`.
+    """A part as an attacker gets it, uint8 (n, looks, side, side, channels), encoded into `codes_file`.
 
     Opened as a file that is read where it is needed (`numpy.memmap`): clean pictures of a full rerun take 10 GB.
     """
-    path = cache / f"codes_{_digest(view.digest.encode(), part.digest.encode())[:20]}.npy"
+    path = codes_file(part, view, cache)
     if not path.is_file():
         cache.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(".part")

@@ -192,6 +192,7 @@ def test_two_rows_and_a_figure_run_end_to_end_and_are_not_done_again(
     assert any("Faster R-CNN" in note for note in roc["notes"])
     assert (out / "fig6.png").read_bytes().startswith(b"\x89PNG")
     assert not list(out.rglob("*.part"))
+    assert not list((out / "cache" / "codes").iterdir()), "codes are gigabytes: gone once they are answered"
     before = contents(out)
     assert rerun_paper(path, as_json=True) == 0
     assert json.loads(capsys.readouterr().out)["table1"]["cells"] == table["cells"]

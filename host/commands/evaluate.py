@@ -57,7 +57,7 @@ def evaluate_encodings(
         say("canopic: attackers are trained with PyTorch: pip install 'canopic[train]'")
         raise typer.Exit(FAILED) from None
     cv2.setNumThreads(1)
-    with expected(SubjectError, QuestionError, status=WRONG_INPUT), expected(DataMissingError, RunError):
+    with expected(SubjectError, QuestionError, status=WRONG_INPUT), expected(DataMissingError, RunError, OSError):
         settings = EvidenceSettings(
             questions=asked_questions(_words(questions)),
             attackers=_words(attackers),
@@ -79,12 +79,15 @@ def evaluate_encodings(
             say(f"canopic: stopped. What was finished is in {evaluation.runs}: the same command goes on from there")
             return INTERRUPTED
         document = write_evidence(evaluation, runs)
+        from host.figures.evidence import draw_all
+
+        draw_all(document, subjects, out_folder)
     if as_json:
         print_json(document)
     else:
         console = out()
         console.print(live_table(document["subjects"], quick))
-        console.print(f"{out_folder / 'evidence.md'} and evidence.json hold all of it")
+        console.print(f"{out_folder / 'evidence.md'}, evidence.json and the figures beside them hold all of it")
     return DONE
 
 

@@ -181,6 +181,12 @@ def test_gradients_reach_every_cell_in_the_stop_even_at_the_ends_of_the_range(pl
         assert (gradient[clear] != 0).all()
         if plan.smooth_m is None:
             assert not gradient[~clear].any()
+        # Nor does a cell die whose parameter has left the range, up or down.
+        with torch.no_grad():
+            kernels.delay_rad.add_(kernels.highest_rad * torch.linspace(-3.3, 2.4, len(clear))[:, None])
+        kernels.delay_rad.grad = None
+        (kernels() * weight).sum().backward()
+        assert (kernels.delay_rad.grad[0].numpy()[clear] != 0).all()
 
 
 @each_plan

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from host.commands.common import DONE, WRONG_INPUT, expected, out, print_json, say
 from models.detector.archives import DataMissingError
-from models.encoder.plan import EncoderPlan, PlanError, read_plan
+from models.encoder.plan import EncoderPlan, PlanError, plan_file, read_plan
 from models.encoder.rows import ROWS, plan_for_row
 
 if TYPE_CHECKING:
@@ -23,10 +23,11 @@ INTERRUPTED = 130
 def train_encoder(
     plan: str, *, data: Path | None, directory: Path, seed: int | None = None, as_json: bool = False
 ) -> int:
-    """Learn the encoder of `plan` (a YAML file, or the name of a row of the paper's Table 1) into `directory`.
+    """Learn an encoder into `directory`.
 
-    What is there of the same plan goes on where it stopped. Status 0: learned; 1: it could not go on; 2: plan or data
-    are not what they should be; 130: interrupted (the same command goes on).
+    plan: a YAML file, a shipped plan's name, or a row of the paper's Table 1. What is there of the same plan goes on
+    where it stopped. Status 0: learned; 1: it could not go on; 2: plan or data are not what they should be; 130:
+    interrupted (the same command goes on).
     """
     try:
         from models.encoder.alternate import LearningError, learn_chain
@@ -37,7 +38,7 @@ def train_encoder(
         say("canopic: training needs PyTorch, which this installation lacks: pip install 'canopic[train]'")
         return WRONG_INPUT
     with expected(PlanError, DataMissingError, status=WRONG_INPUT), expected(LearningError, OSError):
-        settings = plan_for_row(plan) if plan in ROWS else read_plan(Path(plan))
+        settings = plan_for_row(plan) if plan in ROWS else read_plan(plan_file(plan))
         if seed is not None:
             settings = settings.model_copy(update={"seed": seed})
         if data is None:

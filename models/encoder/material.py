@@ -21,7 +21,7 @@ from models.detector.archives import (
     read_scenes,
     validation_part,
 )
-from models.encoder.plan import MaterialPlan
+from models.encoder.plan import MaterialPlan, PlanError
 
 EVALUATION_PEOPLE = 71
 
@@ -88,7 +88,7 @@ def archive_material(data: Path, rng: np.random.Generator, limits: MaterialPlan 
 
     People: all of faces by person that are not for evaluation, then of the other faces those with the most images;
     training splits only. Which images are held out depends on their names alone, which of the others are used on `rng`.
-    Raises `models.detector.archives.DataMissingError` for a missing archive.
+    Raises `models.detector.archives.DataMissingError` for a missing archive, PlanError where nothing is held out.
     """
     limits = limits or MaterialPlan()
     known = read_crops(data, FACES_BY_PERSON)
@@ -110,6 +110,11 @@ def archive_material(data: Path, rng: np.random.Generator, limits: MaterialPlan 
             part = int(int(number) > int(number - limits.held_out))
             images[part].append(image)
             people[part].append(label[person])
+    if not images[1]:
+        raise PlanError(
+            f"none of {len(chosen)} people has images enough for one to be held out; expected material.held_out above "
+            f"{limits.held_out:g}, or material.fewest_images above {limits.fewest_images}"
+        )
     strangers = [index for index, row in enumerate(others.rows) if row["person"] not in label]
     positives = _divided([others.rows[index]["person"] for index in strangers], limits.held_out)
     negatives = _divided([_photograph(row["file"]) for row in without.rows], limits.held_out)

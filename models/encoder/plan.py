@@ -21,6 +21,8 @@ Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 NetworkName = Literal["small", "resnet18", "googlenet"]
+# Where shipped plans are, NAME.yaml each.
+PLANS = Path(__file__).parent / "plans"
 
 
 class PlanError(ValueError):
@@ -217,6 +219,12 @@ class MaterialPlan(Section):
         default=True, description="also faces and faceless windows of the same photographs, from the scenes"
     )
 
+    @model_validator(mode="after")
+    def _holds_out(self) -> Self:
+        if self.most_images * self.held_out < 1:
+            raise PydanticCustomError("material", "expected 'held_out' of 1 / most_images or more: one image at least")
+        return self
+
 
 class EncoderPlan(Section):
     """All settings of one learning."""
@@ -231,6 +239,12 @@ class EncoderPlan(Section):
     choice: ChoicePlan = ChoicePlan()
     nuisance: NuisancePlan = NuisancePlan()
     material: MaterialPlan = MaterialPlan()
+
+
+def plan_file(word: str) -> Path:
+    """The file of a plan: `word` itself as a path where there is such a file, else the shipped plan of that name."""
+    shipped = PLANS / f"{word}.yaml"
+    return shipped if not Path(word).exists() and shipped.is_file() else Path(word)
 
 
 def read_plan(path: Path) -> EncoderPlan:

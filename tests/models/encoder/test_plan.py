@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from models.encoder.plan import EncoderPlan, PlanError, checked_plan, read_plan
+from models.encoder.plan import PLANS, EncoderPlan, PlanError, checked_plan, plan_file, read_plan
 
 
 def written(folder: Path, text: str) -> Path:
@@ -47,6 +47,7 @@ def test_a_plan_survives_being_written_and_read() -> None:
         ("chain: {start: {side_px: 8}}", "'form: gaussian' expects an odd side_px"),
         ("recognition: {networks: []}", "recognition.networks: [] is refused"),
         ("recognition: {networks: [{network: vgg}]}", "recognition.networks.0.network: 'vgg' is refused"),
+        ("material: {most_images: 3}", "one image at least"),
         ("- 1", "expected sections such as `privacy:`, got list"),
         ("a: [", "is not YAML"),
     ],
@@ -65,6 +66,18 @@ def test_every_mistake_is_told_at_once(tmp_path: Path) -> None:
     assert [line.split(": ")[1] for line in str(caught.value).splitlines()] == [
         "seed", "privacy.alpha", "schedule.cycles",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("path", sorted(PLANS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_shipped_plans_can_be_read_by_name(path: Path) -> None:
+    assert read_plan(plan_file(path.stem)) == read_plan(path)
+
+
+def test_a_file_comes_before_a_shipped_plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "private").write_text("name: mine\n", encoding="utf-8")
+    assert read_plan(plan_file("private")).name == "mine"
+    assert plan_file("no_such_plan") == Path("no_such_plan")
 
 
 def test_files_that_are_none_are_refused(tmp_path: Path) -> None:

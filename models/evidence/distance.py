@@ -19,9 +19,10 @@ from models.detector.augment import CROP_SIDE
 from models.detector.scenes import linear_to_srgb, resized, srgb_to_linear
 from models.evidence.material import Labelled, Material, read_material
 from models.evidence.mounting import TIMES_CHANCE, private_below_px
-from models.evidence.questions import BASELINE_POOL, EvidenceSettings, ask, run_settings
+from models.evidence.questions import BASELINE_POOL, ask, run_settings
 from models.evidence.report import share_summary
 from models.evidence.runs import Measure, Run, RunKey, canonical, find_run, write_run
+from models.evidence.settings import EvidenceSettings
 from models.evidence.subjects import Subject
 
 SIZES_PX = (12.0, 16.0, 24.0, 32.0, 40.0, 48.0, 64.0, 80.0, 96.0, 120.0)
@@ -172,8 +173,9 @@ def _by_size(
             found = ask(subject, question, attacker, seed, at_size[1], settings, cache)
             run = Run(key, subject.name, found, time.process_time() - started)
             write_run(folder / "runs", run)
-        for name, measure in run.results.items():
-            results[size].setdefault(f"{attacker}, {name}", []).append((seed, measure))
+        # Runs may measure more than who it is (weak controls, verification): here only the question itself counts.
+        for name in (one for one in (question, f"{question}, several looks") if one in run.results):
+            results[size].setdefault(f"{attacker}, {name}", []).append((seed, run.results[name]))
     if report is not None:
         report(f"{question} at every size", len(jobs), len(jobs))
     details, tops = [], []

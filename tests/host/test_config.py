@@ -41,7 +41,7 @@ def test_unknown_key_that_belongs_to_another_section(write):
 def test_unknown_section_without_a_near_one_lists_the_known(write):
     (problem,) = problems(write("zzz: 1\n"))
     assert problem.startswith(
-        "canopic.yaml:1: unknown key 'zzz' at the top level; known here: capture, camera, mask, gpio, bundle,"
+        "canopic.yaml:1: unknown key 'zzz' at the top level; known here: capture, camera, mask, mounting, gpio, bundle,"
     )
 
 

@@ -23,9 +23,9 @@ from host.commands.common import DONE, FAILED, WRONG_INPUT, expected, out, print
 from models.detector.archives import DataMissingError
 from models.evidence.evaluate import Evaluation, all_jobs, evaluate, material_of, write_evidence
 from models.evidence.material import QUICK_LIMITS
-from models.evidence.questions import EvidenceSettings, QuestionError, asked_questions, check_attackers
 from models.evidence.report import FACE, IDENTITY, headline, summarised
 from models.evidence.runs import Run, RunError, find_run
+from models.evidence.settings import EvidenceSettings, QuestionError, asked_questions, check_attackers
 from models.evidence.subjects import SubjectError, resolve_subjects
 
 PAPER_FILE = Path("reference_encoders") / "canopic_paper.npz"
@@ -120,6 +120,7 @@ def _all_runs(evaluation: Evaluation, workers: int, console: Console) -> list[Ru
         console.print(
             f"{len(missing)} of {len(jobs)} runs to do: about {_duration(left / workers)} with {workers} "
             f"process{'es' if workers > 1 else ''} (measured here, just now)"
+            + (", and detection and distance, which are not estimated" if len(costs) < len(missing) else "")
         )
     else:
         costs = {}

@@ -27,7 +27,7 @@ from models.evidence.report import (
 from models.evidence.subjects import Subject
 from optics.encoding import Encoding
 
-Row = Mapping[str, Any]
+Row = dict[str, Any]
 KINDS = {
     "baseline": (MUTED, "s", "conventional"),
     "paper": (BLUE, "^", "the paper's encoders"),
@@ -36,6 +36,7 @@ KINDS = {
 }
 PER_ROW = 6
 QUICK = "QUICK: not for quoting"
+BETTER = "up and to the left is better"
 
 
 def draw_all(document: Mapping[str, Any], subjects: Sequence[Subject], folder: Path) -> list[Path]:
@@ -180,7 +181,11 @@ def draw_plane(rows: Sequence[Row], path: Path, note: str = "") -> None:
 def draw_verification(rows: Sequence[Row], path: Path, note: str = "") -> None:
     """ROC of verification on unseen people, the strongest attacker of each subject."""
     with figure(path, 9.2, 5.2) as made:
-        heading(made, "Same person or not, for people nobody learned", f"strongest attacker, mean of its seeds {note}")
+        heading(
+            made,
+            "Same person or not, for people nobody learned",
+            f"strongest attacker, mean of its seeds{note and '; ' + note}",
+        )
         axes = panels(made, 1)[0]
         for number, row in enumerate(rows):
             best = headline(row, EQUAL_ERROR)
@@ -204,7 +209,7 @@ def draw_verification(rows: Sequence[Row], path: Path, note: str = "") -> None:
 def draw_detection(rows: Sequence[Row], path: Path, note: str = "") -> None:
     """The discrete ROC of face detection in scenes (see `models.evidence.roc`)."""
     with figure(path, 9.2, 5.2) as made:
-        heading(made, "Faces found in scenes", f"discrete ROC at IoU 0.5; AP beside each name {note}")
+        heading(made, "Faces found in scenes", f"discrete ROC at IoU 0.5; AP beside each name{note and '; ' + note}")
         axes = panels(made, 1)[0]
         for number, row in enumerate(rows):
             found = row["detection"]
@@ -224,7 +229,7 @@ def draw_detection(rows: Sequence[Row], path: Path, note: str = "") -> None:
 def draw_distance(rows: Sequence[Row], path: Path, note: str = "") -> None:
     """Identity and face or no face against the size of the face in pixels, bands of 95 %."""
     with figure(path, 11.0, 4.8) as made:
-        heading(made, "Against the size of the face", f"best attacker at each size; bands: 95 % {note}")
+        heading(made, "Against the size of the face", f"best attacker at each size; bands: 95 %{note and '; ' + note}")
         both = panels(made, 2)
         for number, row in enumerate(rows):
             found = row["distance"]

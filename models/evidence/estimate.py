@@ -7,8 +7,9 @@ import numpy as np
 
 from models.evidence.evaluate import Evaluation, Job, material_of
 from models.evidence.head_start import NETWORK
-from models.evidence.questions import CONTROLS, PRETRAINED, fit_settings, side_and_channels, test_looks
+from models.evidence.questions import fit_settings, side_and_channels, test_looks
 from models.evidence.runs import RunKey
+from models.evidence.settings import CONTROLS, CROP_QUESTIONS, PRETRAINED
 
 BATCHES = 2
 # A linear probe of the evaluation's size; the nearest neighbour takes less.
@@ -18,13 +19,17 @@ FORWARD_SHARE = 0.5
 
 
 def estimated_seconds(evaluation: Evaluation, jobs: list[Job]) -> dict[RunKey, float]:
-    """Seconds of one core for each job, at this machine's present load. Times `BATCHES` training steps of every kind of
-    network on inputs of every size, once each."""
+    """Seconds of one core for each job on crops, at this machine's present load; scenes and distance are left out.
+
+    Times `BATCHES` training steps of every kind of network on inputs of every size, once each.
+    """
     per_image: dict[tuple[str, int, int], float] = {}
     material = material_of(evaluation)
     found = {}
     for job in jobs:
         question = job.key.question
+        if question not in CROP_QUESTIONS:
+            continue
         if job.key.attacker in CONTROLS:
             found[job.key] = SECONDS_OF_A_CONTROL
             continue

@@ -19,11 +19,12 @@ from models.evidence import questions
 from models.evidence.bits import code_entropies
 from models.evidence.head_start import teacher_embeddings
 from models.evidence.material import Material, read_material
-from models.evidence.questions import CROP_QUESTIONS, PRETRAINED, EvidenceSettings
 from models.evidence.report import SCHEMA, goals, summarised, verdicts
 from models.evidence.runs import Run, RunKey, canonical, find_run, write_run, write_whole
+from models.evidence.settings import CROP_QUESTIONS, PRETRAINED, EvidenceSettings, asked_of
 from models.evidence.subjects import Subject
 from models.evidence.tables import page
+from models.evidence.whole import ask_whole, whole_attacker, whole_settings
 
 # Called with every run that is there: found or just finished, and how many are still to do.
 Report = Callable[[Run, int], None]
@@ -80,31 +81,39 @@ def all_jobs(evaluation: Evaluation) -> list[Job]:
     """Every run of the evaluation, subject by subject, the first seed of all of them before the second."""
     material = material_of(evaluation)
     settings = evaluation.settings
+    wholes = {
+        question: whole_settings(question, evaluation.data, settings)
+        for question in settings.questions
+        if question not in CROP_QUESTIONS
+    }
     jobs = []
     for seed in range(settings.seeds):
         for subject in evaluation.subjects:
             for question in (one for one in settings.questions if one in CROP_QUESTIONS):
                 for attacker in settings.attackers:
-                    if not questions.asked_of(attacker, question, seed):
+                    if not asked_of(attacker, question, seed):
                         continue
                     rest = questions.run_settings(subject, question, attacker, material, settings, evaluation.teacher)
                     jobs.append(Job(subject, RunKey(subject.digest, question, attacker, seed, canonical(rest))))
+            for question, rest in wholes.items():
+                who = whole_attacker(question, settings, seed)
+                if who is not None:
+                    jobs.append(Job(subject, RunKey(subject.digest, question, who, seed, canonical(rest))))
     return jobs
 
 
 def run_job(evaluation: Evaluation, job: Job) -> Run:
     """Do one run on this process's core and write its file."""
     started = time.process_time()
-    results = questions.ask(
-        job.subject,
-        job.key.question,
-        job.key.attacker,
-        job.key.seed,
-        material_of(evaluation),
-        evaluation.settings,
-        evaluation.cache,
-        evaluation.teacher,
-    )
+    subject, question, seed = job.subject, job.key.question, job.key.seed
+    settings, cache = evaluation.settings, evaluation.cache
+    if question in CROP_QUESTIONS:
+        material = material_of(evaluation)
+        results = questions.ask(
+            subject, question, job.key.attacker, seed, material, settings, cache, evaluation.teacher
+        )
+    else:
+        results = ask_whole(question, subject, seed, evaluation.data, evaluation.folder, settings)
     run = Run(job.key, job.subject.name, results, time.process_time() - started)
     write_run(evaluation.runs, run)
     return run
@@ -119,6 +128,8 @@ def teach(evaluation: Evaluation) -> None:
 
 def prepare_job(evaluation: Evaluation, subject: Subject, question: str) -> None:
     """Measure the looks that a subject's attackers share."""
+    if question not in CROP_QUESTIONS:
+        return
     questions.prepare(subject, question, material_of(evaluation), evaluation.settings, evaluation.cache)
 
 

@@ -4,7 +4,7 @@ identity: who of the evaluation's people is it, from one look and from the mean 
 sources. same-photographs: the same, faces and faceless windows cut from the same photographs.
 """
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +19,17 @@ from models.detector.archives import file_digest
 from models.detector.batches import mirror_symmetric
 from models.evidence import head_start
 from models.evidence.answers import control, verified
-from models.evidence.material import Labelled, Limits, Material, question_digest
+from models.evidence.material import Labelled, Material, question_digest
 from models.evidence.runs import Measure, canonical, digest, share
+from models.evidence.settings import (
+    CONTROLS,
+    LEARNING_RATES,
+    PRETRAINED,
+    UPSAMPLE,
+    UPSAMPLED,
+    EvidenceSettings,
+    QuestionError,
+)
 from models.evidence.subjects import Subject
 
 if TYPE_CHECKING:
@@ -28,87 +37,11 @@ if TYPE_CHECKING:
 
 # Raise it when the same settings give other results: older runs are then not reused.
 RECIPE = 1
-CROP_QUESTIONS = ("identity", "face", "same-photographs")
-WORDS = {
-    "identity": "identity",
-    "verification": "identity",
-    "retrieval": "identity",
-    "face": "face",
-    "same-photographs": "same-photographs",
-}
-NETWORK_NAMES = ("small", "resnet18", "googlenet")
-# Weak attackers that anyone has: the nearest training image and a linear probe. Asked who it is, with one seed.
-CONTROLS = ("nearest", "linear")
-# The attacker that learned a face embedding before; asked who it is and about unseen people.
-PRETRAINED = "pretrained"
-# Highest learning rates at which these networks got furthest in the time that there is (decision 31).
-LEARNING_RATES = {"small": 4e-3, "resnet18": 6e-3, "googlenet": 6e-3}
 PAIR_LOOKS = 3
-UPSAMPLED = " x8"
-UPSAMPLE = 8
 BASELINE_POOL = 8
 # Looks of 64 x 64 px take a hundred times the room of codes; shifts within training stand for them.
 MOST_LOOKS_OF_PICTURES = 2
 PICTURES = ("clean", "blur")
-
-
-class QuestionError(Exception):
-    """A question, an attacker or a setting that does not exist. The message says which do."""
-
-
-@dataclass(frozen=True)
-class EvidenceSettings:
-    """How everything is judged.
-
-    seeds: attackers of each kind per subject and question. width: factor on the attackers' channels (1: as published).
-    looks: measurements of each test face at sub-cell shifts, of which the first is the face as it is. training_looks:
-    measurements of each training image. epochs: passes over the training images by question.
-    """
-
-    questions: tuple[str, ...] = ("identity", "face", "same-photographs")
-    attackers: tuple[str, ...] = ("small", "resnet18")
-    seeds: int = 3
-    width: float = 0.25
-    looks: int = 16
-    training_looks: int = 8
-    identity_epochs: int = 50
-    face_epochs: int = 8
-    windows_epochs: int = 16
-    student_epochs: int = 14
-    limits: Limits = field(default_factory=Limits)
-    quick: bool = False
-
-    def epochs(self, question: str) -> int:
-        """Passes over the training images for one of `CROP_QUESTIONS`."""
-        return {"identity": self.identity_epochs, "face": self.face_epochs, "same-photographs": self.windows_epochs}[
-            question
-        ]
-
-
-def check_attackers(attackers: tuple[str, ...]) -> None:
-    """Raises QuestionError, which lists the known ones, for an attacker that does not exist."""
-    known = [*(name + suffix for name in NETWORK_NAMES for suffix in ("", UPSAMPLED)), PRETRAINED, *CONTROLS]
-    for attacker in attackers:
-        if attacker not in known:
-            raise QuestionError(f'there is no attacker "{attacker}": known are {", ".join(known)}')
-
-
-def asked_questions(words: tuple[str, ...]) -> tuple[str, ...]:
-    """The questions that words stand for, in a fixed order. Verification and retrieval come out of the same attackers
-    as identity. Raises QuestionError, which lists the known words, for another one."""
-    for word in words:
-        if word not in WORDS:
-            raise QuestionError(f'there is no question "{word}": known are {", ".join(WORDS)}')
-    wanted = {WORDS[word] for word in words}
-    return tuple(question for question in dict.fromkeys(WORDS.values()) if question in wanted)
-
-
-def asked_of(attacker: str, question: str, seed: int) -> bool:
-    """Whether an attacker is trained for a question with a seed: controls and the pretrained one only say who it is,
-    controls only once."""
-    if attacker == PRETRAINED:
-        return question == "identity"
-    return attacker not in CONTROLS or (question == "identity" and seed == 0)
 
 
 def side_and_channels(subject: Subject) -> tuple[int, int]:

@@ -15,6 +15,8 @@ VERIFICATION, EQUAL_ERROR = "verification", "verification, equal error rate"
 TRUE_ACCEPT = "verification, true accept at 1 % false accept"
 RETRIEVAL, WINDOWS = "retrieval", "same-photographs"
 ROUNDS = 2000
+# Their runs hold documents of their own form (`models.evidence.whole`), no shares of images.
+WHOLE = ("detection", "distance")
 BUILDABLE = ("mask", "pair")
 REFERENCES = ("baseline", "paper", "handmade")
 # The goals of the project: at most this share of the people known, and at least this share of faces told apart.
@@ -25,14 +27,18 @@ Row = dict[str, Any]
 
 
 def summarised(facts: list[Row], runs: Iterable[Run]) -> list[Row]:
-    """The subjects (`evaluate.facts`) with their "results": by measure the attackers' summaries and the headline.
+    """The subjects (`evaluate.facts`) with their "results": by measure the attackers' summaries and the headline; and
+    with "detection" and "distance" where they were asked.
 
     The headline is the attacker with the largest mean over its seeds: who defends against the strongest defends against
     the others. Everything is a JSON object.
     """
+    runs = list(runs)
     grouped: dict[str, dict[str, dict[str, list[tuple[int, Measure]]]]] = {}
     for run in runs:
         for name, measure in run.results.items():
+            if name in WHOLE:
+                continue
             mine = grouped.setdefault(run.key.subject, {}).setdefault(name, {})
             mine.setdefault(run.key.attacker, []).append((run.key.seed, measure))
     rows = []
@@ -45,8 +51,22 @@ def summarised(facts: list[Row], runs: Iterable[Run]) -> list[Row]:
             summaries = {attacker: share_summary(seeds) for attacker, seeds in attackers.items()}
             best = max(summaries, key=lambda attacker: summaries[attacker]["mean"])
             results[name] = {"headline": best, "attackers": summaries}
-        rows.append(fact | {"results": results})
+        rows.append(fact | {"results": results} | _whole(fact["digest"], runs))
     return rows
+
+
+def _whole(subject: str, runs: list[Run]) -> Row:
+    """What was found in whole scenes and at every size: the first seed's document, and every seed's precision."""
+    found: Row = {}
+    for name in WHOLE:
+        mine = sorted(
+            (run for run in runs if run.key.subject == subject and name in run.results), key=lambda run: run.key.seed
+        )
+        if mine:
+            found[name] = dict(mine[0].results[name])
+            if name == "detection":
+                found[name]["ap_by_seed"] = [run.results[name]["ap"]["value"] for run in mine]
+    return found
 
 
 def share_summary(seeds: list[tuple[int, Measure]]) -> Row:

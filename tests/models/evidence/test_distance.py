@@ -18,7 +18,7 @@ from models.evidence.distance import (
 )
 from models.evidence.material import Limits
 from models.evidence.mounting import distance_m, face_px, private_below_px
-from models.evidence.questions import EvidenceSettings
+from models.evidence.settings import EvidenceSettings
 from models.evidence.subjects import Subject
 from optics.encoding import Encoding, pooled
 from tests.models.detector.conftest import write_archive

@@ -9,9 +9,9 @@ import pytest
 from models.detector.default_encoding import gaussian_kernel
 from models.evidence.evaluate import Evaluation, all_jobs, evaluate, write_evidence
 from models.evidence.material import Limits
-from models.evidence.questions import EvidenceSettings, QuestionError, asked_questions, check_attackers
 from models.evidence.report import IDENTITY
 from models.evidence.runs import Run, read_run
+from models.evidence.settings import EvidenceSettings, QuestionError, asked_questions, check_attackers
 from models.evidence.subjects import Subject
 from optics.encoding import Encoding
 

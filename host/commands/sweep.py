@@ -74,9 +74,10 @@ def _run(
     ):
 
         def ready() -> Executor:
+            signals.enter_context(stop_on_signals(stop))
             _decode(points, data, directory)
             executor = make_executor()
-            # After Ray, which handles signals in its own way.
+            # Again, for Ray handles signals in its own way.
             signals.enter_context(stop_on_signals(stop))
             return executor
 

@@ -14,6 +14,7 @@ from host.sweep.work import DEAD_WORKERS, ONE_THREAD, PROGRESS, RESULT, Ended, J
 HERE = "here"  # Ray started for this sweep on this machine
 OBJECT_STORE_BYTES = 80_000_000  # the least that Ray takes is 75 MiB; what points return is far less
 LOOPBACK = "127.0.0.1"
+START_S = "180"  # Ray's own 30 s are too short for a machine whose cores are all at work
 # Where it is 0, Ray listens on the loopback interface alone. The name is about other systems; there is no other switch.
 ELSEWHERE = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 
@@ -35,6 +36,7 @@ class ClusterExecutor:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         if address == HERE:
             os.environ.setdefault(ELSEWHERE, "0")
+            os.environ.setdefault("RAY_raylet_start_wait_time_s", START_S)
         try:
             # By name: it is an extra, and its types are incomplete.
             ray: Any = importlib.import_module("ray")
@@ -51,7 +53,7 @@ class ClusterExecutor:
                     raise RuntimeError(f"it listens to the network (was it imported earlier, or is {ELSEWHERE} set?)")
             else:
                 ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, runtime_env=_environment())
-        except (ConnectionError, OSError, ValueError, RuntimeError, TimeoutError) as error:
+        except Exception as error:  # noqa: BLE001 - Ray raises a plain one where its own processes start too slowly
             self._end()
             raise ClusterError(f"the Ray cluster '{address}' does not answer: {error}") from None
         self.workers = workers or int(ray.cluster_resources().get("CPU", 1))

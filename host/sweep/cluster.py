@@ -14,7 +14,6 @@ from host.sweep.work import DEAD_WORKERS, ONE_THREAD, PROGRESS, RESULT, Ended, J
 HERE = "here"  # Ray started for this sweep on this machine
 OBJECT_STORE_BYTES = 80_000_000  # the least that Ray takes is 75 MiB; what points return is far less
 LOOPBACK = "127.0.0.1"
-START_S = "180"  # Ray's own 30 s are too short for a machine whose cores are all at work
 # Where it is 0, Ray listens on the loopback interface alone. The name is about other systems; there is no other switch.
 ELSEWHERE = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 
@@ -36,7 +35,6 @@ class ClusterExecutor:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         if address == HERE:
             os.environ.setdefault(ELSEWHERE, "0")
-            os.environ.setdefault("RAY_raylet_start_wait_time_s", START_S)
         try:
             # By name: it is an extra, and its types are incomplete.
             ray: Any = importlib.import_module("ray")

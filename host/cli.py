@@ -139,11 +139,16 @@ def twin(
 
 
 @app.command()
-def doctor(as_json: AsJson = False) -> None:
+def doctor(
+    config: Annotated[
+        Path | None, typer.Option("--config", "-c", help="Look at the mounting in this configuration, too.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
     """What this machine has, what it lacks, and the one command that mends each."""
     from host.commands.doctor import show_doctor
 
-    raise typer.Exit(show_doctor(as_json))
+    raise typer.Exit(show_doctor(as_json, config))
 
 
 @app.command()

@@ -35,7 +35,7 @@ def train_sweep(
     data: Data = None,
     cluster: Annotated[
         str | None,
-        typer.Option(help='Address of a Ray cluster, "auto", or "local" for one started here. Needs Ray (extra cluster).'),
+        typer.Option(help='On Ray: "here" (started on this machine), "auto", or HOST:PORT. Needs Ray (extra cluster).'),
     ] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Points at a time; else one per core.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List the points and what they cost.")] = False,
@@ -51,7 +51,7 @@ def train_sweep(
 
 @train_app.command("paper")
 def train_paper(
-    config: Annotated[Path, typer.Argument(help="Where the data sets are and what to run: see docs/paper-data.md.")],
+    config: Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="A copy of docs/paper.yaml: where the data sets are and what to run.")],
     as_json: AsJson = False,
 ) -> None:
     """Table 1 and Fig. 6 of the CAnOPIC paper again, on its own data sets."""

@@ -51,7 +51,12 @@ def train_sweep(
 
 @train_app.command("paper")
 def train_paper(
-    config: Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="A copy of docs/paper.yaml: where the data sets are and what to run.")],
+    config: Annotated[
+        Path,
+        typer.Argument(
+            metavar="CONFIG.yaml", help="A copy of docs/paper.yaml: where the data sets are and what to run."
+        ),
+    ],
     as_json: AsJson = False,
 ) -> None:
     """Table 1 and Fig. 6 of the CAnOPIC paper again, on its own data sets."""
@@ -80,6 +85,9 @@ def evaluate(
         ),
     ] = "small,resnet18,googlenet,pretrained,nearest,linear",
     seeds: Annotated[int, typer.Option(min=1, help="Attackers of each kind.")] = 3,
+    pretrained_seeds: Annotated[
+        int | None, typer.Option(min=1, help="Of the pretrained attacker, which takes longest; else as many.")
+    ] = None,
     width: Annotated[float, typer.Option(help="Width of the attackers' networks; 1 as published.")] = 0.25,
     looks: Annotated[int, typer.Option(min=1, help="Measurements of each test face, for several looks.")] = 16,
     paper: Annotated[Path | None, typer.Option(help="The paper's released parameters (.npz).")] = None,
@@ -93,6 +101,6 @@ def evaluate(
 
     status = evaluate_encodings(
         encodings or [], against, data, out, questions, attackers, seeds, width, looks,
-        paper=paper, teacher=teacher, workers=workers, quick=quick, as_json=as_json,
+        pretrained_seeds=pretrained_seeds, paper=paper, teacher=teacher, workers=workers, quick=quick, as_json=as_json,
     )  # fmt: skip
     raise typer.Exit(status)

@@ -44,6 +44,7 @@ def evaluate_encodings(
     width: float,
     looks: int,
     *,
+    pretrained_seeds: int | None = None,
     paper: Path | None = None,
     teacher: Path | None = None,
     workers: int = 1,
@@ -62,6 +63,7 @@ def evaluate_encodings(
             questions=asked_questions(_words(questions)),
             attackers=_words(attackers),
             seeds=seeds,
+            pretrained_seeds=pretrained_seeds,
             width=width,
             looks=looks,
         )

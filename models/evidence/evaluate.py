@@ -91,7 +91,7 @@ def all_jobs(evaluation: Evaluation) -> list[Job]:
         for subject in evaluation.subjects:
             for question in (one for one in settings.questions if one in CROP_QUESTIONS):
                 for attacker in settings.attackers:
-                    if not asked_of(attacker, question, seed):
+                    if not asked_of(attacker, question, seed, settings.pretrained_seeds):
                         continue
                     rest = questions.run_settings(subject, question, attacker, material, settings, evaluation.teacher)
                     jobs.append(Job(subject, RunKey(subject.digest, question, attacker, seed, canonical(rest))))

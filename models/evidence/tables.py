@@ -37,7 +37,7 @@ def _method(document: dict[str, Any]) -> list[str]:
     words = (
         f"Every subject meets the same images and the same kinds of attackers, each trained afresh on its codes alone: "
         f"{', '.join(settings['attackers'])} at {settings['width']:g} of the published width, {settings['seeds']} seed"
-        f"{'s' if settings['seeds'] > 1 else ''}{_fewer(settings)}. A figure is the mean over the seeds of the attacker "
+        f"{'s' if settings['seeds'] > 1 else ''}{_fewer(settings)}. A figure is the mean over seeds of the attacker "
         "with the largest mean; in brackets the 95 % Wilson interval for the test images of one run, since seeds share "
         "their images. "
         "Attackers know kernels, thresholds and the noise of parts; looks of encodings with a fixed range carry that "

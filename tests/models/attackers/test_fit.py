@@ -1,6 +1,8 @@
 """Training an attacker: it finds what is there, nothing where there is nothing, and the same for the same seed."""
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -8,9 +10,13 @@ from numpy.typing import NDArray
 
 from models.attackers.views import View
 
+if TYPE_CHECKING:
+    from torch.optim import Optimizer
+    from torch.optim.lr_scheduler import LRScheduler
+
 torch = pytest.importorskip("torch", reason="attackers need torch: pip install 'canopic[audit]'")
 
-from models.attackers.fit import FitSettings, fit, network_input, varied  # noqa: E402
+from models.attackers.fit import FitSettings, falling_rate, fit, network_input, varied  # noqa: E402
 from models.attackers.looks import looks_of  # noqa: E402
 
 QUICK = FitSettings(network="small", width=0.06, epochs=12, batch=32, learning_rate=5e-3, mirror=False)
@@ -68,6 +74,34 @@ def test_the_same_seed_gives_the_same_network_and_leaves_torch_as_it_was() -> No
     torch.rand(7)
     assert np.array_equal(fit(looks, 15, labels, 6, settings).logits(looks[:, 0]), first)
     assert not np.array_equal(fit(looks, 15, labels, 6, replace(settings, seed=1)).logits(looks[:, 0]), first)
+
+
+@pytest.mark.parametrize("steps", range(1, 13))
+def test_the_rate_falls_over_any_number_of_steps(steps: int) -> None:
+    def rates(make: "Callable[[Optimizer], LRScheduler]") -> list[float]:
+        optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], momentum=0.9)
+        plan, found = make(optimizer), []
+        for _ in range(steps):
+            found.append(optimizer.param_groups[0]["lr"])
+            optimizer.step()
+            plan.step()
+        return found
+
+    found = rates(lambda optimizer: falling_rate(optimizer, 1e-2, steps))
+    if steps == 10:
+        assert found[0] == pytest.approx(1e-2)
+        assert found == sorted(found, reverse=True)
+        assert found[-1] < 1e-6
+    else:
+        # Runs on disk were made with these.
+        once = torch.optim.lr_scheduler.OneCycleLR
+        assert found == rates(lambda optimizer: once(optimizer, 1e-2, total_steps=steps, pct_start=0.1))
+
+
+def test_ten_steps_are_a_training() -> None:
+    looks, labels = toy(6, 3.0, 1)
+    fitted = fit(looks, 15, labels, 6, replace(QUICK, epochs=5, batch=18))
+    assert fitted.losses[-1] < fitted.losses[0]
 
 
 def test_a_start_is_copied_and_given_a_new_last_layer() -> None:

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from models.attackers.device import CPU, own_random_state
 from models.attackers.networks import AttackerNetwork, make_network
 
 # Inputs of this many cells a side are varied by shifts of one cell each way; larger ones by as many times more.
@@ -43,7 +44,7 @@ class FitSettings:
 @dataclass(frozen=True, eq=False)
 class Trained:
     """A trained network. `full_scale`: value of the inputs that the network reads as 1. `losses`: mean training loss of
-    each epoch."""
+    each epoch. The network stays on the device that it was trained on; what it answers does not."""
 
     network: AttackerNetwork
     full_scale: float
@@ -67,13 +68,14 @@ class Trained:
     @torch.no_grad()
     def _mean(self, call: Callable[[Tensor], Tensor], inputs: NDArray[np.uint8]) -> NDArray[np.float32]:
         found = []
+        device = next(self.network.parameters()).device
         with one_thread():
             for start in range(0, len(inputs), 256):
-                part = network_input(inputs[start : start + 256], self.full_scale, self.settings.upsample)
+                part = network_input(inputs[start : start + 256], self.full_scale, self.settings.upsample, device)
                 answer = call(part)
                 if self.settings.mirror:
                     answer = (answer + call(part.flip(3))) / 2
-                found.append(answer)
+                found.append(answer.cpu())
         return np.asarray(torch.cat(found).numpy(), np.float32)
 
 
@@ -92,14 +94,16 @@ def fit(
     classes: int,
     settings: FitSettings,
     start: AttackerNetwork | None = None,
+    device: str = CPU,
 ) -> Fitted:
     """Trains a network to tell `labels` from looks.
 
     looks: uint8 (n, looks, rows, columns, channels), square; in each epoch every image is shown once, in a random look,
     shifted by up to an eighth of its side in whole cells (edges repeated), mirrored or not, brighter or darker by up to
     15 %. labels: int64 (n,) in 0..classes-1. start: a network to go on from; it is copied, and its last layer replaced
-    where it has other classes; its architecture then counts, not `settings.network`. Leaves torch's random state and
-    number of threads as they were. Raises ValueError for shapes or labels that do not fit together.
+    where it has other classes; its architecture then counts, not `settings.network`. device: see
+    `models.attackers.device`. Leaves torch's random state and number of threads as they were. Raises ValueError for
+    shapes or labels that do not fit together.
     """
     _check_looks(looks)
     if len(labels) != len(looks) or len(looks) < 2:
@@ -109,9 +113,10 @@ def fit(
     goals = torch.from_numpy(labels)
 
     def loss(logits: Tensor, chosen: NDArray[np.int64]) -> Tensor:
-        return nn.functional.cross_entropy(logits, goals[chosen], label_smoothing=settings.smoothing)
+        named = goals[chosen].to(logits.device)
+        return nn.functional.cross_entropy(logits, named, label_smoothing=settings.smoothing)
 
-    trained = train(looks, full_scale, classes, loss, settings, start)
+    trained = train(looks, full_scale, classes, loss, settings, start, device)
     right = trained.logits(looks[:, 0]).argmax(axis=1) == labels
     return Fitted(trained.network, full_scale, settings, trained.losses, float(right.mean()))
 
@@ -123,13 +128,16 @@ def train(
     loss: Callable[[Tensor, NDArray[np.int64]], Tensor],
     settings: FitSettings,
     start: AttackerNetwork | None = None,
+    device: str = CPU,
 ) -> Trained:
     """The loop that `fit` uses, for any goal: `loss(answers, chosen)` says how wrong the network's answers (batch,
-    outputs) to the images of numbers `chosen` (batch,) are. Everything else as in `fit`."""
-    with one_thread(), torch.random.fork_rng(devices=[]):
+    outputs) to the images of numbers `chosen` (batch,) are; answers lie on `device`. Everything else as in `fit`."""
+    with one_thread(), own_random_state(device):
         torch.manual_seed(settings.seed)
         network = _network(looks.shape[-1], looks.shape[2] * settings.upsample, outputs, settings, start)
-        losses = _train(network, looks, full_scale, loss, settings)
+        # Made where torch's generator is, so that it starts the same on every device.
+        network.to(device)
+        losses = _train(network, looks, full_scale, loss, settings, device)
     network.eval()
     return Trained(network, full_scale, settings, losses)
 
@@ -153,6 +161,7 @@ def _train(
     full_scale: float,
     loss: Callable[[Tensor, NDArray[np.int64]], Tensor],
     settings: FitSettings,
+    device: str,
 ) -> list[float]:
     rng = np.random.default_rng([settings.seed, 2])
     optimizer = torch.optim.AdamW(network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
@@ -165,7 +174,8 @@ def _train(
         for chosen in batches(rng.permutation(len(looks)), settings.batch):
             seen = varied(looks[chosen, rng.integers(looks.shape[1], size=len(chosen))], rng, settings.mirror)
             gain = torch.from_numpy(np.exp(rng.uniform(-0.15, 0.15, (len(chosen), 1, 1, 1))).astype(np.float32))
-            wrong = loss(network(network_input(seen, full_scale, settings.upsample) * gain), chosen)
+            light = network_input(seen, full_scale, settings.upsample, device) * gain.to(device)
+            wrong = loss(network(light), chosen)
             optimizer.zero_grad()
             wrong.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
@@ -205,10 +215,12 @@ def varied(inputs: NDArray[np.uint8], rng: np.random.Generator, mirror: bool) ->
     return np.asarray(inputs[np.arange(count)[:, None, None], rows[:, :, None], columns[:, None, :]], np.uint8)
 
 
-def network_input(inputs: NDArray[np.uint8], full_scale: float, upsample: int) -> Tensor:
+def network_input(
+    inputs: NDArray[np.uint8], full_scale: float, upsample: int, device: str | torch.device = CPU
+) -> Tensor:
     """Inputs uint8 (n, rows, columns, channels) as a network reads them: float32 (n, channels, rows, columns), full
-    scale at 1, enlarged `upsample` times (bilinear), in the memory order of the input (channels last)."""
-    scaled = torch.from_numpy(inputs.astype(np.float32) / np.float32(full_scale)).permute(0, 3, 1, 2)
+    scale at 1, enlarged `upsample` times (bilinear), in the memory order of the input (channels last), on `device`."""
+    scaled = torch.from_numpy(inputs.astype(np.float32) / np.float32(full_scale)).to(device).permute(0, 3, 1, 2)
     if upsample > 1:
         scaled = nn.functional.interpolate(scaled, scale_factor=upsample, mode="bilinear", align_corners=False)
     return scaled.contiguous(memory_format=torch.channels_last)

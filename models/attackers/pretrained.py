@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from models.attackers.controls import Probe, fit_probe, unit_length
+from models.attackers.device import CPU
 from models.attackers.fit import FitSettings, Trained, fit, train
 
 TEACHER_SIDE = 112
@@ -79,7 +80,11 @@ def own_teacher(
 
 
 def learn_embedding(
-    looks: NDArray[np.uint8], full_scale: float, embeddings: NDArray[np.float32], settings: FitSettings
+    looks: NDArray[np.uint8],
+    full_scale: float,
+    embeddings: NDArray[np.float32],
+    settings: FitSettings,
+    device: str = CPU,
 ) -> Trained:
     """A student whose `logits` are an embedding (n, d), learned from looks uint8 (n, looks, rows, columns, channels) of
     crops whose teacher embeddings (n, d) are of unit length.
@@ -93,11 +98,11 @@ def learn_embedding(
     wanted = torch.from_numpy(np.asarray(embeddings, np.float32))
 
     def loss(answers: Tensor, chosen: NDArray[np.int64]) -> Tensor:
-        alike = nn.functional.normalize(answers) @ wanted[chosen].T / TEMPERATURE
-        own = torch.arange(len(chosen))
+        alike = nn.functional.normalize(answers) @ wanted[chosen].to(answers.device).T / TEMPERATURE
+        own = torch.arange(len(chosen), device=answers.device)
         return (nn.functional.cross_entropy(alike, own) + nn.functional.cross_entropy(alike.T, own)) / 2
 
-    return train(looks, full_scale, embeddings.shape[1], loss, settings)
+    return train(looks, full_scale, embeddings.shape[1], loss, settings, device=device)
 
 
 def embedding_of(student: Trained, looks: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -160,5 +165,5 @@ def _kept(embed: Teacher, name: str, cache: Path) -> Teacher:
 def _digest_of_network(trained: Trained) -> str:
     told = hashlib.sha256()
     for name, value in trained.network.state_dict().items():
-        told.update(name.encode() + value.numpy().tobytes())
+        told.update(name.encode() + value.cpu().numpy().tobytes())
     return told.hexdigest()

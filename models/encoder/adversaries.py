@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from models.attackers.device import CPU
 from models.attackers.fit import varied
 from models.attackers.networks import make_network
 from models.detector.metrics import wilson_interval
@@ -62,13 +63,13 @@ def encoded_lesson(
     return Lesson(encoded_looks(chain, crops, 1 if held_out else looks, nuisance, rng), labels, classes)
 
 
-def new_network(plan: NetworkPlan, lesson: Lesson, seed: Sequence[int]) -> nn.Module:
-    """A network with random weights of its own `seed`, for codes as in `lesson`."""
+def new_network(plan: NetworkPlan, lesson: Lesson, seed: Sequence[int], device: str = CPU) -> nn.Module:
+    """A network with random weights of its own `seed`, for codes as in `lesson`, on `device`."""
     side, _, channels = lesson.looks.codes.shape[2:]
     torch.manual_seed(int(np.random.default_rng(list(seed)).integers(2**62)))
     network = make_network(plan.network, channels, side * plan.upsample, lesson.classes, plan.width)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return network
+    return network.to(device)
 
 
 class Training:
@@ -116,8 +117,8 @@ class Training:
         chosen = self.order[at * self.plan.batch : end]
         looks = self.lesson.looks
         seen = varied(looks.codes[chosen, self.rng.integers(looks.codes.shape[1], size=len(chosen))], self.rng, False)
-        logits = self.network(_input(seen, looks.full_scale, self.upsample))
-        goals = torch.from_numpy(self.lesson.labels[chosen])
+        logits = self.network(_input(seen, looks.full_scale, self.upsample, _device(self.network)))
+        goals = torch.from_numpy(self.lesson.labels[chosen]).to(logits.device)
         loss = functional.cross_entropy(logits, goals, label_smoothing=SMOOTHING)
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
@@ -157,8 +158,8 @@ def right_answers(network: nn.Module, upsample: int, codes: NDArray[np.uint8], f
     network.eval()
     found = []
     for start in range(0, len(codes), 256):
-        logits = network(_input(codes[start : start + 256], full_scale, upsample))
-        found.append(logits.argmax(dim=1).numpy() == labels[start : start + 256])
+        logits = network(_input(codes[start : start + 256], full_scale, upsample, _device(network)))
+        found.append(logits.argmax(dim=1).cpu().numpy() == labels[start : start + 256])
     return np.concatenate(found)
 
 
@@ -189,6 +190,10 @@ def answers(network: nn.Module, plan: NetworkPlan, values: Tensor) -> Tensor:
     return logits
 
 
-def _input(codes: NDArray[np.uint8], full_scale: int, upsample: int) -> Tensor:
-    values = torch.from_numpy(codes.astype(np.float32) / np.float32(full_scale)).permute(0, 3, 1, 2)
+def _device(network: nn.Module) -> torch.device:
+    return next(network.parameters()).device
+
+
+def _input(codes: NDArray[np.uint8], full_scale: int, upsample: int, device: torch.device) -> Tensor:
+    values = torch.from_numpy(codes.astype(np.float32) / np.float32(full_scale)).to(device).permute(0, 3, 1, 2)
     return network_input(values, upsample)

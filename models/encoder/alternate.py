@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from models.attackers.device import CPU, own_random_state, random_state, restore_random_state
 from models.attackers.fit import one_thread
 from models.encoder.adversaries import Lesson, Training, accuracy, encoded_lesson, new_network, right_answers
 from models.encoder.chain import Chain
@@ -70,17 +71,19 @@ def learn(
     folder: Path,
     report: Report | None = None,
     stop_after: int | None = None,
+    device: str = CPU,
 ) -> Encoding:
     """Learns an encoding and returns the one that is kept.
 
     Writes encoding.npz, learning.json and checkpoint.pt in `folder`, and goes on where it has a checkpoint of the same
     plan and material. report: called after every step. stop_after: ends early after that many steps of any kind in this
-    call, as an interruption would. Raises PlanError for a plan with nothing to learn, without quantization (see
-    `learn_chain`), or other than the checkpoint's; LearningError when the loss is no number any more.
+    call, as an interruption would. device: see `models.attackers.device`; what was begun on one can go on on another.
+    Raises PlanError for a plan with nothing to learn, without quantization (see `learn_chain`), or other than the
+    checkpoint's; LearningError when the loss is no number any more.
     """
     if plan.chain.levels is None:
         raise PlanError(f"{plan.name}: without quantization there is no encoding; expected chain.levels of 2..16")
-    return learn_chain(plan, material, folder, report, stop_after).export()
+    return learn_chain(plan, material, folder, report, stop_after, device).export()
 
 
 def learn_chain(
@@ -89,11 +92,12 @@ def learn_chain(
     folder: Path,
     report: Report | None = None,
     stop_after: int | None = None,
+    device: str = CPU,
 ) -> Chain:
-    """As `learn`, for any plan: the kept chain. Without quantization chain.npz (kernels, pool, range) is written."""
+    """As `learn`, for any plan: the kept chain, on the processor. Without quantization chain.npz is written instead."""
     folder.mkdir(parents=True, exist_ok=True)
-    with one_thread(), torch.random.fork_rng(devices=[]):
-        learning = _Learning(plan, material, folder, report, stop_after)
+    with one_thread(), own_random_state(device):
+        learning = _Learning(plan, material, folder, report, stop_after, device)
         try:
             learning.run()
         except _StoppedError:
@@ -105,12 +109,14 @@ class _Learning:
     """The state of one learning; `run` goes through its phases, each of which can be entered in its middle."""
 
     def __init__(
-        self, plan: EncoderPlan, material: LearningMaterial, folder: Path, report: Report | None, stop_after: int | None
-    ) -> None:
+        self, plan: EncoderPlan, material: LearningMaterial, folder: Path, report: Report | None,
+        stop_after: int | None, device: str,
+    ) -> None:  # fmt: skip
         self.plan, self.material, self.folder, self.report = plan, material, folder, report
-        self.steps_left = stop_after
+        self.steps_left, self.device = stop_after, device
         known = (np.concatenate([material.faces, material.positives]), material.negatives)
-        self.chain = starting_chain(plan.chain, np.concatenate([material.faces, known[1]]), plan.seed, known)
+        start = starting_chain(plan.chain, np.concatenate([material.faces, known[1]]), plan.seed, known)
+        self.chain = start.to(device)
         self.nuisance = CameraNuisance(plan.nuisance, plan.chain.pool) if plan.nuisance.on else None
         self.optimizer = self._encoder_optimizer()
         self.networks: dict[str, nn.Module] = {}
@@ -159,7 +165,7 @@ class _Learning:
             self._tell("judge", 0, 1, {})
             parts = ("identity", "held_out_identity", "face", "held_out_face")
             lessons = {part: self._lesson(part) for part in parts}
-            entry |= judged(lessons, self.plan.choice, self.plan.seed + self.cycle)
+            entry |= judged(lessons, self.plan.choice, self.plan.seed + self.cycle, self.device)
             entry["effective_levels"] = self._levels()
             found = -float(len(self.history)) if self.plan.choice.keep == "last" else -score(entry, self.plan.choice)
             if self.best is None or found < self.best["loss"]:
@@ -192,7 +198,7 @@ class _Learning:
                 before = float(right.mean())
             restarted = network is None or plan.restart_always or before < plan.restart_below
             if restarted:
-                self.networks[self.phase] = new_network(network_plan, lesson, seed)
+                self.networks[self.phase] = new_network(network_plan, lesson, seed, self.device)
             torch.manual_seed(int(np.random.default_rng([*seed, 1]).integers(2**62)))
             self.inner = {"before": before, "restarted": restarted}
         network = self.networks[self.phase]
@@ -312,8 +318,7 @@ class _Learning:
             "networks": {name: network.state_dict() for name, network in self.networks.items()},
             "history": self.history,
             "best": self.best,
-            "torch_rng": torch.get_rng_state(),
-        }
+        } | random_state(self.device)
         write_checkpoint(self.folder / "checkpoint.pt", self.plan, self.digest, state)
 
     def _restore(self, state: dict[str, Any]) -> None:
@@ -327,13 +332,13 @@ class _Learning:
             plan = self.plan.recognition if kind == "recognition" else self.plan.detection
             part = "identity" if kind == "recognition" else "face"
             lesson = encoded_lesson(part, self.chain, few, 1, None, np.random.default_rng(0))
-            self.networks[name] = new_network(plan.networks[int(number)], lesson, [0])
+            self.networks[name] = new_network(plan.networks[int(number)], lesson, [0], self.device)
             self.networks[name].load_state_dict(weights)
-        torch.set_rng_state(state["torch_rng"])
+        restore_random_state(state, self.device)
 
     def kept(self) -> Chain:
         """The chain of the best cycle so far; before any was judged, the chain as it is."""
-        chain = copy.deepcopy(self.chain)
+        chain = copy.deepcopy(self.chain).cpu()
         if self.best is not None:
             chain.load_state_dict(self.best["chain"])
         return chain

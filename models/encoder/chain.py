@@ -83,6 +83,8 @@ class Chain(nn.Module):
     of full scale; default evenly spaced (the paper's 0.5, 1.5, ... of 15).
     """
 
+    metered: Tensor
+
     def __init__(
         self,
         settings: ChainSettings,
@@ -94,6 +96,8 @@ class Chain(nn.Module):
         self.kernels = start if isinstance(start, nn.Module) else make_kernels(settings.kernels, start)
         with torch.no_grad():
             self.filters = len(self.kernels())
+        # A buffer goes along to another device, and says which.
+        self.register_buffer("metered", torch.tensor([METERED_AT]), persistent=False)
         if settings.levels is None:
             return
         count = settings.levels - 1
@@ -152,10 +156,15 @@ class Chain(nn.Module):
             rise = torch.cumsum(torch.softmax(self.steps, dim=0), dim=0)[:-1]
             distinct = low + (high - low) * rise
             if self.settings.range == "fixed":
-                distinct = torch.cat([distinct, distinct.new_tensor([METERED_AT])])
+                distinct = torch.cat([distinct, self.metered])
         else:
-            distinct = torch.tensor([METERED_AT])
-        return distinct[torch.arange(THRESHOLDS) * count // THRESHOLDS]
+            distinct = self.metered
+        return distinct[torch.arange(THRESHOLDS, device=self.device) * count // THRESHOLDS]
+
+    @property
+    def device(self) -> torch.device:
+        """Where it is, and where its images have to be."""
+        return self.metered.device
 
     @torch.no_grad()
     def export(self) -> Encoding:
@@ -163,8 +172,8 @@ class Chain(nn.Module):
 
         Of kernels for each colour the mean: an encoding has one for all (`models.encoder.height_masks.mask_report`).
         """
-        thresholds = np.sort(self.thresholds().numpy().astype(np.float32))
-        kernels = self.kernels().numpy().astype(np.float32)
+        thresholds = np.sort(self.thresholds().cpu().numpy().astype(np.float32))
+        kernels = self.kernels().cpu().numpy().astype(np.float32)
         if kernels.ndim == 4:
             kernels = kernels.mean(axis=1)
         return Encoding(kernels, thresholds, self.settings.pool, self.settings.range)

@@ -34,10 +34,11 @@ def write_checkpoint(path: Path, plan: EncoderPlan, digest: str, state: dict[str
 
 
 def read_checkpoint(path: Path, plan: EncoderPlan, digest: str) -> dict[str, Any] | None:
-    """The state in the checkpoint, None where there is none. Raises PlanError where it belongs to something else."""
+    """The state in the checkpoint, on the processor wherever it was written, None where there is none. Raises PlanError
+    where it belongs to something else."""
     if not path.exists():
         return None
-    state: dict[str, Any] = torch.load(path, weights_only=True)
+    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     # A setting that came later and is not used is None on one side and missing on the other: no difference.
     differing = _differing(json.loads(state["plan"]), json.loads(plan.model_dump_json()))
     if differing:
@@ -59,7 +60,7 @@ def write_chain(folder: Path, chain: Chain) -> None:
     settings = chain.settings
     arrays = {"pool": np.array(settings.pool), "range": np.array(settings.range), "light": np.array(settings.light)}
     if settings.levels is None:
-        arrays["kernels"] = chain.kernels().detach().numpy().astype(np.float32)
+        arrays["kernels"] = chain.kernels().detach().cpu().numpy().astype(np.float32)
     else:
         encoding = chain.export()
         arrays |= {"kernels": encoding.kernels, "thresholds": encoding.thresholds}

@@ -38,10 +38,10 @@ def varied_crops(crops: NDArray[np.uint8], pool: int, rng: np.random.Generator) 
     return np.asarray(crops[np.arange(count)[:, None, None], rows[:, :, None], columns[:, None, :]], np.uint8)
 
 
-def light_of(crops: NDArray[np.uint8], light: Light) -> Tensor:
-    """Crops sRGB uint8 (n, height, width, 3) as a chain takes them: float32 (n, 3, height, width) in 0..1."""
-    values = torch.from_numpy(np.ascontiguousarray(crops.transpose(0, 3, 1, 2)))
-    return _LINEAR[values.long()] if light == "linear" else values.float() / 255
+def light_of(crops: NDArray[np.uint8], light: Light, device: str | torch.device = "cpu") -> Tensor:
+    """Crops sRGB uint8 (n, height, width, 3) as a chain on `device` takes them: float32 (n, 3, height, width), 0..1."""
+    values = torch.from_numpy(np.ascontiguousarray(crops.transpose(0, 3, 1, 2))).to(device)
+    return _LINEAR.to(device)[values.long()] if light == "linear" else values.float() / 255
 
 
 def soft_codes(
@@ -95,9 +95,10 @@ def encoded_looks(
             part = crops[start : start + BATCH]
             if look > 0:
                 part = varied_crops(part, chain.settings.pool, rng)
-            values = chain(light_of(part, chain.settings.light), None, nuisance if look > 0 else None, rng)
+            light = light_of(part, chain.settings.light, chain.device)
+            values = chain(light, None, nuisance if look > 0 else None, rng)
             if chain.settings.levels is None:
                 values = (values * full_scale).round().clamp(0, full_scale)
-            parts.append(values.permute(0, 2, 3, 1).to(torch.uint8).numpy())
+            parts.append(values.permute(0, 2, 3, 1).to(torch.uint8).cpu().numpy())
         looks.append(np.concatenate(parts))
     return Looks(np.stack(looks, axis=1), full_scale)

@@ -45,9 +45,10 @@ class CameraNuisance:
         """Exposed cells (n, channels, rows, columns) under a jittered exposure, with sensor and comparator noise."""
         count = len(cells)
         reach = np.log1p(self.plan.exposure)
-        values = cells * _each(np.exp(rng.uniform(-reach, reach, count)))
-        shot, read = _each(rng.uniform(0, self.plan.shot, count)), _each(rng.uniform(0, self.plan.read, count))
-        lift = _each(rng.uniform(0, LARGEST_LIFT if self.pool > 1 else 0, count))
+        values = cells * _each(np.exp(rng.uniform(-reach, reach, count)), cells)
+        shot = _each(rng.uniform(0, self.plan.shot, count), cells)
+        read = _each(rng.uniform(0, self.plan.read, count), cells)
+        lift = _each(rng.uniform(0, LARGEST_LIFT if self.pool > 1 else 0, count), cells)
         spread = SPREAD if self.pool > 1 else 1.0
         sigma = torch.sqrt(shot**2 * values.detach().clamp(min=0) + read**2)
         values = values + sigma * (lift + spread * _normal(values, rng))
@@ -62,8 +63,8 @@ class CameraNuisance:
         light = taps.sum(dim=(1, 2), keepdim=True)
         filters, height, width = taps.shape
         knots = torch.from_numpy(rng.standard_normal((filters, 1, KNOTS, KNOTS)).astype(np.float32))
-        smooth = functional.interpolate(knots, (height, width), mode="bicubic", align_corners=True)[:, 0]
-        printed = taps * torch.exp(self.plan.mask * smooth)
+        smooth = functional.interpolate(knots.to(taps.device), (height, width), mode="bicubic", align_corners=True)
+        printed = taps * torch.exp(self.plan.mask * smooth[:, 0])
         variance = rng.uniform(0, self.plan.blur_px) ** 2
         for axis in (1, 2):
             printed = _moved(printed, float(rng.uniform(-self.plan.shift_px, self.plan.shift_px)), variance, axis)
@@ -94,9 +95,9 @@ def _rolled(taps: Tensor, by: int, axis: int) -> Tensor:
     return torch.cat([dark, kept] if by > 0 else [kept, dark], dim=axis)
 
 
-def _each(values: "np.ndarray[tuple[int], np.dtype[np.float64]]") -> Tensor:
-    return torch.from_numpy(values.astype(np.float32))[:, None, None, None]
+def _each(values: "np.ndarray[tuple[int], np.dtype[np.float64]]", like: Tensor) -> Tensor:
+    return torch.from_numpy(values.astype(np.float32)).to(like.device)[:, None, None, None]
 
 
 def _normal(like: Tensor, rng: np.random.Generator) -> Tensor:
-    return torch.from_numpy(rng.standard_normal(tuple(like.shape), np.float32))
+    return torch.from_numpy(rng.standard_normal(tuple(like.shape), np.float32)).to(like.device)

@@ -32,17 +32,17 @@ def encoder_loss(
 
     Half of the batch are faces: of the people, and as many of others. Entropy needs no label, so it counts on all of
     them; what a network is sure of on faces that it has not learned by heart is what it would be sure of tomorrow.
-    networks: "recognition 0", ..., "detection 0", ..., as many as the plan has.
+    networks: "recognition 0", ..., "detection 0", ..., as many as the plan has, on the chain's device.
     """
     count = plan.schedule.batch // 2
     known = count if len(material.positives) == 0 else count - count // 2
     drawn = ((material.faces, known), (material.positives, count - known), (material.negatives, count))
     crops = np.concatenate([images[rng.integers(len(images), size=size)] for images, size in drawn if size])
-    images = light_of(varied_crops(crops, plan.chain.pool, rng), plan.chain.light)
+    images = light_of(varied_crops(crops, plan.chain.pool, rng), plan.chain.light, chain.device)
     through = plan.schedule.straight_through
     codes, cells = soft_codes(chain, images, slope, nuisance, rng, through)
     values = scaled(codes, chain)
-    goals = torch.cat([torch.ones(count, dtype=torch.int64), torch.zeros(count, dtype=torch.int64)])
+    goals = torch.tensor([1] * count + [0] * count, device=chain.device)
     detections = [
         functional.cross_entropy(answers(networks[f"detection {number}"], network, values), goals)
         for number, network in enumerate(plan.detection.networks)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.detector.metrics import wilson_interval
-from models.evidence.report import FACE, IDENTITY, SEVERAL, compare, difference, goals, summarised, verdicts
+from models.evidence.report import FACE, IDENTITY, RETRIEVAL, SEVERAL, compare, difference, goals, summarised, verdicts
 from models.evidence.runs import Run, RunKey, canonical, share
 from models.evidence.tables import page
 
@@ -127,6 +127,14 @@ def test_the_goal_near_chance_counts_an_attacker_that_looks_several_times() -> N
     runs[0].results[SEVERAL] = dict(run("ours", IDENTITY, 40).results[IDENTITY])
     chance = goals(summarised([fact("ours")], runs), [])[2]
     assert chance["identity"] == pytest.approx(0.1)
+
+
+def test_the_goals_count_a_name_that_the_nearest_training_image_gives() -> None:
+    runs = [run("ours", IDENTITY, 8), run("ours", FACE, 372)]
+    runs[0].results[RETRIEVAL] = dict(run("ours", IDENTITY, 24).results[IDENTITY])
+    five, chance = goals(summarised([fact("ours")], runs), [])[1:]
+    assert (five["identity"], five["reached"]) == (pytest.approx(0.06), False)
+    assert (chance["identity"], chance["reached"]) == (pytest.approx(0.06), False)
 
 
 def test_the_page_says_the_runs_numbers() -> None:

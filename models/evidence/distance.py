@@ -125,7 +125,8 @@ def distance_evidence(identity: BySize, face: BySize | None = None, times: float
         "identity_95": [list(interval) for interval in identity.intervals],
         "chance": identity.chance,
         "private_below_px": private_below_px(identity.sizes_px, identity.intervals, identity.chance, times),
-        "rule": f"upper 95 % bound of the best attacker within {times:g} times chance, here and at every smaller size",
+        "rule": f"upper 95 % bound of the {_tried(identity)} within {times:g} times chance, here and at every smaller "
+        "size",
         "attackers": list(identity.details),
     }
     if identity.encoding_id is not None:
@@ -134,6 +135,12 @@ def distance_evidence(identity: BySize, face: BySize | None = None, times: float
         found |= {"face": list(face.shares), "face_95": [list(interval) for interval in face.intervals]}
         found["face_attackers"] = list(face.details)
     return found
+
+
+def _tried(found: BySize) -> str:
+    """Which attackers the best one is the best of: a bound says no more than the attackers that were tried."""
+    names = dict.fromkeys(name for one in found.details for name in one.get("attackers", {}))
+    return f"best of {'; '.join(names)}" if names else "best attacker"
 
 
 def _by_size(

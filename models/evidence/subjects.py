@@ -72,12 +72,13 @@ class Subject:
     def build(self) -> Build:
         """How it could be built: one "mask" per filter, a "pair" of masks whose signals are subtracted, or "no".
 
-        A range that needs each frame's minimum and maximum cannot be built in front of comparators. A pair's kernel is
-        meant up to a positive factor, since exposure brings its signal into the range (`optics.signed`).
+        A range that needs each frame's minimum and maximum cannot be built in front of comparators, and no mask acts on
+        sRGB values. A pair's kernel is meant up to a positive factor, since exposure brings its signal into the range
+        (`optics.signed`).
         """
         if self.encoding is None:
             return "-"
-        if self.encoding.range != "fixed":
+        if self.encoding.range != "fixed" or self.light != "linear":
             return "no"
         return "mask" if self.encoding.realisable else "pair"
 

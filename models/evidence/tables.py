@@ -142,8 +142,9 @@ def scenes_table(rows: list[dict[str, Any]]) -> list[str]:
         lines += [
             "## Against the size of the face",
             "",
-            "Identity, % named right by the best attacker, at each size of the face's larger side in pixels; private: "
-            "up to which size its 95 % bound is within twice chance, there and at every smaller one.",
+            "Identity, % named right at each size of the face's larger side in pixels, by the first network of this "
+            "evaluation, one seed, from one look or several, whichever is more; private: up to which size its 95 % "
+            "bound is within twice chance, there and at every smaller one.",
             "",
             f"| subject | {' | '.join(f'{size:g}' for size in sizes)} | private below, px |",
             "|---|" + "---|" * (len(sizes) + 1),

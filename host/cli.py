@@ -4,8 +4,9 @@ imported when it is called, so that `canopic --help` stays quick."""
 import math
 import os
 import sys
+import warnings
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TextIO
 
 import typer
 
@@ -629,11 +630,25 @@ def optics_figures(
     raise typer.Exit(draw_all(out, sketch))
 
 
+def _show_warning(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, file: TextIO | None = None,
+    line: str | None = None,
+) -> None:  # fmt: skip
+    """A warning for the person at the command line has no place in the source."""
+    from optics.bundle import ShadowedNameWarning
+
+    if issubclass(category, ShadowedNameWarning):
+        sys.stderr.write(f"canopic: {message}\n")
+    else:
+        print(warnings.formatwarning(message, category, filename, lineno, line), end="", file=file or sys.stderr)
+
+
 def main() -> None:
     """Entry point of the `canopic` command."""
     # Threads of PyTorch that wait spin by default: beside other work a design then takes many times as long. Read by
     # the OpenMP library when it is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    warnings.showwarning = _show_warning
     try:
         app()
     except BrokenPipeError:

@@ -244,7 +244,8 @@ class EncoderPlan(Section):
 def plan_file(word: str) -> Path:
     """The file of a plan: `word` itself as a path where there is such a file, else the shipped plan of that name."""
     shipped = PLANS / f"{word}.yaml"
-    return shipped if not Path(word).exists() and shipped.is_file() else Path(word)
+    # A folder is none: `train encoder default --out default` goes on when it is given again.
+    return shipped if not Path(word).is_file() and shipped.is_file() else Path(word)
 
 
 def read_plan(path: Path) -> EncoderPlan:
@@ -252,7 +253,13 @@ def read_plan(path: Path) -> EncoderPlan:
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
-        raise PlanError(f"{path}: cannot be read ({error.strerror}); give the YAML file of a plan") from None
+        from models.encoder.rows import ROWS  # which imports this module
+
+        shipped = ", ".join(sorted(one.stem for one in PLANS.glob("*.yaml")))
+        raise PlanError(
+            f"{path}: cannot be read ({error.strerror}); give the YAML file of a plan, the name of a shipped one "
+            f"({shipped}), or a row of the paper's Table 1 ({', '.join(ROWS)})"
+        ) from None
     except UnicodeDecodeError:
         raise PlanError(f"{path}: is not text; give the YAML file of a plan") from None
     try:

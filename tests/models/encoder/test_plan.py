@@ -80,6 +80,14 @@ def test_a_file_comes_before_a_shipped_plan(tmp_path: Path, monkeypatch: pytest.
     assert plan_file("no_such_plan") == Path("no_such_plan")
 
 
+def test_a_folder_of_that_name_is_no_plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "private").mkdir()
+    assert plan_file("private") == PLANS / "private.yaml"
+    with pytest.raises(PlanError, match=r"shipped one .*private.*conv1_maxpool_quantize_alpha50"):
+        read_plan(plan_file("no_such_plan"))
+
+
 def test_files_that_are_none_are_refused(tmp_path: Path) -> None:
     with pytest.raises(PlanError, match=r"nowhere\.yaml: cannot be read"):
         read_plan(tmp_path / "nowhere.yaml")

@@ -11,6 +11,7 @@ train_app = typer.Typer(
 
 AsJson = Annotated[bool, typer.Option("--json", help="JSON on stdout and nothing else there.")]
 Data = Annotated[Path | None, typer.Option("--data", help="Folder with the image archives.")]
+Device = Annotated[str, typer.Option("--device", help="cpu, cuda, or auto: a GPU where PyTorch sees one.")]
 Out = Annotated[Path, typer.Option("--out", help="Folder to write to, and to go on from.")]
 
 
@@ -20,12 +21,13 @@ def train_encoder(
     out: Out,
     data: Data = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Instead of the plan's.")] = None,
+    device: Device = "cpu",
     as_json: AsJson = False,
 ) -> None:
     """Learn one encoder against recognition and detection networks. Interrupted, it goes on where it stopped."""
     from host.commands.train import train_encoder as run
 
-    raise typer.Exit(run(plan, data=data, directory=out, seed=seed, as_json=as_json))
+    raise typer.Exit(run(plan, data=data, directory=out, seed=seed, device=device, as_json=as_json))
 
 
 @train_app.command("sweep")
@@ -38,6 +40,7 @@ def train_sweep(
         typer.Option(help='On Ray: "here" (started on this machine), "auto", or HOST:PORT. Needs Ray (extra cluster).'),
     ] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Points at a time; else one per core.")] = None,
+    device: Device = "cpu",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List the points and what they cost.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -45,7 +48,16 @@ def train_sweep(
     from host.commands.sweep import train_sweep as run
 
     raise typer.Exit(
-        run(file, data=data, directory=out, cluster=cluster, workers=workers, dry_run=dry_run, as_json=as_json)
+        run(
+            file,
+            data=data,
+            directory=out,
+            cluster=cluster,
+            workers=workers,
+            device=device,
+            dry_run=dry_run,
+            as_json=as_json,
+        )
     )
 
 
@@ -57,12 +69,13 @@ def train_paper(
             metavar="CONFIG.yaml", help="A copy of docs/paper.yaml: where the data sets are and what to run."
         ),
     ],
+    device: Device = "cpu",
     as_json: AsJson = False,
 ) -> None:
     """Table 1 and Fig. 6 of the CAnOPIC paper again, on its own data sets."""
     from host.commands.paper import rerun_paper
 
-    raise typer.Exit(rerun_paper(config, as_json=as_json))
+    raise typer.Exit(rerun_paper(config, device=device, as_json=as_json))
 
 
 def evaluate(
@@ -93,6 +106,7 @@ def evaluate(
     paper: Annotated[Path | None, typer.Option(help="The paper's released parameters (.npz).")] = None,
     teacher: Annotated[Path | None, typer.Option(help="Face embedding (ONNX) that teaches an attacker.")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
+    device: Device = "cpu",
     quick: Annotated[bool, typer.Option("--quick", help="Minutes; its numbers are not to be quoted.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -101,6 +115,7 @@ def evaluate(
 
     status = evaluate_encodings(
         encodings or [], against, data, out, questions, attackers, seeds, width, looks,
-        pretrained_seeds=pretrained_seeds, paper=paper, teacher=teacher, workers=workers, quick=quick, as_json=as_json,
+        pretrained_seeds=pretrained_seeds, paper=paper, teacher=teacher, workers=workers, device=device,
+        quick=quick, as_json=as_json,
     )  # fmt: skip
     raise typer.Exit(status)

@@ -48,17 +48,27 @@ def evaluate_encodings(
     paper: Path | None = None,
     teacher: Path | None = None,
     workers: int = 1,
+    device: str = "cpu",
     quick: bool = False,
     as_json: bool = False,
 ) -> int:
-    """Do every run that is not in the folder yet, and write evidence.json, evidence.md and the figures."""
+    """Do every run that is not in the folder yet, and write evidence.json, evidence.md and the figures.
+
+    device: "cpu", "cuda" or "auto", for attackers of crops; detectors of scenes and distance stay on the processor.
+    """
     try:
         import torch  # noqa: F401
     except ModuleNotFoundError:
         say("canopic: attackers are trained with PyTorch: pip install 'canopic[train]'")
         raise typer.Exit(FAILED) from None
+    from models.attackers.device import DeviceError, chosen_device
+
     cv2.setNumThreads(1)
-    with expected(SubjectError, QuestionError, status=WRONG_INPUT), expected(DataMissingError, RunError, OSError):
+    with (
+        expected(SubjectError, QuestionError, DeviceError, status=WRONG_INPUT),
+        expected(DataMissingError, RunError, OSError),
+    ):
+        where = chosen_device(device)
         settings = EvidenceSettings(
             questions=asked_questions(_words(questions)),
             attackers=_words(attackers),
@@ -71,7 +81,7 @@ def evaluate_encodings(
         if quick:
             settings = quick_settings(settings)
         subjects = resolve_subjects(encodings, list(_words(against)), paper or data / PAPER_FILE)
-        evaluation = Evaluation(tuple(subjects), data, out_folder, settings, teacher or data / TEACHER_FILE)
+        evaluation = Evaluation(tuple(subjects), data, out_folder, settings, teacher or data / TEACHER_FILE, where)
         console = Console(stderr=True)
         with console.status("Reading and checking the images"):
             material_of(evaluation)

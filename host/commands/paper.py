@@ -15,11 +15,12 @@ from models.encoder.plan import PlanError
 INTERRUPTED = 130
 
 
-def rerun_paper(config: Path, *, as_json: bool) -> int:
+def rerun_paper(config: Path, *, device: str = "cpu", as_json: bool) -> int:
     """Learn, attack and compare all that `config` asks for and is not there yet; print Table 1. Status 0: all of it is
     done, 1: a step failed, 2: the configuration or a data set is not what it should be, 130: interrupted (the same
-    command goes on)."""
+    command goes on). device: "cpu", "cuda" or "auto", for Table 1; the detectors of Fig. 6 learn on the processor."""
     try:
+        from models.attackers.device import DeviceError, chosen_device
         from models.encoder.alternate import LearningError
         from models.encoder.paper import rerun_table
         from models.encoder.paper_data import PaperData
@@ -30,15 +31,16 @@ def rerun_paper(config: Path, *, as_json: bool) -> int:
         say("canopic: training needs PyTorch, which this installation lacks: pip install 'canopic[train]'")
         return WRONG_INPUT
     with (
-        expected(PaperError, PlanError, DataMissingError, AnnotationError, status=WRONG_INPUT),
+        expected(PaperError, PlanError, DataMissingError, AnnotationError, DeviceError, status=WRONG_INPUT),
         expected(LearningError, OSError),
     ):
+        where = chosen_device(device)
         plan = read_paper_plan(config)
         with _bar() as bar:
             report = _Reporter(bar)
             data = PaperData(plan, report)
             try:
-                table = rerun_table(plan, data, report)
+                table = rerun_table(plan, data, report, where)
                 figure = rerun_figure(plan, data, report)
             except KeyboardInterrupt:
                 say("canopic: interrupted; the same command goes on where it stopped")

@@ -4,6 +4,7 @@ import importlib.util
 import os
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from host.sweep.local import LocalExecutor
 from host.sweep.report import FIGURE, SUMMARY, TABLE, joined_points, write_report
 from host.sweep.run import Progress, SweepBusyError, reasons, run_points, standings
 from host.sweep.table import LiveTable, line, span, table
-from host.sweep.work import Executor, learn_and_judge
+from host.sweep.work import Executor, Run, learn_and_judge
 from models.detector.archives import DataMissingError, archive_path, file_digest
 from models.encoder.sweep import Point, SweepError, archives_of, points_of, read_sweep, sweep_file
 from models.encoder.sweep_cost import rough_seconds
@@ -34,16 +35,23 @@ def train_sweep(
     directory: Path,
     cluster: str | None = None,
     workers: int | None = None,
+    device: str = "cpu",
     dry_run: bool = False,
     as_json: bool = False,
 ) -> int:
-    """Run the sweep in `file` (a path, or a shipped one's name). Status 0: all done, 1: a point failed or the cluster
-    did, 2: it cannot be run as asked, 130: interrupted (the same command goes on)."""
+    """Run the sweep in `file` (a path, or a shipped one's name).
+
+    device: "cpu", or on this machine "cuda" or "auto". Status 0: all done, 1: a point failed or the cluster did, 2: it
+    cannot be run as asked, 130: interrupted (the same command goes on).
+    """
+    work = _work(device)
     with expected(SweepError, DataMissingError, status=WRONG_INPUT):
         path = sweep_file(file)
         sweep = read_sweep(path)
         if workers is not None and workers < 1:
             raise SweepError(f"--workers {workers}: a sweep needs at least one")
+        if cluster is not None and device != "cpu":
+            raise SweepError(f"--device {device}: on Ray points are learned on processors; leave out one of the two")
         if not dry_run and data is None:
             raise DataMissingError("a sweep learns from photographs; give the folder of the archives, --data DIR")
         # Twice, since which archives there have to be is a matter of the points.
@@ -60,11 +68,17 @@ def train_sweep(
         say("canopic: a sweep learns with PyTorch, which is not installed: pip install 'canopic[train]'")
         return WRONG_INPUT
     images = (data or Path()).resolve()
-    return _run(sweep.name, points, images, directory, _executor(cluster, workers, count), as_json)
+    return _run(sweep.name, points, images, directory, _executor(cluster, workers, count), work, as_json)
 
 
 def _run(
-    name: str, points: list[Point], data: Path, directory: Path, make_executor: Callable[[], Executor], as_json: bool
+    name: str,
+    points: list[Point],
+    data: Path,
+    directory: Path,
+    make_executor: Callable[[], Executor],
+    work: Run,
+    as_json: bool,
 ) -> int:
     stop = StopRequest()
     with (
@@ -91,7 +105,7 @@ def _run(
                 write_report(directory, name, progress)
             live.show(progress)
 
-        progress = run_points(points, data, directory.resolve(), learn_and_judge, ready, watch, stop)
+        progress = run_points(points, data, directory.resolve(), work, ready, watch, stop)
         document = write_report(directory, name, progress)
     for reason in reasons(progress, directory):
         say(f"canopic: failed: {reason}")
@@ -105,6 +119,16 @@ def _run(
         say("canopic: interrupted; the same command goes on where it stopped")
         return INTERRUPTED
     return FAILED if progress.of("failed") else DONE
+
+
+def _work(device: str) -> Run:
+    """What workers do with a point, on `device`. Ends the command where that is not to be had."""
+    if device == "cpu" or importlib.util.find_spec("torch") is None:
+        return learn_and_judge
+    from models.attackers.device import DeviceError, chosen_device
+
+    with expected(DeviceError, status=WRONG_INPUT):
+        return partial(learn_and_judge, device=chosen_device(device))
 
 
 def _executor(cluster: str | None, workers: int | None, count: int) -> Callable[[], Executor]:

@@ -21,15 +21,22 @@ INTERRUPTED = 130
 
 
 def train_encoder(
-    plan: str, *, data: Path | None, directory: Path, seed: int | None = None, as_json: bool = False
+    plan: str,
+    *,
+    data: Path | None,
+    directory: Path,
+    seed: int | None = None,
+    device: str = "cpu",
+    as_json: bool = False,
 ) -> int:
     """Learn an encoder into `directory`.
 
     plan: a YAML file, a shipped plan's name, or a row of the paper's Table 1. What is there of the same plan goes on
-    where it stopped. Status 0: learned; 1: it could not go on; 2: plan or data are not what they should be; 130:
-    interrupted (the same command goes on).
+    where it stopped. device: "cpu", "cuda" or "auto". Status 0: learned; 1: it could not go on; 2: plan, data or device
+    are not what they should be; 130: interrupted (the same command goes on).
     """
     try:
+        from models.attackers.device import DeviceError, chosen_device
         from models.encoder.alternate import LearningError, learn_chain
         from models.encoder.material import archive_material
     except ModuleNotFoundError as error:
@@ -37,7 +44,8 @@ def train_encoder(
             raise
         say("canopic: training needs PyTorch, which this installation lacks: pip install 'canopic[train]'")
         return WRONG_INPUT
-    with expected(PlanError, DataMissingError, status=WRONG_INPUT), expected(LearningError, OSError):
+    with expected(PlanError, DataMissingError, DeviceError, status=WRONG_INPUT), expected(LearningError, OSError):
+        where = chosen_device(device)
         settings = plan_for_row(plan) if plan in ROWS else read_plan(plan_file(plan))
         if seed is not None:
             settings = settings.model_copy(update={"seed": seed})
@@ -46,7 +54,7 @@ def train_encoder(
         with _Watch(settings) as watch:
             material = archive_material(data, np.random.default_rng(settings.seed), settings.material)
             try:
-                learn_chain(settings, material, directory, watch.step)
+                learn_chain(settings, material, directory, watch.step, device=where)
             except KeyboardInterrupt:
                 say("canopic: interrupted; the same command goes on where it stopped")
                 return INTERRUPTED

@@ -57,11 +57,11 @@ class Executor(Protocol):
         """End every worker, at once. What they have written stays; a point interrupted is resumed next time."""
 
 
-def learn_and_judge(plan: Any, judge: Any, data: Path, folder: Path) -> dict[str, Any]:
+def learn_and_judge(plan: Any, judge: Any, data: Path, folder: Path, device: str = "cpu") -> dict[str, Any]:
     """`run_point`, in the worker, which is the first to import torch."""
     from models.encoder.sweep_point import run_point
 
-    return run_point(plan, judge, data, folder)
+    return run_point(plan, judge, data, folder, device)
 
 
 def attempt(job: Job) -> dict[str, Any]:

@@ -42,7 +42,7 @@ def encoder_loss(
     through = plan.schedule.straight_through
     codes, cells = soft_codes(chain, images, slope, nuisance, rng, through)
     values = scaled(codes, chain)
-    goals = torch.tensor([1] * count + [0] * count, device=chain.device)
+    goals = torch.tensor([1] * count + [0] * count).to(chain.device)
     detections = [
         functional.cross_entropy(answers(networks[f"detection {number}"], network, values), goals)
         for number, network in enumerate(plan.detection.networks)

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from models.attackers.device import CPU
 from models.attackers.fit import FitSettings, fit
 from models.detector.metrics import wilson_interval
 from models.encoder.alternate import Progress, learn_chain
@@ -65,10 +66,11 @@ def tasks(plan: PaperPlan) -> Iterator[Task]:
                 yield Task(row, "learned", alpha, seed)
 
 
-def rerun_table(plan: PaperPlan, data: PaperData, report: Report) -> dict[str, Any]:
+def rerun_table(plan: PaperPlan, data: PaperData, report: Report, device: str = CPU) -> dict[str, Any]:
     """All rows of `plan`: the document that table1.json holds.
 
-    report: what is being done, how far it is, how far it goes. Raises `models.detector.archives.DataMissingError` or
+    report: what is being done, how far it is, how far it goes. device: where networks are trained
+    (`models.attackers.device`). Raises `models.detector.archives.DataMissingError` or
     `models.datasets.files.AnnotationError` for images, `models.encoder.alternate.LearningError` for a loss that is no
     number any more.
     """
@@ -76,23 +78,23 @@ def rerun_table(plan: PaperPlan, data: PaperData, report: Report) -> dict[str, A
     answers: list[tuple[Task, Question, dict[str, Any]]] = []
     document = table_document(plan, data, answers)
     for task in tasks(plan):
-        view = view_of(task, plan, data, report)
+        view = view_of(task, plan, data, report, device)
         for question in QUESTIONS:
-            answers.append((task, question, answered(view, question, task.seed, plan, data, report)))
+            answers.append((task, question, answered(view, question, task.seed, plan, data, report, device)))
             document = table_document(plan, data, answers)
             write_text(out / "table1.json", json.dumps(document, indent=1, allow_nan=False) + "\n")
             write_text(out / "table1.md", table_markdown(document["cells"], document["notes"]))
     return document
 
 
-def view_of(task: Task, plan: PaperPlan, data: PaperData, report: Report) -> PaperView:
+def view_of(task: Task, plan: PaperPlan, data: PaperData, report: Report, device: str = CPU) -> PaperView:
     """What attackers of a task see; a learned encoder is learned first where it is not there yet."""
     if task.row.name in BASELINES:
         return baseline_view(task.row.name)
-    return chain_view(task.name, chain_of(task, plan, data, report))
+    return chain_view(task.name, chain_of(task, plan, data, report, device))
 
 
-def chain_of(task: Task, plan: PaperPlan, data: PaperData, report: Report) -> Chain:
+def chain_of(task: Task, plan: PaperPlan, data: PaperData, report: Report, device: str = CPU) -> Chain:
     """The chain of a task: as it starts, or learned (its folder is `encoders/NAME` in the plan's output)."""
     learning = learning_plan(task, plan)
     if task.kind == "unlearned":
@@ -102,7 +104,8 @@ def chain_of(task: Task, plan: PaperPlan, data: PaperData, report: Report) -> Ch
         what = f"learning {task.name}, cycle {progress.cycle}/{progress.cycles}, {progress.phase}"
         report(what, progress.step, progress.steps)
 
-    return learn_chain(learning, data.learning_material, Path(plan.out) / "encoders" / task.name, tell)
+    folder = Path(plan.out) / "encoders" / task.name
+    return learn_chain(learning, data.learning_material, folder, tell, device=device)
 
 
 def learning_plan(task: Task, plan: PaperPlan) -> EncoderPlan:
@@ -131,7 +134,7 @@ def learning_plan(task: Task, plan: PaperPlan) -> EncoderPlan:
 
 
 def answered(
-    view: PaperView, question: Question, seed: int, plan: PaperPlan, data: PaperData, report: Report
+    view: PaperView, question: Question, seed: int, plan: PaperPlan, data: PaperData, report: Report, device: str = CPU
 ) -> dict[str, Any]:
     """One fresh network's answers, from `runs/` where it has them: right, n, chance, and on what it was trained."""
     parts: Parts = data.identity if question == "identity" else data.face
@@ -157,7 +160,7 @@ def answered(
 
         codes[name] = encoded(part, view, cache, tell)
     report(f"{view.name}, {question}: training a fresh {plan.attackers.network}", 0, 1)
-    answer = settings | attacked(codes, view, parts, question, seed, plan)
+    answer = settings | attacked(codes, view, parts, question, seed, plan, device)
     report(f"{view.name}, {question}: training a fresh {plan.attackers.network}", 1, 1)
     write_text(path, json.dumps(answer, indent=1, allow_nan=False) + "\n")
     # Twelve gigabytes for each view of full size: made again in minutes, should another seed want them.
@@ -167,7 +170,13 @@ def answered(
 
 
 def attacked(
-    codes: dict[str, NDArray[np.uint8]], view: PaperView, parts: Parts, question: Question, seed: int, plan: PaperPlan
+    codes: dict[str, NDArray[np.uint8]],
+    view: PaperView,
+    parts: Parts,
+    question: Question,
+    seed: int,
+    plan: PaperPlan,
+    device: str = CPU,
 ) -> dict[str, Any]:
     """Trains one network on the training codes and says how often it is right on the others, as a JSON object."""
     attackers = plan.attackers
@@ -186,7 +195,7 @@ def attacked(
         mirror=False,
         seed=seed,
     )
-    fitted = fit(codes["train"], view.full_scale, parts.train.labels, parts.classes, settings)
+    fitted = fit(codes["train"], view.full_scale, parts.train.labels, parts.classes, settings, device=device)
     right = fitted.logits(codes["test"][:, 0]).argmax(axis=1) == parts.test.labels
     validated = fitted.logits(codes["validation"][:, 0]).argmax(axis=1) == parts.validation.labels
     shares = [float(right[parts.test.labels == label].mean()) for label in range(parts.classes)]

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from models.attackers.device import CPU
 from models.attackers.fit import FitSettings, fit
 from models.attackers.looks import looks_of
 from models.attackers.views import View
@@ -29,7 +30,7 @@ REPORT_EVERY = 10  # steps of learning between two looks at how far it is
 Say = Callable[[str], None]
 
 
-def run_point(plan: EncoderPlan, judge: JudgePlan, data: Path, folder: Path) -> dict[str, Any]:
+def run_point(plan: EncoderPlan, judge: JudgePlan, data: Path, folder: Path, device: str = CPU) -> dict[str, Any]:
     """Learn `plan` on the archives in `data` and judge what comes out, in `folder`; the same for the same arguments.
 
     A learning that was interrupted goes on; one that is complete is only judged. Meanwhile progress.json in `folder`
@@ -43,9 +44,14 @@ def run_point(plan: EncoderPlan, judge: JudgePlan, data: Path, folder: Path) -> 
             _say(folder, progress.cycle, f"learning, {progress.phase}")
 
     _say(folder, 0, "reading images")
-    encoding = learn(plan, archive_material(data, np.random.default_rng(plan.seed), plan.material), folder, report)
+    material = archive_material(data, np.random.default_rng(plan.seed), plan.material)
+    encoding = learn(plan, material, folder, report, device=device)
     images = read_material(data, questions(judge), limits(judge), folder.parent.parent / IMAGES)
-    found = judged(encoding, plan, judge, images, lambda stage: _say(folder, plan.schedule.cycles, f"judging, {stage}"))
+
+    def say(stage: str) -> None:
+        _say(folder, plan.schedule.cycles, f"judging, {stage}")
+
+    found = judged(encoding, plan, judge, images, say, device)
     return {
         "plan": plan.model_dump(mode="json"),
         "judge": judge.model_dump(mode="json"),
@@ -56,7 +62,9 @@ def run_point(plan: EncoderPlan, judge: JudgePlan, data: Path, folder: Path) -> 
     } | found
 
 
-def judged(encoding: Encoding, plan: EncoderPlan, judge: JudgePlan, images: Material, say: Say) -> dict[str, Any]:
+def judged(
+    encoding: Encoding, plan: EncoderPlan, judge: JudgePlan, images: Material, say: Say, device: str = CPU
+) -> dict[str, Any]:
     """What fresh attackers make of an encoding: bits, identity, face.
 
     Of each attacker: accuracy with its Wilson interval, right, n, train_accuracy (of the first looks: near 1 with a low
@@ -70,9 +78,9 @@ def judged(encoding: Encoding, plan: EncoderPlan, judge: JudgePlan, images: Mate
     question = questions(judge)[1]
     face_parts = images.parts[f"{question} train"], images.parts[f"{question} test"]
     say("identity")
-    identity = _attacks(subject, plan, judge, *identity_parts, images.people, judge.epochs, True, say)
+    identity = _attacks(subject, plan, judge, *identity_parts, images.people, judge.epochs, True, say, device)
     say("face")
-    face = _attacks(subject, plan, judge, *face_parts, 2, judge.face_epochs, False, say)
+    face = _attacks(subject, plan, judge, *face_parts, 2, judge.face_epochs, False, say, device)
     whole, each = code_entropies(subject.look(images.parts["identity test"].images).inputs)
     return {
         "bits": {"per_measurement": whole, "per_code": each},
@@ -92,6 +100,7 @@ def _attacks(
     epochs: int,
     balanced: bool,
     say: Say,
+    device: str,
 ) -> dict[str, Any]:
     """One result per network of the judge, by its name."""
     rng = np.random.default_rng([plan.seed, 71])
@@ -115,7 +124,7 @@ def _attacks(
             mirror=False,
             seed=plan.seed,
         )
-        fitted = fit(looks, 15, train.labels, classes, settings)
+        fitted = fit(looks, 15, train.labels, classes, settings, device=device)
         right = fitted.logits(tested).argmax(axis=1) == test.labels
         entry: dict[str, Any] = {
             "accuracy": float(right.mean()),

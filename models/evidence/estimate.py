@@ -56,8 +56,8 @@ def _seconds_per_image(job: Job, attacker: str, side: int, channels: int, evalua
     count = BATCHES * settings.batch
     looks = np.random.default_rng(0).integers(0, 16, (count, 1, side, side, channels), np.uint8)
     labels = np.arange(count, dtype=np.int64) % 2
-    fit(looks[: settings.batch], 15, labels[: settings.batch], 2, replace(settings, epochs=1))
+    fit(looks[: settings.batch], 15, labels[: settings.batch], 2, replace(settings, epochs=1), device=evaluation.device)
     started = time.perf_counter()
-    fit(looks, 15, labels, 2, replace(settings, epochs=1))
+    fit(looks, 15, labels, 2, replace(settings, epochs=1), device=evaluation.device)
     # What is timed is one pass and the forward pass that follows it.
     return (time.perf_counter() - started) / (count * (1 + FORWARD_SHARE))

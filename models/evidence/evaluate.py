@@ -36,14 +36,17 @@ PREPARED_AHEAD = 2
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """Subjects, the folder of archives, the folder for what comes out, settings, and the pretrained attacker's teacher
-    (a face embedding in ONNX form)."""
+    """Subjects, the folder of archives, the folder for what comes out, settings, the pretrained attacker's teacher (a
+    face embedding in ONNX form), and the device on which attackers of crops are trained (`models.attackers.device`).
+
+    No run's key names the device: what was finished on one is not done again on another."""
 
     subjects: tuple[Subject, ...]
     data: Path
     folder: Path
     settings: EvidenceSettings
     teacher: Path | None = None
+    device: str = "cpu"
 
     @property
     def runs(self) -> Path:
@@ -110,7 +113,7 @@ def run_job(evaluation: Evaluation, job: Job) -> Run:
     if question in CROP_QUESTIONS:
         material = material_of(evaluation)
         results = questions.ask(
-            subject, question, job.key.attacker, seed, material, settings, cache, evaluation.teacher
+            subject, question, job.key.attacker, seed, material, settings, cache, evaluation.teacher, evaluation.device
         )
     else:
         results = ask_whole(question, subject, seed, evaluation.data, evaluation.folder, settings)

@@ -51,6 +51,7 @@ def with_head_start(
     student_epochs: int,
     mirror: bool,
     seed: int,
+    device: str = "cpu",
 ) -> HeadStart:
     """Teach a student on `pairs` (looks uint8 (m, looks, rows, columns, channels) and embeddings (m, d)), fit a linear
     classifier on its embedding to name the people of `train`, and ask it about `tested` (n, looks, ...) and `unseen`
@@ -61,7 +62,7 @@ def with_head_start(
     settings = FitSettings(
         network=NETWORK, width=width, epochs=student_epochs, learning_rate=STUDENT_RATE, mirror=mirror, seed=seed
     )
-    student = learn_embedding(pairs, full_scale, embeddings, settings)
+    student = learn_embedding(pairs, full_scale, embeddings, settings, device)
     fitted = recogniser(student, trained, train.labels, classes, np.random.default_rng(seed))
     known, asked = embedding_of(student, trained), embedding_of(student, tested[:, :1])
     return HeadStart(

@@ -156,6 +156,7 @@ def ask(
     settings: EvidenceSettings,
     cache: Path,
     teacher: Path | None = None,
+    device: str = "cpu",
 ) -> dict[str, Measure]:
     """Train one attacker and say how often it is right: measures by name (see `runs.share`), JSON objects.
 
@@ -163,7 +164,7 @@ def ask(
     looks of each face), "retrieval" (the nearest training image by the angle between what the last layer reads), and,
     where the material has faces of unseen people, "verification" (`models.attackers.verification` on the same).
     train_accuracy: on the training images' first looks, None for the nearest image. teacher: a face embedding (ONNX),
-    for the pretrained attacker.
+    for the pretrained attacker. device: see `models.attackers.device`.
     """
     trained, tested = _train_and_test(subject, question, material, settings, cache)
     train, test = material.parts[f"{question} train"], material.parts[f"{question} test"]
@@ -181,7 +182,7 @@ def ask(
             results["verification"] = verified(unseen, material.parts[f"{question} unseen"].labels)
         return results
     if attacker == PRETRAINED:
-        answers = _pretrained(subject, seed, material, settings, cache, _given(teacher), trained, tested)
+        answers = _pretrained(subject, seed, material, settings, cache, _given(teacher), trained, tested, device)
         results = {question: measure(answers.named, answers.train_accuracy)}
         if answers.several is not None:
             several = measure(answers.several, answers.train_accuracy) | {"looks": tested.shape[1]}
@@ -195,7 +196,7 @@ def ask(
     from models.attackers.fit import fit
 
     how = fit_settings(subject, question, attacker, seed, settings)
-    fitted = fit(trained, subject.full_scale, train.labels, classes, how)
+    fitted = fit(trained, subject.full_scale, train.labels, classes, how, device=device)
     accuracy = fitted.train_accuracy
     results = {question: measure(fitted.logits(tested[:, 0]).argmax(axis=1), accuracy)}
     if question != "identity":
@@ -221,6 +222,7 @@ def _pretrained(
     teacher: Path,
     trained: NDArray[np.uint8],
     tested: NDArray[np.uint8],
+    device: str,
 ) -> head_start.HeadStart:
     part = "pretraining train"
     sums = question_digest("pretraining", material, settings.limits)
@@ -239,6 +241,7 @@ def _pretrained(
         student_epochs=settings.student_epochs,
         mirror=mirrored_alike(subject),
         seed=seed,
+        device=device,
     )
 
 

@@ -9,6 +9,7 @@ identification with a linear classifier on its embedding (`recogniser`).
 """
 
 import hashlib
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -153,7 +154,8 @@ def _kept(embed: Teacher, name: str, cache: Path) -> Teacher:
         path = cache / f"embeddings_{told.hexdigest()[:20]}.npy"
         if not path.is_file():
             cache.mkdir(parents=True, exist_ok=True)
-            partial = path.with_suffix(".part")
+            # Another process may be making the same file: each writes its own, and the last one stays.
+            partial = path.with_name(f"{path.stem}.{os.getpid()}.part")
             with partial.open("wb") as file:
                 np.save(file, embed(crops))
             partial.replace(path)

@@ -6,6 +6,7 @@ the paper's attackers also had (docs/decisions/0034).
 """
 
 import hashlib
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,7 +93,8 @@ def encoded(part: Part, view: PaperView, cache: Path, report: Callable[[int], No
     path = codes_file(part, view, cache)
     if not path.is_file():
         cache.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".part")
+        # Another process may be making the same file: each writes its own, and the last one stays.
+        partial = path.with_name(f"{path.stem}.{os.getpid()}.part")
         shape = view.encode(np.zeros((1, 64, 64, 3), np.uint8)).shape[1:]
         written = open_memmap(partial, "w+", np.uint8, (len(part), part.looks, *shape))
         done = 0

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -126,7 +127,8 @@ def _kept(data: Path, question: str, limits: Limits, sums: dict[str, str], cache
         for name, part in made.items():
             arrays[f"{name}/{CROPS_PART}"], arrays[f"{name}/{LABELS_PART}"] = part.images, part.labels
         cache.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".part")
+        # Another process may be making the same file: each writes its own, and the last one stays.
+        partial = path.with_name(f"{path.stem}.{os.getpid()}.part")
         with partial.open("wb") as file:
             np.savez(file, **arrays)  # type: ignore[arg-type]
         partial.replace(path)

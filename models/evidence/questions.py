@@ -4,6 +4,7 @@ identity: who of the evaluation's people is it, from one look and from the mean 
 sources. same-photographs: the same, faces and faceless windows cut from the same photographs.
 """
 
+import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -134,7 +135,8 @@ def kept_looks(
         mirror = part.endswith("train")
         looks = looks_of(view, labelled.images, count, np.random.default_rng([seed, 0]), pool, mirror)
         cache.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".part")
+        # Another process may be making the same file: each writes its own, and the last one stays.
+        partial = path.with_name(f"{path.stem}.{os.getpid()}.part")
         with partial.open("wb") as file:
             np.save(file, looks)
         partial.replace(path)

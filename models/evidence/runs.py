@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -108,7 +109,7 @@ def find_run(folder: Path, key: RunKey) -> Run | None:
 def write_whole(path: Path, content: str | bytes) -> Path:
     """Write a file so that no reader ever sees half of it; the folder is made where it is missing."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".part")
+    partial = path.with_name(f"{path.name}.{os.getpid()}.part")
     partial.write_bytes(content.encode() if isinstance(content, str) else content)
     partial.replace(path)
     return path

@@ -82,7 +82,7 @@ def evaluate(
     encodings: Annotated[
         list[str] | None, typer.Argument(help="Bundles by name or file, or .npz files of encodings.")
     ] = None,
-    data: Annotated[Path, typer.Option("--data", help="Folder with the image archives.")] = Path(),
+    data: Data = None,
     out: Out = Path("evidence"),
     against: Annotated[
         str, typer.Option(help="Beside them: clean, blur, pixelate, paper, handmade; separated by commas.")
@@ -92,22 +92,30 @@ def evaluate(
         typer.Option(help="identity, verification, retrieval, face, same-photographs, detection, distance."),
     ] = "identity,verification,retrieval,face,same-photographs",
     attackers: Annotated[
-        str,
+        str | None,
         typer.Option(
-            help='small, resnet18, googlenet (each also with " x8": on codes upsampled), pretrained, nearest, linear.'
+            help='small, resnet18, googlenet (each also with " x8": on codes upsampled), pretrained, nearest, linear. '
+            "Else all of these, without x8; with --quick small."
         ),
-    ] = "small,resnet18,googlenet,pretrained,nearest,linear",
+    ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Attackers of each kind.")] = 3,
     pretrained_seeds: Annotated[
         int | None, typer.Option(min=1, help="Of the pretrained attacker, which takes longest; else as many.")
     ] = None,
-    width: Annotated[float, typer.Option(help="Width of the attackers' networks; 1 as published.")] = 0.25,
+    width: Annotated[float, typer.Option(min=0.01, help="Width of the attackers' networks; 1 as published.")] = 0.25,
     looks: Annotated[int, typer.Option(min=1, help="Measurements of each test face, for several looks.")] = 16,
     paper: Annotated[Path | None, typer.Option(help="The paper's released parameters (.npz).")] = None,
     teacher: Annotated[Path | None, typer.Option(help="Face embedding (ONNX) that teaches an attacker.")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
     device: Device = "cpu",
-    quick: Annotated[bool, typer.Option("--quick", help="Minutes; its numbers are not to be quoted.")] = False,
+    quick: Annotated[
+        bool,
+        typer.Option(
+            "--quick",
+            help="A trial: the small attacker unless --attackers says more, one seed, few images and steps. "
+            "Its numbers are not to be quoted.",
+        ),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """What fresh attackers and detectors get out of encodings, side by side: table, figures, evidence.json."""

@@ -13,33 +13,43 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import typer
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from host.commands.common import DONE, FAILED, WRONG_INPUT, expected, out, print_json, say
-from models.detector.archives import DataMissingError
+from host.commands.checks import OptionError, check_out, check_positive, check_torch
+from host.commands.common import DONE, WRONG_INPUT, expected, out, print_json, say
+from models.detector.archives import DataMissingError, archive_path
 from models.evidence.evaluate import Evaluation, all_jobs, evaluate, material_of, write_evidence
-from models.evidence.material import QUICK_LIMITS
+from models.evidence.material import QUICK_LIMITS, needed_archives
 from models.evidence.report import FACE, IDENTITY, headline, summarised
 from models.evidence.runs import Run, RunError, find_run
-from models.evidence.settings import EvidenceSettings, QuestionError, asked_questions, check_attackers
+from models.evidence.settings import (
+    CROP_QUESTIONS,
+    PRETRAINED,
+    EvidenceSettings,
+    QuestionError,
+    asked_questions,
+    check_attackers,
+)
 from models.evidence.subjects import SubjectError, resolve_subjects
+from models.evidence.whole import ARCHIVES as ARCHIVES_OF_WHOLE
 
 PAPER_FILE = Path("reference_encoders") / "canopic_paper.npz"
 TEACHER_FILE = Path("models") / "mobilefacenet.onnx"
 INTERRUPTED = 130
+ATTACKERS = "small,resnet18,googlenet,pretrained,nearest,linear"
+QUICK_ATTACKERS = "small"
 
 
 def evaluate_encodings(
     encodings: list[str],
     against: str,
-    data: Path,
+    data: Path | None,
     out_folder: Path,
     questions: str,
-    attackers: str,
+    attackers: str | None,
     seeds: int,
     width: float,
     looks: int,
@@ -54,46 +64,38 @@ def evaluate_encodings(
 ) -> int:
     """Do every run that is not in the folder yet, and write evidence.json, evidence.md and the figures.
 
-    device: "cpu", "cuda" or "auto", for attackers of crops; detectors of scenes and distance stay on the processor.
+    attackers: None stands for `ATTACKERS`, or with `quick` for `QUICK_ATTACKERS`. device: "cpu", "cuda" or "auto", for
+    attackers of crops; detectors of scenes and distance stay on the processor. Status 0: done; 1: something there is
+    damaged or cannot be written; 2: it cannot be done as asked; 130: interrupted (the same command goes on).
     """
     try:
-        import torch  # noqa: F401
-    except ModuleNotFoundError:
-        say("canopic: attackers are trained with PyTorch: pip install 'canopic[train]'")
-        raise typer.Exit(FAILED) from None
-    from models.attackers.device import DeviceError, chosen_device
-
-    cv2.setNumThreads(1)
-    with (
-        expected(SubjectError, QuestionError, DeviceError, status=WRONG_INPUT),
-        expected(DataMissingError, RunError, OSError),
-    ):
-        where = chosen_device(device)
-        settings = EvidenceSettings(
-            questions=asked_questions(_words(questions)),
-            attackers=_words(attackers),
-            seeds=seeds,
-            pretrained_seeds=pretrained_seeds,
-            width=width,
-            looks=looks,
-        )
-        check_attackers(settings.attackers)
-        if quick:
-            settings = quick_settings(settings)
-        subjects = resolve_subjects(encodings, list(_words(against)), paper or data / PAPER_FILE)
-        evaluation = Evaluation(tuple(subjects), data, out_folder, settings, teacher or data / TEACHER_FILE, where)
-        console = Console(stderr=True)
-        with console.status("Reading and checking the images"):
-            material_of(evaluation)
-        try:
-            runs = _all_runs(evaluation, workers, console)
-        except (KeyboardInterrupt, BrokenProcessPool):
-            say(f"canopic: stopped. What was finished is in {evaluation.runs}: the same command goes on from there")
-            return INTERRUPTED
-        document = write_evidence(evaluation, runs)
-        from host.figures.evidence import draw_all
-
-        draw_all(document, subjects, out_folder)
+        with (
+            expected(OptionError, SubjectError, QuestionError, DataMissingError, status=WRONG_INPUT),
+            expected(RunError, OSError),
+        ):
+            check_positive(width, "--width")
+            settings = EvidenceSettings(
+                questions=asked_questions(_words(questions)),
+                attackers=_words(attackers or (QUICK_ATTACKERS if quick else ATTACKERS)),
+                seeds=seeds,
+                pretrained_seeds=pretrained_seeds,
+                width=width,
+                looks=looks,
+            )
+            check_attackers(settings.attackers)
+            check_out(out_folder)
+            where = _device(device)
+            folder = _data_folder(data, settings)
+            subjects = resolve_subjects(encodings, list(_words(against)), paper or folder / PAPER_FILE)
+            teacher = _teacher(teacher or folder / TEACHER_FILE, settings)
+            check_torch()
+            evaluation = Evaluation(
+                tuple(subjects), folder, out_folder, quick_settings(settings) if quick else settings, teacher, where
+            )
+            document = _evaluated(evaluation, workers)
+    except (KeyboardInterrupt, BrokenProcessPool):
+        say(f"canopic: stopped. What was finished is in {out_folder}: the same command goes on from there")
+        return INTERRUPTED
     if as_json:
         print_json(document)
     else:
@@ -103,8 +105,59 @@ def evaluate_encodings(
     return DONE
 
 
+def _evaluated(evaluation: Evaluation, workers: int) -> dict[str, Any]:
+    """Read the images, do the runs, write all of it; returns what evidence.json holds."""
+    cv2.setNumThreads(1)
+    console = Console(stderr=True)
+    with console.status("Reading and checking the images"):
+        material_of(evaluation)
+    runs = _all_runs(evaluation, workers, console)
+    document = write_evidence(evaluation, runs)
+    from host.figures.evidence import draw_all
+
+    draw_all(document, list(evaluation.subjects), evaluation.folder)
+    return document
+
+
+def _device(word: str) -> str:
+    """The device that a word stands for. Asks PyTorch, which takes seconds to import, only where it has to be asked."""
+    if word == "cpu":
+        return word
+    check_torch()
+    from models.attackers.device import DeviceError, chosen_device
+
+    with expected(DeviceError, status=WRONG_INPUT):
+        return chosen_device(word)
+
+
+def _data_folder(data: Path | None, settings: EvidenceSettings) -> Path:
+    """The folder of the archives. Raises DataMissingError where it is not given, or an archive of a question is not in
+    it."""
+    if data is None:
+        raise DataMissingError(
+            "--data is missing: attackers are asked about photographs; give the folder of the archives"
+        )
+    if not data.is_dir():
+        raise DataMissingError(f"--data {data}: there is no such folder; give the one that holds the archives")
+    crops = needed_archives(tuple(one for one in settings.questions if one in CROP_QUESTIONS))
+    whole = [name for question in settings.questions for name in ARCHIVES_OF_WHOLE.get(question, ())]
+    for name in dict.fromkeys([*crops, *whole]):
+        archive_path(data, name)
+    return data
+
+
+def _teacher(path: Path, settings: EvidenceSettings) -> Path:
+    """The face embedding's file. Raises QuestionError where the pretrained attacker needs it and it is not there."""
+    if PRETRAINED in settings.attackers and "identity" in settings.questions and not path.is_file():
+        raise QuestionError(
+            f'"{PRETRAINED}" learns from a face embedding of unencoded faces, {path} is missing: give an ONNX file '
+            "(--teacher), or leave the attacker out (--attackers)"
+        )
+    return path
+
+
 def quick_settings(settings: EvidenceSettings) -> EvidenceSettings:
-    """The same questions in minutes: one seed, few images, few steps. A trial, not evidence."""
+    """The same questions sooner: one seed, few images, few steps. A trial, not evidence."""
     return replace(
         settings,
         seeds=1,

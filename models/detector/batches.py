@@ -13,8 +13,10 @@ from optics.encoding import Encoding, quantize
 # Comparator offset and noise, as a fraction of full scale: 1.5 mV of 2.5 V.
 COMPARATOR_SIGMA = 0.0015 / 2.5
 HIGHEST_CODE = 15
-# Of a photograph in linear light (the training crops' is 0.21): how bright what a pair of masks subtracts is.
+# Of a photograph in linear light (the training crops' is 0.21): where that of the scene itself is not known.
 MEAN_RADIANCE = 0.2
+# Raise it when the noise behind a pair of masks changes: results of pairs alone are then measured again.
+PAIR_RECIPE = 2
 # What a training window covers of the plane, rows and columns in pixels, whatever the pool.
 WINDOW_PX = (320, 384)
 
@@ -25,6 +27,17 @@ def mirror_symmetric(encoding: Encoding) -> bool:
     """Whether mirrored codes are what a mirrored scene would give: each kernel equals its mirror image."""
     kernels = encoding.kernels
     return bool(np.allclose(kernels, kernels[:, :, ::-1], rtol=0, atol=1e-6 * np.abs(kernels).max()))
+
+
+def subtracts(encoding: Encoding) -> bool:
+    """Whether a kernel has negative taps, so that a pair of masks is subtracted behind it."""
+    return bool(encoding.kernels.min() < 0)
+
+
+def noise_recipe(encoding: Encoding | None) -> dict[str, int]:
+    """What the key of a kept result says of noise: nothing for one mask a filter, whose noise is as it always was."""
+    noisy = encoding is not None and encoding.range == "fixed" and subtracts(encoding)
+    return {"pair_noise": PAIR_RECIPE} if noisy else {}
 
 
 def window_cells(pool_px: int) -> tuple[int, int]:
@@ -69,7 +82,8 @@ def random_batch(
         boxes = boxes - np.array([left, top, 0, 0], np.float32) * cell_px
         exposure = float(np.exp(rng.uniform(np.log(0.55), np.log(1.4))))
         if encoded and encoding is not None:
-            one = exposed_codes(samples.cells[part], float(samples.steady[index] * exposure), encoding, rng)
+            bright = samples.mean_radiance(int(index))
+            one = exposed_codes(samples.cells[part], float(samples.steady[index] * exposure), encoding, rng, bright)
         else:
             one = _exposed_plain(samples.plain[part], exposure)
         if mirrored_too and rng.random() < 0.5:
@@ -83,33 +97,43 @@ def random_batch(
 
 
 def exposed_codes(
-    cells: NDArray[np.floating], exposure: float, encoding: Encoding, rng: np.random.Generator
+    cells: NDArray[np.floating],
+    exposure: float,
+    encoding: Encoding,
+    rng: np.random.Generator,
+    radiance: float = MEAN_RADIANCE,
 ) -> NDArray[np.uint8]:
     """Codes of cells at exposure 1 (any shape, as `cache.Samples` holds them) under another, with noise.
 
+    radiance: mean linear radiance of the whole scene at exposure 1 (`noisy_codes`).
     Range "per_frame" is the paper's simulation: it knows neither exposure nor noise, so its codes have none.
     """
     values = cells.astype(np.float32)
     if encoding.range == "per_frame":
         return quantize(values, encoding.thresholds)
-    return noisy_codes(values * np.float32(exposure), encoding, rng, exposure)
+    return noisy_codes(values * np.float32(exposure), encoding, rng, exposure, radiance)
 
 
 def noisy_codes(
-    cells: NDArray[np.float32], encoding: Encoding, rng: np.random.Generator, exposure: float
+    cells: NDArray[np.float32],
+    encoding: Encoding,
+    rng: np.random.Generator,
+    exposure: float,
+    radiance: float = MEAN_RADIANCE,
 ) -> NDArray[np.uint8]:
     """Codes of exposed cells float32 (rows, columns, channels) through imperfect parts, uint8 of the same shape.
 
     Sensor noise enters before the maximum, so it lifts dark cells more than it spreads them: the maximum of 64 noisy
     pixels lies about 2.4 sigma above their mean (of four times as many, 0.4 sigma higher) and varies by 0.4 sigma.
-    Each comparator has its own offset. exposure: the factor that brought the cells where they are; what it brightens
-    besides them is the light behind a pair of masks, whose noise stays where the light itself is subtracted (decision
-    38).
+    Each comparator has its own offset. exposure: the factor that brought the cells where they are; radiance: the mean
+    of what was exposed (scene or crop), at exposure 1, in the unit of the light that was convolved. Their product is
+    the light behind a pair of masks, whose noise stays where the light itself is subtracted (decision 38); one mask
+    does not ask for it.
     """
     shot = np.float32(rng.uniform(0, 0.012))
     read = np.float32(rng.uniform(0, 0.003))
-    if encoding.kernels.min() < 0:
-        sigma: NDArray[np.float32] | np.float32 = _pair_sigma(encoding, exposure, shot, read)
+    if subtracts(encoding):
+        sigma: NDArray[np.float32] | np.float32 = _pair_sigma(encoding, radiance * exposure, shot, read)
     else:
         sigma = np.sqrt(shot * shot * np.maximum(cells, 0) + read * read)
     # A cell is rarely flat, and then fewer of its pixels compete for the maximum: any part of the full lift occurs.
@@ -120,13 +144,14 @@ def noisy_codes(
     return quantize(noisy, encoding.thresholds + offsets)
 
 
-def _pair_sigma(encoding: Encoding, exposure: float, shot: np.float32, read: np.float32) -> np.float32:
+def _pair_sigma(encoding: Encoding, exposed: float, shot: np.float32, read: np.float32) -> np.float32:
     """Noise of a pixel of PSF+ - PSF-, in fractions of full scale after the gain that follows the subtraction.
 
-    Both masks' light counts: shot noise of their sum, read noise of two pixels. The full well holds three times the
-    mean light (fewer stops would clip what is bright), and the gain behind the subtraction makes up the rest.
+    exposed: mean radiance times exposure. Both masks' light counts: shot noise of their sum, read noise of two pixels.
+    The full well holds three times the mean light (fewer stops would clip what is bright), and the gain behind the
+    subtraction makes up the rest.
     """
-    light = MEAN_RADIANCE * exposure * float(np.abs(encoding.kernels).sum(axis=(1, 2)).mean())
+    light = exposed * float(np.abs(encoding.kernels).sum(axis=(1, 2)).mean())
     gain = max(1.0, 3 * light)
     return np.float32(np.sqrt(shot * shot * gain * light + 2 * read * read * gain * gain))
 

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.detector.augment import Material, random_scene
-from models.detector.scenes import PLAIN_POOL_PX, Scene, linear_to_srgb, plain_image, plane_cells
+from models.detector.scenes import PLAIN_POOL_PX, Scene, linear_to_srgb, plain_image, plane_cells, srgb_to_linear
 from optics.encoding import Encoding, pooled
 from optics.exposure import steady_exposure
 
@@ -62,6 +62,10 @@ class Samples:
         """Boxes (k, 4) and ignore flags (k,) of one scene."""
         part = slice(self.first[index], self.first[index + 1])
         return self.boxes[part], self.ignore[part]
+
+    def mean_radiance(self, index: int) -> float:
+        """Mean linear radiance of one scene at exposure 1, over its pixels and colours, from its unencoded picture."""
+        return float(srgb_to_linear(self.plain[index]).mean())
 
     def cell_px(self, encoded: bool = True) -> int:
         """Plane pixels per cell side of the codes, or of the unencoded pictures."""

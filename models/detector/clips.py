@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from models.detector.archives import DataMissingError, Photograph
-from models.detector.batches import exposed_codes
+from models.detector.archives import DataMissingError, Photograph, file_digest
+from models.detector.batches import exposed_codes, subtracts
 from models.detector.metrics import wilson_interval
 from models.detector.runtime import FaceDetector
 from models.detector.scenes import fitted
@@ -48,15 +48,17 @@ def frames_of(path: Path) -> Iterator[NDArray[np.uint8]]:
 def steady_codes(image: NDArray[np.uint8], encoding: Encoding, rng: np.random.Generator) -> NDArray[np.uint8]:
     """Codes of one frame fitted to the plane, at its steady exposure, with the noise of training."""
     frame = Photograph("frame", image, np.zeros((0, 4), np.float32), np.zeros(0, np.bool_))
-    cells = pooled(fitted(frame).radiance, encoding, threads=1)
+    radiance = fitted(frame, continued=subtracts(encoding)).radiance
+    cells = pooled(radiance, encoding, threads=1)
     exposure = 1.0 if encoding.range == "per_frame" else steady_exposure(cells, encoding.thresholds)
-    return exposed_codes(cells, exposure, encoding, rng)
+    return exposed_codes(cells, exposure, encoding, rng, float(radiance.mean()))
 
 
 def clip_report(data: Path, encoding: Encoding, detector: FaceDetector, every: int = 5) -> dict[str, Any]:
     """Counts in the corridor (every frame) and false faces in the room (every `every`-th frame), as a JSON object.
 
-    Every frame is judged by itself, exposed by itself: no smoothing and no exposure control.
+    Every frame is judged by itself, exposed by itself: no smoothing and no exposure control. "data_sha256" names the
+    files.
     """
     rng = np.random.default_rng(0)
     corridor = [len(detector.detect(steady_codes(one, encoding, rng))) for one in frames_of(data / CORRIDOR)]
@@ -69,6 +71,7 @@ def clip_report(data: Path, encoding: Encoding, detector: FaceDetector, every: i
         if index % every == 0 and not uncertain:
             (occupied if people else empty).append(len(detector.detect(steady_codes(image, encoding, rng))))
     return {
+        "data_sha256": {name: file_digest(data / name) for name in (CORRIDOR, ROOM, ROOM_COUNTS)},
         "corridor": {"counts": corridor} | _share("exactly_two", [count == CORRIDOR_PEOPLE for count in corridor]),
         "room_empty": _faces(empty),
         "room_occupied": _faces(occupied),

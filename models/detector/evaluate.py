@@ -3,6 +3,7 @@
 python -m models.detector.evaluate --data ../shared/data [--bundle default | --detector DIR] [--ceiling DIR]
 """
 
+import hashlib
 import json
 import sys
 from collections.abc import Callable
@@ -16,8 +17,16 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from models.detector.archives import DataMissingError, Photograph, read_scenes, validation_part
-from models.detector.batches import exposed_codes
+from models.detector.archives import (
+    SCENES,
+    DataMissingError,
+    Photograph,
+    archive_path,
+    file_digest,
+    read_scenes,
+    validation_part,
+)
+from models.detector.batches import exposed_codes, subtracts
 from models.detector.cache import Light, Samples, measured
 from models.detector.clips import clip_report, clips_present
 from models.detector.decode import Faces, decode
@@ -35,6 +44,8 @@ if TYPE_CHECKING:
 # heat float32 (rows, columns), box float32 (4, rows, columns) of one uint8 input (rows, columns, channels).
 Answer = Callable[[NDArray[np.uint8]], tuple[NDArray[np.float32], NDArray[np.float32]]]
 
+# What a report holds numbers of.
+VIEWS = ("codes", "plain")
 SIZES_PX = ((16, 24), (24, 40), (40, 64), (64, 120))
 # Candidates below this score hardly change the average precision, and there are many.
 LOWEST_SCORE = 0.02
@@ -70,8 +81,13 @@ def validation_scenes(data: Path, encoding: Encoding | None, light: Light = "lin
 
 
 def fitted_scenes(photographs: list[Photograph], encoding: Encoding | None, light: Light = "linear") -> Samples:
-    """Photographs fitted to the plane (scaled to fit, centred, the rest black) and measured."""
-    return measured((fitted(one) for one in photographs), encoding, light)
+    """Photographs fitted to the plane (scaled to fit, centred) and measured.
+
+    The rest is black, or for an encoding with negative taps the outermost pixels continued: such a kernel answers to
+    edges, and the photograph's border is none.
+    """
+    continued = encoding is not None and subtracts(encoding)
+    return measured((fitted(one, continued) for one in photographs), encoding, light)
 
 
 def inputs_of(
@@ -86,7 +102,12 @@ def inputs_of(
     if not encoded or encoding is None:
         return samples.plain[:count]
     return np.stack(
-        [exposed_codes(samples.cells[index], float(samples.steady[index]), encoding, rng) for index in range(count)]
+        [
+            exposed_codes(
+                samples.cells[index], float(samples.steady[index]), encoding, rng, samples.mean_radiance(index)
+            )
+            for index in range(count)
+        ]
     )
 
 
@@ -201,14 +222,26 @@ def evaluation(
     data: Path, encoding: Encoding, model: bytes, threshold: float, ceiling: Path | None = None
 ) -> dict[str, Any]:
     """What `main` reports, as a JSON object: the detector on the test split, the same architecture on unencoded
-    pictures where a folder made by `train --plain` is given, and the clips where `data` holds them."""
+    pictures where a folder made by `train --plain` is given, and the clips where `data` holds them.
+
+    It names what it was measured on, so that it cannot stand for anything else: "encoding_id", "model_sha256",
+    "data_sha256" (archive of the scenes to SHA-256) and, for the ceiling, "plain_model_sha256". "surroundings": what
+    `fitted_scenes` put round the photographs.
+    """
     samples = fitted_scenes(read_scenes(data, "test"), encoding)
     rng = np.random.default_rng(0)
     codes = inputs_of(samples, encoding, rng)
-    report = {"codes": judged(onnx_answer(model), codes, samples, threshold, rng)}
+    report: dict[str, Any] = {
+        "encoding_id": encoding.id,
+        "model_sha256": hashlib.sha256(model).hexdigest(),
+        "data_sha256": {SCENES: file_digest(archive_path(data, SCENES))},
+        "surroundings": "continued" if subtracts(encoding) else "black",
+        "codes": judged(onnx_answer(model), codes, samples, threshold, rng),
+    }
     if ceiling is not None:
         _, plain_model, plain_threshold = loaded("", ceiling)
         plain = inputs_of(samples, encoding, rng, encoded=False)
+        report["plain_model_sha256"] = hashlib.sha256(plain_model).hexdigest()
         report["plain"] = judged(onnx_answer(plain_model), plain, samples, plain_threshold, rng, encoded=False)
     if clips_present(data):
         report["clips"] = clip_report(
@@ -220,8 +253,9 @@ def evaluation(
 def report_table(report: dict[str, Any]) -> Table:
     """The report as a table to read."""
     clips = report.get("clips")
-    report = {name: one for name, one in report.items() if name != "clips"}
-    table = Table("", *report.keys(), title="WIDER test scenes, fitted to 480 x 640")
+    bound = f"encoding {report['encoding_id'][:12]}, model {report['model_sha256'][:12]}"
+    report = {name: report[name] for name in VIEWS if name in report}
+    table = Table("", *report, title="WIDER test scenes, fitted to 480 x 640", caption=bound)
     first = next(iter(report.values()))
 
     def cell(value: dict[str, Any]) -> str:

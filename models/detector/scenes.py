@@ -104,12 +104,21 @@ def boxes_on_plane(
     return clipped[seen].astype(np.float32), (ignore | small | (share < 0.6))[seen]
 
 
-def fitted(photograph: Photograph) -> Scene:
-    """The photograph as the twin shows it: scaled to fit the plane, centred, the rest black."""
+def fitted(photograph: Photograph, continued: bool = False) -> Scene:
+    """The photograph as the twin shows it: scaled to fit the plane, centred, the rest black.
+
+    continued: the rest continues the outermost pixels instead, as encodings do beyond the plane.
+    """
     height, width = photograph.image.shape[:2]
     scale = min(PLANE_COLUMNS_PX / width, PLANE_ROWS_PX / height)
     left, top = (PLANE_COLUMNS_PX - round(width * scale)) // 2, (PLANE_ROWS_PX - round(height * scale)) // 2
-    return place(photograph, scale, left, top)
+    scene = place(photograph, scale, left, top)
+    if not continued:
+        return scene
+    high, wide = round(height * scale), round(width * scale)
+    rows, columns = (top, PLANE_ROWS_PX - top - high), (left, PLANE_COLUMNS_PX - left - wide)
+    inside = scene.radiance[top : top + high, left : left + wide]
+    return Scene(np.pad(inside, (rows, columns, (0, 0)), mode="edge"), scene.boxes, scene.ignore)
 
 
 def plane_cells(pool: int) -> tuple[int, int]:

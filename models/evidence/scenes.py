@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from models.attackers.views import BLUR_SIGMA_PX
 from models.detector.archives import FACES, NON_FACES, SCENES, Photograph, archive_path, file_digest, read_scenes
 from models.detector.augment import Material
-from models.detector.batches import HIGHEST_CODE, random_batch
+from models.detector.batches import HIGHEST_CODE, noise_recipe, random_batch
 from models.detector.cache import RECIPE as SCENE_RECIPE
 from models.detector.cache import Picture, Samples, build, cache_folder, default_cache_root, measured
 from models.detector.decode import Faces
@@ -310,6 +310,7 @@ def _key(subject: Subject, settings: SceneSettings, digests: dict[str, str]) -> 
         "recipe": [RECIPE, SCENE_RECIPE],
         "sees": PICTURES[subject.name][0] if subject.encoding is None else subject.encoding.id,
         "light": subject.light,
+        **noise_recipe(subject.encoding),
         "settings": asdict(settings),
         "data": digests,
     }

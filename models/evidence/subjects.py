@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.attackers.views import View, blurred_view, clean_view, pixelated_view
-from models.detector.batches import noisy_codes
+from models.detector.batches import noise_recipe, noisy_codes
 from models.detector.default_encoding import gaussian_kernel, read_encoding
 from models.detector.scenes import srgb_to_linear
 from optics.archive import BundleError
@@ -95,6 +95,7 @@ class Subject:
             "view": self.name if self.encoding is None else self.encoding.id,
             "light": self.light,
             "noisy": self.noisy,
+            **noise_recipe(self.encoding),
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
@@ -121,7 +122,9 @@ class Subject:
             return quantize(cells, encoding.thresholds)
         exposure = steady_exposure(cells, encoding.thresholds)
         exposed = cells * np.float32(exposure)
-        return quantize(exposed, encoding.thresholds) if rng is None else noisy_codes(exposed, encoding, rng, exposure)
+        if rng is None:
+            return quantize(exposed, encoding.thresholds)
+        return noisy_codes(exposed, encoding, rng, exposure, float(light.mean()))
 
 
 def resolve_subjects(encodings: list[str], against: list[str], paper_file: Path | None = None) -> list[Subject]:

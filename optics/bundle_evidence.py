@@ -4,11 +4,12 @@ Nothing is computed here that was not measured: what a bundle has no evidence of
 protocol that it was measured by, since numbers of two protocols do not compare.
 """
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from optics.archive import BundleError
+from optics.archive import BundleError, canonical_json
 from optics.bundle import Bundle
 
 IDENTITY, SEVERAL_LOOKS, FACE, SAME_PHOTOGRAPHS = "identity", "identity, several looks", "face", "same-photographs"
@@ -54,7 +55,8 @@ class Distance:
     """How identity falls with the size of a face: sizes_px ascending, identity and its 95 % interval at each.
 
     private_below_px: the largest size at which identity is near chance, there and at every smaller one; None where
-    it is at none. rule: what near means.
+    it is at none. rule: what near means. attackers: who was tried at each size, and the best counted; empty where the
+    evidence does not say.
     """
 
     sizes_px: tuple[float, ...]
@@ -63,6 +65,7 @@ class Distance:
     chance: float
     private_below_px: float | None
     rule: str
+    attackers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +73,15 @@ class Findings:
     """Everything that a bundle's evidence says; None and empty for what it does not.
 
     attacks: question (see QUESTIONS) to the best attacker's number. detection, ceiling: average precision at IoU 0.5 on
-    codes, and of the same architecture on the unencoded picture. bits: entropy of a face crop's codes, which bounds
-    what a measurement of it holds.
+    codes, and of the same architecture on the unencoded picture. detection_bound: whether detection names the encoding,
+    the model and the pictures it was measured on; bundles from before that do not. bits: entropy of a face crop's
+    codes, which bounds what a measurement of it holds.
     """
 
     attacks: Mapping[str, Measured]
     detection: Measured | None
     ceiling: Measured | None
+    detection_bound: bool
     by_size: Sequence[SizeRow]
     bits: float | None
     distance: Distance | None
@@ -92,16 +97,23 @@ class Findings:
 def findings(bundle: Bundle) -> Findings:
     """What a bundle's evidence says.
 
-    Raises BundleError for an entry that is in no form known here, or that was measured on another encoding.
+    Raises BundleError for an entry that is in no form known here, or that was measured on another encoding or another
+    detector.
     """
     try:
-        for entry in ("attacks", "identity", "training", "distance"):
+        for entry in ("attacks", "identity", "training", "distance", "detector", "encoder"):
             measured_on = (bundle.evidence.get(entry) or {}).get("encoding_id", bundle.encoding.id)
             if measured_on != bundle.encoding.id:
                 raise BundleError(
                     f"its evidence ({entry}) was measured on encoding {measured_on}, it holds {bundle.encoding.id}: "
                     "measure this encoding, or use the bundle that the evidence came with"
                 )
+        model = (bundle.evidence.get("detector") or {}).get("model_sha256")
+        if model is not None and model not in {hashlib.sha256(one).hexdigest() for one in bundle.models.values()}:
+            raise BundleError(
+                f"its evidence (detector) was measured on the model with SHA-256 {model}, which it does not hold: "
+                "evaluate its own model, or use the bundle that the evidence came with"
+            )
         return _findings(bundle.evidence)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         if isinstance(error, BundleError):
@@ -121,6 +133,7 @@ def _findings(evidence: Mapping[str, Any]) -> Findings:
         found,
         _precision(detector, "codes"),
         _precision(detector, "plain"),
+        all(name in detector for name in ("encoding_id", "model_sha256", "data_sha256")),
         _by_size(detector),
         None if bits is None else float(bits),
         _distance(evidence.get("distance")),
@@ -218,15 +231,19 @@ def _by_size(detector: Mapping[str, Any]) -> list[SizeRow]:
 
 
 def _scenes(detector: Mapping[str, Any]) -> str:
-    """What detection was measured on, equal for equal scenes."""
+    """What detection was measured on: equal for equal scenes, by the digests of their archives where it names them."""
     codes = detector["codes"]
-    return f"{codes['scenes']} scenes, {codes['ap']['faces']} faces"
+    counts = f"{codes['scenes']} scenes, {codes['ap']['faces']} faces"
+    if "data_sha256" not in detector:
+        return f"{counts} of pictures not named"
+    return f"{counts} of {hashlib.sha256(canonical_json(dict(detector['data_sha256']))).hexdigest()[:DIGITS]}"
 
 
 def _distance(report: Mapping[str, Any] | None) -> Distance | None:
     if not report:
         return None
     below = report.get("private_below_px")
+    tried = dict.fromkeys(name for size in report.get("attackers", []) for name in size.get("attackers", {}))
     return Distance(
         tuple(float(size) for size in report["sizes_px"]),
         tuple(float(share) for share in report["identity"]),
@@ -234,4 +251,5 @@ def _distance(report: Mapping[str, Any] | None) -> Distance | None:
         float(report["chance"]),
         None if below is None else float(below),
         str(report["rule"]),
+        tuple(tried),
     )

@@ -26,6 +26,8 @@ from optics.bundle_evidence import (
 from optics.description import describe
 
 NOT_MEASURED = "not measured"
+# Of detection in bundles from before evaluations named what they had measured.
+NOT_BOUND = "not bound"
 ROWS = (
     (IDENTITY, "identity, one look (best attacker)"),
     (SEVERAL_LOOKS, "identity, several looks"),
@@ -124,6 +126,8 @@ def measured(found: Findings) -> dict[str, str]:
         attack = found.attacks.get(question)
         column[label] = NOT_MEASURED if attack is None else _attack(attack)
     column["detection in scenes"] = NOT_MEASURED if found.detection is None else _precision(found.detection)
+    if found.detection is not None and not found.detection_bound:
+        column["detection in scenes"] += f"\n{NOT_BOUND}"
     column["  its ceiling, unencoded"] = NOT_MEASURED if found.ceiling is None else _precision(found.ceiling)
     share = found.share_of_ceiling
     column["  share of the ceiling"] = NOT_MEASURED if share is None else f"{100 * share:.0f} %"
@@ -141,9 +145,12 @@ def measured(found: Findings) -> dict[str, str]:
 
 
 def _rules(found: dict[str, Findings]) -> list[str]:
-    """What "near chance" means to those that say so."""
+    """What "near chance" means to those that say so, and "not bound"."""
     rules = dict.fromkeys(one.distance.rule for one in found.values() if one.distance is not None)
-    return [f"Near chance: {rule}." for rule in rules]
+    said = [f"Near chance: {rule}." for rule in rules]
+    if any(one.detection is not None and not one.detection_bound for one in found.values()):
+        said.append("Not bound: an older version measured it, without naming the encoding, the model and the pictures.")
+    return said
 
 
 def _attack(measured: Measured) -> str:

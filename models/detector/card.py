@@ -19,6 +19,7 @@ from optics.description import built_with
 ORDER = ("codes", "plain")
 # Average precision of a range of face sizes below which most of such faces are not found.
 MOSTLY_MISSED = 0.15
+SURROUNDINGS = {"black": "is black", "continued": "continues its outermost pixels"}
 NAMES = {"codes": "codes (this bundle)", "plain": "unencoded picture (ceiling)"}
 
 
@@ -128,7 +129,17 @@ is the same architecture with the same training on 8 x 8 means of the same scene
 Baselines for the count ({base["mean_faces"]:.2f} faces in the mean scene): always 0 errs by
 {base["empty_mean_absolute_error"]:.2f}, always {base["constant"]:.0f} by {base["constant_mean_absolute_error"]:.2f} \
 ({percent(base["constant_exact_share"])} exact). {verdict}
-{recordings}
+{recordings}{_measured_on(report)}
+"""
+
+
+def _measured_on(report: Mapping[str, Any]) -> str:
+    if "model_sha256" not in report:
+        return ""
+    scenes = ", ".join(f"`{name}` (`{digest[:16]}`)" for name, digest in sorted(report["data_sha256"].items()))
+    return f"""
+Measured on the model with SHA-256 `{report["model_sha256"][:16]}` and the test photographs of {scenes}. Round a
+photograph the plane {SURROUNDINGS[report["surroundings"]]}.
 """
 
 

@@ -31,6 +31,8 @@ KEPT = (
     "mean", "interval_95", "n", "people", "per_class", "train_accuracy", "n_train", "chance", "constant", "looks",
     "seeds", "by_seed",
 )  # fmt: skip
+# What an evaluation of a detector names, so that it stands for no other.
+BOUND = ("encoding_id", "model_sha256", "data_sha256")
 FACTS = ("bits_per_measurement", "bits_per_code", "codes_per_measurement", "faces_measured", "build", "noise_of_parts")
 # Subjects whose headline is kept beside the bundle's own, so that a card can say what a number is small against.
 BESIDE = ("baseline", "paper", "handmade")
@@ -44,8 +46,8 @@ def assembled(encoding: Encoding, model: bytes, training: dict[str, Any], eviden
     """The bundle of an encoding and the detector trained for it.
 
     training: what `train` wrote about the detector. evidence: entries as docs/bundle.md describes them ("detector" is
-    what `evaluate` writes). Raises BundleError when the detector was trained for another encoding or an entry is in
-    no known form, ValueError for a pool that no detector is made for.
+    what `evaluate` writes). Raises BundleError when the detector was trained for another encoding, an entry is of
+    another encoding or model or in no known form, ValueError for a pool that no detector is made for.
     """
     rows, columns = plane_cells(encoding.pool)
     metadata = {
@@ -106,6 +108,30 @@ def attacks_of(document: Mapping[str, Any], encoding_id: str, subject: str | Non
     }
 
 
+def detector_of(evaluation: Mapping[str, Any], encoding_id: str, model: bytes) -> dict[str, Any]:
+    """The entry "detector" of a bundle, from what `evaluate` wrote.
+
+    Raises ShipError where it does not say what it was measured on, or was measured on another encoding or model.
+    """
+    if missing := [name for name in BOUND if name not in evaluation]:
+        raise ShipError(
+            f"the evaluation has no {missing[0]}, so nothing binds its numbers to this detector (older versions wrote "
+            "none): make it again with `python -m models.detector.evaluate`"
+        )
+    if evaluation["encoding_id"] != encoding_id:
+        raise ShipError(
+            f"the evaluation is of encoding {evaluation['encoding_id']}, the detector was trained for {encoding_id}: "
+            "evaluate this detector"
+        )
+    digest = hashlib.sha256(model).hexdigest()
+    if evaluation["model_sha256"] != digest:
+        raise ShipError(
+            f"the evaluation is of the model with SHA-256 {evaluation['model_sha256']}, {MODEL} in the detector's "
+            f"folder has {digest}: evaluate this detector"
+        )
+    return dict(evaluation)
+
+
 def encoder_of(learning: Mapping[str, Any], encoding_id: str) -> dict[str, Any]:
     """The entry "encoder" of a bundle, from the learning.json of `canopic train encoder`.
 
@@ -137,15 +163,16 @@ def main(
     try:
         training = _document(detector / "training.json")
         encoding = read_encoding(detector / "encoding.npz")
+        model = (detector / MODEL).read_bytes()
         entries = {
-            "detector": _document(evaluation),
+            "detector": detector_of(_document(evaluation), encoding.id, model),
             "attacks": attacks_of(_document(evidence), encoding.id, subject),
         }
         if encoder is not None:
             entries["encoder"] = encoder_of(_document(encoder), encoding.id)
         if distance is not None:
             entries["distance"] = _document(distance)
-        bundle = assembled(encoding, (detector / MODEL).read_bytes(), training, entries)
+        bundle = assembled(encoding, model, training, entries)
         write_bundle(bundle, out)
     except KeyError as error:
         console.print(f"[red]one of the files is in another form than expected: it has no {error}")

@@ -1,5 +1,7 @@
 """What bundles say of themselves: every form of evidence is read, nothing is made up, protocols are kept apart."""
 
+import hashlib
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -94,6 +96,30 @@ def test_evidence_of_another_encoding_is_refused() -> None:
         findings(bundle(attacks=attacks("0" * 64)))
     with pytest.raises(BundleError, match=r"\(training\)"):
         findings(bundle(training={"encoding_id": "0" * 64}))
+    for entry in ("detector", "encoder"):
+        with pytest.raises(BundleError, match=rf"\({entry}\) was measured on encoding 0"):
+            findings(bundle(**{entry: {"encoding_id": "0" * 64}}))
+
+
+def test_detection_is_of_the_model_that_the_bundle_holds_and_of_named_pictures() -> None:
+    older = findings(bundle(detector=detector()))
+    assert not older.detection_bound
+    one = encoding()
+    named = {"encoding_id": one.id, "model_sha256": hashlib.sha256(b"model").hexdigest()}
+    held = Bundle(one, models={"d.onnx": b"model"}, metadata={"d.onnx": {"encoding_id": one.id}})
+
+    def on(digest: str) -> Bundle:
+        return replace(held, evidence={"detector": detector() | named | {"data_sha256": {"scenes.tar": digest}}})
+
+    found = {name: findings(on(name * 64)) for name in "ab"} | {"older": older}
+    assert found["a"].detection_bound
+    # As many scenes and faces, but others.
+    (sentence,) = protocols_differ(found)
+    assert sentence.startswith(DETECTION)
+    assert sentence.count("120 scenes, 409 faces of ") == 3
+    assert protocols_differ({"one": found["a"], "two": findings(on("a" * 64))}) == []
+    with pytest.raises(BundleError, match=r"\(detector\) was measured on the model with SHA-256"):
+        findings(replace(on("a" * 64), models={"d.onnx": b"another"}))
 
 
 def test_evidence_in_an_unknown_form_is_refused_and_not_taken_for_none() -> None:

@@ -31,7 +31,10 @@ def test_from_archives_to_a_bundle_with_its_card(
         train.main(small_data, out, str(encoding), scenes=4, steps=2, batch=2, cache=kept, plain=plain)
     evaluate.main(small_data, detector=folder, ceiling=tmp_path / "ceiling", out=tmp_path / "evaluation.json")
     report = json.loads((tmp_path / "evaluation.json").read_text())
-    assert set(report) == {"codes", "plain"}
+    assert set(report) == {
+        "encoding_id", "model_sha256", "plain_model_sha256", "data_sha256", "surroundings", "codes", "plain"
+    }  # fmt: skip
+    assert report["encoding_id"] == default_encoding.read_encoding(encoding).id
     assert report["codes"]["scenes"] == 1
     assert report["codes"]["ap"]["faces"] == 1
     found = evidence_of(default_encoding.read_encoding(encoding))
@@ -44,6 +47,7 @@ def test_from_archives_to_a_bundle_with_its_card(
     card = shipped.with_suffix(".md").read_text()
     assert "12.3 %" in card
     assert "Two recordings" not in card
+    assert f"Measured on the model with SHA-256 `{report['model_sha256'][:16]}`" in card
 
 
 def test_missing_archives_end_the_command_with_a_message(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,5 +1,6 @@
 """Shipping: evidence that belongs to the encoding and is for quoting, and a card that says it in plain sentences."""
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 
 from models.detector.card import model_card
-from models.detector.ship import ShipError, assembled, attacks_of, encoder_of, main
+from models.detector.ship import ShipError, assembled, attacks_of, detector_of, encoder_of, main
 from optics.archive import BundleError
 from optics.bundle import bundle_from_bytes, bundle_to_bytes, read_bundle, shipped_bundles
 from optics.bundle_evidence import FACE, IDENTITY, findings
@@ -110,6 +111,12 @@ def evaluation() -> dict[str, Any]:
     return {"codes": view, "plain": view}
 
 
+def bound_evaluation(encoding: Encoding = ENCODING, model: bytes = b"model") -> dict[str, Any]:
+    """As versions write it that say what they measured."""
+    named = {"encoding_id": encoding.id, "model_sha256": hashlib.sha256(model).hexdigest()}
+    return evaluation() | named | {"data_sha256": {"scenes.tar": "d1" * 32}, "surroundings": "black"}
+
+
 def card(**entries: Any) -> str:
     found = {"detector": evaluation(), "attacks": attacks_of(evidence_of(ENCODING), ENCODING.id)} | entries
     bundle = assembled(ENCODING, b"model", training(ENCODING), found)
@@ -121,7 +128,7 @@ def test_one_command_makes_a_bundle_and_its_card(tmp_path: Path) -> None:
     folder.mkdir()
     (folder / "detector.onnx").write_bytes(b"model")
     np.savez(folder / "encoding.npz", kernels=ENCODING.kernels, thresholds=ENCODING.thresholds, pool=8, range="fixed")
-    files = {"evaluation": evaluation(), "evidence": evidence_of(ENCODING), "learning": learning(ENCODING)}
+    files = {"evaluation": bound_evaluation(), "evidence": evidence_of(ENCODING), "learning": learning(ENCODING)}
     for name, document in files.items():
         (tmp_path / f"{name}.json").write_text(json.dumps(document))
     (folder / "training.json").write_text(json.dumps(training(ENCODING)))
@@ -137,11 +144,13 @@ def test_one_command_makes_a_bundle_and_its_card(tmp_path: Path) -> None:
     bundle = read_bundle(out)
     assert bundle.encoding == ENCODING
     found = findings(bundle)
+    assert found.detection_bound
     assert (found.attacks[IDENTITY].value, found.attacks[IDENTITY].attacker) == (0.123, "resnet18")
     assert found.bits == 88.4
     assert bundle.evidence["encoder"]["plan"]["seed"] == 3
     assert bundle.evidence["encoder"]["kept"]["face"]["accuracy"] == 0.94
     assert (tmp_path / "mine.md").read_text() == model_card(bundle)
+    assert "the test photographs of `scenes.tar` (`d1d1d1d1d1d1d1d1`)" in (tmp_path / "mine.md").read_text()
 
 
 def test_the_card_says_who_attacked_and_what_they_reached() -> None:
@@ -218,6 +227,18 @@ def test_evidence_of_another_encoding_or_a_quick_trial_is_refused() -> None:
     attacks = attacks_of(evidence_of(OTHER), OTHER.id)
     with pytest.raises(BundleError, match=r"its evidence \(attacks\) was measured on encoding"):
         assembled(ENCODING, b"model", training(ENCODING), {"attacks": attacks})
+
+
+def test_an_evaluation_of_another_detector_or_of_none_is_refused() -> None:
+    assert detector_of(bound_evaluation(), ENCODING.id, b"model") == bound_evaluation()
+    with pytest.raises(ShipError, match="has no encoding_id, so nothing binds"):
+        detector_of(evaluation(), ENCODING.id, b"model")
+    with pytest.raises(ShipError, match=f"is of encoding {OTHER.id}"):
+        detector_of(bound_evaluation(OTHER), ENCODING.id, b"model")
+    with pytest.raises(ShipError, match=r"detector\.onnx in the detector's folder has"):
+        detector_of(bound_evaluation(), ENCODING.id, b"trained again")
+    with pytest.raises(BundleError, match=r"\(detector\) was measured on the model"):
+        assembled(ENCODING, b"trained again", training(ENCODING), {"detector": bound_evaluation()})
 
 
 def test_the_protocol_is_the_settings_and_the_pictures_not_the_list_of_questions() -> None:

@@ -46,17 +46,23 @@ class Probe:
         return np.asarray(_with_one((_flat(inputs) - self.mean) / self.scale) @ self.weights, np.float64)
 
 
-def fit_probe(inputs: NDArray[Any], labels: NDArray[np.int64], classes: int, rng: np.random.Generator) -> Probe:
+def fit_probe(
+    inputs: NDArray[Any],
+    labels: NDArray[np.int64],
+    classes: int,
+    rng: np.random.Generator,
+    held: NDArray[np.bool_] | None = None,
+) -> Probe:
     """Multinomial logistic regression on inputs (n, ...) of any number type, brought to mean 0 and deviation 1.
 
     The ridge is the one of `RIDGES` that does best on a fifth of the inputs, held out at random but of every label with
     five inputs or more; then the probe is fitted to all. labels: int64 (n,) in 0..classes-1. Deterministic but for the
-    held-out part, which `rng` draws.
+    held-out part, which `rng` draws, unless `held` (n,) says it: looks of one image belong on one side.
     """
     mean, scale = _flat(inputs).mean(axis=0), _flat(inputs).std(axis=0)
     scale[scale == 0] = 1
     known = (_flat(inputs) - mean) / scale
-    held = held_out(labels, rng)
+    held = held_out(labels, rng) if held is None else held
     best = max(RIDGES, key=lambda ridge: _score(known, labels, classes, held, ridge))
     return Probe(mean, scale, _fitted(known, labels, classes, best), best)
 

@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from models.attackers.controls import Probe, fit_probe, unit_length
+from models.attackers.controls import Probe, fit_probe, held_out, unit_length
 from models.attackers.device import CPU
 from models.attackers.fit import FitSettings, Trained, fit, train
 
@@ -110,26 +110,36 @@ def embedding_of(student: Trained, looks: NDArray[np.uint8]) -> NDArray[np.float
     """The student's embedding of each crop from all its looks uint8 (n, looks, rows, columns, channels): the mean over
     the looks, float32 (n, d) of unit length. For verification (`verification.pair_scores`) and retrieval
     (`controls.nearest_labels` with the angle)."""
-    found = student.logits(looks.reshape(-1, *looks.shape[2:]))
-    return np.asarray(unit_length(unit_length(found).reshape(*looks.shape[:2], -1).mean(axis=1)), np.float32)
+    return _mean_direction(_each_look(student, looks))
+
+
+def _each_look(student: Trained, looks: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """The embedding of each look, float32 (n, looks, d) of unit length."""
+    found = unit_length(student.logits(looks.reshape(-1, *looks.shape[2:])))
+    return np.asarray(found.reshape(*looks.shape[:2], -1), np.float32)
+
+
+def _mean_direction(embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.asarray(unit_length(embeddings.mean(axis=1, dtype=np.float64)), np.float32)
 
 
 @dataclass(frozen=True, eq=False)
 class Recogniser:
-    """A student and a linear classifier on its embedding. `train_accuracy`: share of the training images (first look of
-    each) that it names right."""
+    """A student and two linear classifiers on its embedding: `one` of one look, `several` of the mean over many.
+    `train_accuracy`: share of the training images (first look of each) that it names right."""
 
     student: Trained
-    probe: Probe
+    one: Probe
+    several: Probe
     train_accuracy: float
 
     def logits(self, inputs: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Logits float32 (n, classes) of inputs uint8 (n, rows, columns, channels)."""
-        return self.mean_logits(inputs[:, None])
+        return np.asarray(self.one.logits(embedding_of(self.student, inputs[:, None])), np.float32)
 
     def mean_logits(self, looks: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Logits float32 (n, classes) of each crop by all its looks uint8 (n, looks, rows, columns, channels)."""
-        return np.asarray(self.probe.logits(embedding_of(self.student, looks)), np.float32)
+        return np.asarray(self.several.logits(embedding_of(self.student, looks)), np.float32)
 
 
 def recogniser(
@@ -138,11 +148,17 @@ def recogniser(
     """An attacker that names people: logistic regression on the student's embedding of each training crop, from looks
     uint8 (n, looks, rows, columns, channels), labels int64 (n,) in 0..classes-1.
 
+    For one look it is fitted to single looks, for several to their means, each with its own ridge, chosen on the same
+    held-out images: fitted to means alone, it takes a single look's scatter for what tells people apart.
     Fine-tuning the student on the same crops instead was weaker and dearer (docs/decisions/0030).
     """
-    probe = fit_probe(embedding_of(student, looks), labels, classes, rng)
-    first = probe.logits(embedding_of(student, looks[:, :1])).argmax(axis=1)
-    return Recogniser(student, probe, float((first == labels).mean()))
+    each = _each_look(student, looks)
+    held = held_out(labels, rng)
+    several = fit_probe(_mean_direction(each), labels, classes, rng, held)
+    count = each.shape[1]
+    one = fit_probe(each.reshape(-1, each.shape[2]), np.repeat(labels, count), classes, rng, np.repeat(held, count))
+    first = one.logits(each[:, 0]).argmax(axis=1)
+    return Recogniser(student, one, several, float((first == labels).mean()))
 
 
 def _kept(embed: Teacher, name: str, cache: Path) -> Teacher:

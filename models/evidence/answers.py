@@ -16,7 +16,8 @@ CURVE_POINTS = 60
 def control(
     attacker: str, known: NDArray[np.uint8], labels: NDArray[np.int64], asked: NDArray[np.uint8], seed: int
 ) -> tuple[NDArray[np.int64], float | None]:
-    """What a control names each of `asked`, int64 (n,), and its share on what it knows (no number for the nearest)."""
+    """What a control names each of `asked`, int64 (n,), and its share on what it knows (no number for the nearest).
+    For several looks, both are means over them (`models.attackers.means`)."""
     if attacker == "nearest":
         return nearest_labels(known, labels, asked), None
     both = linear_labels(known, labels, np.concatenate([asked, known]), np.random.default_rng(seed))

@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 
 from models.detector.augment import CROP_SIDE
 from models.detector.scenes import linear_to_srgb, resized, srgb_to_linear
+from models.evidence.kept_looks import BASELINE_POOL
 from models.evidence.material import Labelled, Material, read_material
 from models.evidence.mounting import TIMES_CHANCE, private_below_px
-from models.evidence.questions import BASELINE_POOL, ask, run_settings
+from models.evidence.questions import ask, run_settings
 from models.evidence.report import share_summary
 from models.evidence.runs import Measure, Run, RunKey, canonical, find_run, write_run
 from models.evidence.settings import EvidenceSettings

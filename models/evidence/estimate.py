@@ -7,7 +7,8 @@ import numpy as np
 
 from models.evidence.evaluate import Evaluation, Job, material_of
 from models.evidence.head_start import NETWORK
-from models.evidence.questions import fit_settings, side_and_channels, test_looks
+from models.evidence.kept_looks import test_looks
+from models.evidence.questions import OF_MEANS, fit_settings, side_and_channels
 from models.evidence.runs import RunKey
 from models.evidence.settings import CONTROLS, CROP_QUESTIONS, PRETRAINED
 
@@ -41,6 +42,9 @@ def estimated_seconds(evaluation: Evaluation, jobs: list[Job]) -> dict[RunKey, f
         if kind not in per_image:
             per_image[kind] = _seconds_per_image(job, attacker, side, channels, evaluation)
         passes = 0 if job.key.attacker == PRETRAINED else settings.epochs(question)
+        if job.key.attacker == OF_MEANS and question == "identity" and settings.looks > 1:
+            # It is trained once more, on mean codes.
+            passes *= 2
         trained = len(material.parts[f"{question} train"]) * (passes + FORWARD_SHARE)
         if job.key.attacker == PRETRAINED:
             trained += len(material.parts["pretraining train"]) * settings.student_epochs

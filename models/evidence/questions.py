@@ -4,7 +4,6 @@ identity: who of the evaluation's people is it, from one look and from the mean 
 sources. same-photographs: the same, faces and faceless windows cut from the same photographs.
 """
 
-import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,15 +12,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.attackers.controls import nearest_labels
-from models.attackers.looks import looks_of
-from models.attackers.views import View
+from models.attackers.means import FULL_SCALE, mean_codes, mixed_means
 from models.datasets.windows import CROP_PX
 from models.detector.archives import file_digest
 from models.detector.batches import mirror_symmetric
 from models.evidence import head_start
 from models.evidence.answers import control, verified
-from models.evidence.material import Labelled, Material, question_digest
-from models.evidence.runs import Measure, canonical, digest, share
+from models.evidence.kept_looks import (
+    kept_looks,
+    looks_for_means,
+    test_looks,
+    train_and_test_looks,
+    training_looks,
+    unseen_looks,
+)
+from models.evidence.material import Material, question_digest
+from models.evidence.runs import MEANS, Measure, share
 from models.evidence.settings import (
     CONTROLS,
     LEARNING_RATES,
@@ -37,12 +43,10 @@ if TYPE_CHECKING:
     from models.attackers.fit import FitSettings
 
 # Raise it when the same settings give other results: older runs are then not reused.
-RECIPE = 1
+RECIPE = 2
 PAIR_LOOKS = 3
-BASELINE_POOL = 8
-# Looks of 64 x 64 px take a hundred times the room of codes; shifts within training stand for them.
-MOST_LOOKS_OF_PICTURES = 2
-PICTURES = ("clean", "blur")
+# The network that is also trained on the means of several looks.
+OF_MEANS = "small"
 
 
 def side_and_channels(subject: Subject) -> tuple[int, int]:
@@ -102,51 +106,10 @@ def run_settings(
     }
 
 
-def training_looks(subject: Subject, settings: EvidenceSettings) -> int:
-    """Measurements of each training image."""
-    pictures = subject.encoding is None and subject.name in PICTURES
-    return min(settings.training_looks, MOST_LOOKS_OF_PICTURES) if pictures else settings.training_looks
-
-
-def test_looks(question: str, settings: EvidenceSettings) -> int:
-    """Measurements of each test image: several only where the question is who it is."""
-    return settings.looks if question == "identity" else 1
-
-
-def kept_looks(
-    subject: Subject, part: str, labelled: Labelled, digest_of_part: str, count: int, cache: Path
-) -> NDArray[np.uint8]:
-    """Looks uint8 (n, count, rows, columns, channels) of a part, measured once and kept in folder `cache`.
-
-    The same for every attacker and seed. Training looks (the part's name ends with "train") are mirrored at random.
-    Opened as a file that is read where it is needed (`numpy.memmap`).
-    """
-    name = canonical({"subject": subject.digest, "part": part, "material": digest_of_part, "looks": count})
-    path = cache / f"looks_{digest(name)[:20]}.npy"
-    if not path.is_file():
-        pool = subject.encoding.pool if subject.encoding is not None else BASELINE_POOL
-        # One generator for shifts and one for noise, both from what is asked: another process draws the same.
-        seed = int(digest(name)[:15], 16)
-        noise = np.random.default_rng([seed, 1])
-
-        def view(crops: NDArray[np.uint8]) -> View:
-            return subject.look(crops, noise)
-
-        mirror = part.endswith("train")
-        looks = looks_of(view, labelled.images, count, np.random.default_rng([seed, 0]), pool, mirror)
-        cache.mkdir(parents=True, exist_ok=True)
-        # Another process may be making the same file: each writes its own, and the last one stays.
-        partial = path.with_name(f"{path.stem}.{os.getpid()}.part")
-        with partial.open("wb") as file:
-            np.save(file, looks)
-        partial.replace(path)
-    found: NDArray[np.uint8] = np.load(path, mmap_mode="r")
-    return found
-
-
 def prepare(subject: Subject, question: str, material: Material, settings: EvidenceSettings, cache: Path) -> None:
     """Measure and keep the looks that the attackers of a question share."""
-    _train_and_test(subject, question, material, settings, cache)
+    _, tested = train_and_test_looks(subject, question, material, settings, cache)
+    looks_for_means(subject, question, material, settings, cache, tested)
 
 
 def ask(
@@ -162,13 +125,15 @@ def ask(
 ) -> dict[str, Measure]:
     """Train one attacker and say how often it is right: measures by name (see `runs.share`), JSON objects.
 
-    The question's own name: from one look. For identity also "identity, several looks" (the mean of the logits over the
-    looks of each face), "retrieval" (the nearest training image by the angle between what the last layer reads), and,
-    where the material has faces of unseen people, "verification" (`models.attackers.verification` on the same).
+    The question's own name: from one look. For identity also "identity, several looks" (networks: the mean of the
+    logits over the looks of each face; controls: from mean codes), "identity, several looks, mean codes" (the small
+    network, trained anew on means of looks), "retrieval" (the nearest training image by the angle between what the last
+    layer reads), and, where the material has faces of unseen people, "verification" (`models.attackers.verification` on
+    the same).
     train_accuracy: on the training images' first looks, None for the nearest image. teacher: a face embedding (ONNX),
     for the pretrained attacker. device: see `models.attackers.device`.
     """
-    trained, tested = _train_and_test(subject, question, material, settings, cache)
+    trained, tested = train_and_test_looks(subject, question, material, settings, cache)
     train, test = material.parts[f"{question} train"], material.parts[f"{question} test"]
     classes = material.people if question == "identity" else 2
 
@@ -179,8 +144,12 @@ def ask(
     if attacker in CONTROLS:
         named, accuracy = control(attacker, trained[:, 0], train.labels, tested[:, 0], seed)
         results = {question: measure(named, accuracy)}
+        if (known := looks_for_means(subject, question, material, settings, cache, tested)) is not None:
+            asked = mean_codes(tested, subject.full_scale)
+            named, accuracy = control(attacker, mean_codes(known, subject.full_scale), train.labels, asked, seed)
+            results[f"{question}, several looks"] = measure(named, accuracy) | {"looks": tested.shape[1]}
         if attacker == "nearest" and question == "identity" and f"{question} unseen" in material.parts:
-            unseen = _unseen_looks(subject, question, material, settings, cache)
+            unseen = unseen_looks(subject, question, material, settings, cache)
             results["verification"] = verified(unseen, material.parts[f"{question} unseen"].labels)
         return results
     if attacker == PRETRAINED:
@@ -206,10 +175,17 @@ def ask(
     if tested.shape[1] > 1:
         several = measure(fitted.mean_logits(tested).argmax(axis=1), accuracy)
         results[f"{question}, several looks"] = several | {"looks": tested.shape[1]}
-    known, asked = fitted.features(trained[:, 0]), fitted.features(tested[:, 0])
-    results["retrieval"] = measure(nearest_labels(known, train.labels, asked, cosine=True), accuracy)
+    unmirrored = looks_for_means(subject, question, material, settings, cache, tested)
+    if attacker == OF_MEANS and unmirrored is not None:
+        means = mixed_means(unmirrored, subject.full_scale, unmirrored.shape[1], np.random.default_rng([seed, 3]))
+        averaged = fit(means, FULL_SCALE, train.labels, classes, how, device=device)
+        named = averaged.logits(mean_codes(tested, subject.full_scale)).argmax(axis=1)
+        several = measure(named, averaged.train_accuracy)
+        results[f"{question}, several looks{MEANS}"] = several | {"looks": tested.shape[1]}
+    features, wanted = fitted.features(trained[:, 0]), fitted.features(tested[:, 0])
+    results["retrieval"] = measure(nearest_labels(features, train.labels, wanted, cosine=True), accuracy)
     if f"{question} unseen" in material.parts:
-        unseen = _unseen_looks(subject, question, material, settings, cache)
+        unseen = unseen_looks(subject, question, material, settings, cache)
         found = verified(fitted.features(unseen), material.parts[f"{question} unseen"].labels)
         results["verification"] = found | {"train_accuracy": accuracy}
     return results
@@ -236,7 +212,7 @@ def _pretrained(
         trained,
         material.parts["identity train"],
         tested,
-        _unseen_looks(subject, "identity", material, settings, cache) if unseen else None,
+        unseen_looks(subject, "identity", material, settings, cache) if unseen else None,
         subject.full_scale,
         classes=material.people,
         width=settings.width,
@@ -259,22 +235,3 @@ def _given(teacher: Path | None) -> Path:
 def mirrored_alike(subject: Subject) -> bool:
     """Whether mirrored looks are looks of mirrored crops."""
     return subject.encoding is None or mirror_symmetric(subject.encoding)
-
-
-def _unseen_looks(
-    subject: Subject, question: str, material: Material, settings: EvidenceSettings, cache: Path
-) -> NDArray[np.uint8]:
-    part = f"{question} unseen"
-    sums = question_digest(question, material, settings.limits)
-    return kept_looks(subject, part, material.parts[part], sums, 1, cache)[:, 0]
-
-
-def _train_and_test(
-    subject: Subject, question: str, material: Material, settings: EvidenceSettings, cache: Path
-) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    sum_of_part = question_digest(question, material, settings.limits)
-    found = []
-    for half, count in (("train", training_looks(subject, settings)), ("test", test_looks(question, settings))):
-        part = f"{question} {half}"
-        found.append(kept_looks(subject, part, material.parts[part], sum_of_part, count, cache))
-    return found[0], found[1]

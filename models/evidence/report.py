@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.detector.metrics import wilson_interval
-from models.evidence.runs import Measure, Run, correct_images
+from models.evidence.runs import MEANS, Measure, Run, correct_images
 
 SCHEMA = "canopic-evidence-1"
 IDENTITY, SEVERAL, FACE = "identity", "identity, several looks", "face"
@@ -39,8 +39,9 @@ def summarised(facts: list[Row], runs: Iterable[Run]) -> list[Row]:
         for name, measure in run.results.items():
             if name in WHOLE:
                 continue
-            mine = grouped.setdefault(run.key.subject, {}).setdefault(name, {})
-            mine.setdefault(run.key.attacker, []).append((run.key.seed, measure))
+            mine = grouped.setdefault(run.key.subject, {}).setdefault(name.removesuffix(MEANS), {})
+            attacker = run.key.attacker + (MEANS if name.endswith(MEANS) else "")
+            mine.setdefault(attacker, []).append((run.key.seed, measure))
     rows = []
     for fact in facts:
         results: Row = {}

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 SCHEMA = "canopic-evidence-run-1"
 DIGITS = 12
+# What follows the name of an answer whose attacker was trained on means of looks: another attacker to the same measure.
+MEANS = ", mean codes"
 
 # What one question's answer is worth: a JSON object (see docs of `share` and of the questions).
 Measure = dict[str, Any]

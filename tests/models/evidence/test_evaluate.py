@@ -9,8 +9,8 @@ import pytest
 from models.detector.default_encoding import gaussian_kernel
 from models.evidence.evaluate import Evaluation, all_jobs, evaluate, write_evidence
 from models.evidence.material import Limits
-from models.evidence.report import IDENTITY
-from models.evidence.runs import Run, read_run
+from models.evidence.report import IDENTITY, SEVERAL
+from models.evidence.runs import MEANS, Run, read_run
 from models.evidence.settings import EvidenceSettings, QuestionError, asked_questions, check_attackers
 from models.evidence.subjects import Subject
 from optics.encoding import Encoding
@@ -76,6 +76,16 @@ def test_what_leaks_ranks_above_what_does_not(whole: tuple[Evaluation, list[Run]
     assert shares["leaks"] > 0.5
 
 
+def test_several_looks_are_answered_from_logits_and_from_mean_codes(whole: tuple[Evaluation, list[Run]]) -> None:
+    evaluation, runs = whole
+    document = write_evidence(evaluation, runs)
+    several = next(row for row in document["subjects"] if row["name"] == "leaks")["results"][SEVERAL]
+    assert set(several["attackers"]) == {"small", "small, mean codes", "nearest"}
+    means = {name: found["mean"] for name, found in several["attackers"].items()}
+    assert means[several["headline"]] == max(means.values())
+    assert min(means.values()) > 0.4
+
+
 def test_verification_of_the_blind_is_at_chance(whole: tuple[Evaluation, list[Run]]) -> None:
     for run in whole[1]:
         if run.subject_name == "blind" and "verification" in run.results:
@@ -91,9 +101,11 @@ def test_the_reports_numbers_are_those_of_the_run_files(whole: tuple[Evaluation,
             if question.startswith("verification"):
                 continue
             for attacker, found in result["attackers"].items():
-                files = [read_run(evaluation.runs / name) for name in document["runs"]]
-                mine = [one for one in files if (one.key.subject, one.key.attacker) == (row["digest"], attacker)]
-                shares = [one.results[question]["accuracy"] for one in mine if question in one.results]
+                name = question + (MEANS if attacker.endswith(MEANS) else "")
+                files = [read_run(evaluation.runs / file) for file in document["runs"]]
+                who = (row["digest"], attacker.removesuffix(MEANS))
+                mine = [one for one in files if (one.key.subject, one.key.attacker) == who]
+                shares = [one.results[name]["accuracy"] for one in mine if name in one.results]
                 assert found["mean"] == pytest.approx(np.mean(shares))
                 assert found["seeds"] == len(shares)
 

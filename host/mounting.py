@@ -10,7 +10,7 @@ from host.config import Config
 from models.evidence.mounting import FACE_M, TIMES_CHANCE, distance_m, face_px
 from optics.archive import BundleError
 from optics.bundle import Bundle, read_bundle, resolve_bundle
-from optics.bundle_evidence import Distance, findings
+from optics.bundle_evidence import Distance, best_of, findings
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +76,12 @@ def mounting_text(config: Config) -> str | None:
 
 
 def _known(distance: Distance, size_px: float) -> str:
-    """What the best attacker reached at the first measured size that is no smaller, or at the largest one."""
+    """What the best of those who were tried reached at the first measured size no smaller, or at the largest one."""
     larger = [index for index, size in enumerate(distance.sizes_px) if size >= size_px]
     at = larger[0] if larger else len(distance.sizes_px) - 1
     beyond = "" if larger else ", the largest measured"
     return (
-        f"at {distance.sizes_px[at]:g} px{beyond}, the best attacker tells {distance.identity[at]:.1%} "
+        f"at {distance.sizes_px[at]:g} px{beyond}, {best_of(distance.attackers)} tells {distance.identity[at]:.1%} "
         f"(up to {distance.identity_95[at][1]:.1%}) of {round(1 / distance.chance)} people right, "
         f"chance {distance.chance:.1%}"
     )

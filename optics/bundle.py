@@ -166,10 +166,7 @@ def resolve_bundle(name_or_path: str | Path) -> Path:
                 stacklevel=2,
             )
         if text not in shipped:
-            raise BundleError(
-                f"the {text} bundle is missing from this installation, which has {_listed(shipped)}: "
-                "install canopic again, or upgrade it (pip install --upgrade canopic)"
-            )
+            raise BundleError(_not_shipped(text, shipped))
         return shipped[text]
     if not path.is_file():
         near = difflib.get_close_matches(path.stem, shipped, n=1)
@@ -308,6 +305,19 @@ def _plain(name: str) -> str:
     if name in ("", "..") or PurePosixPath(name).name != name or "\\" in name or not name.isprintable():
         raise BundleError(f"{name!r} is not a plain file name")
     return name
+
+
+def _not_shipped(name: str, shipped: Iterable[str]) -> str:
+    """Why a reserved name stands for nothing here. Every version ships the default bundle; the others it may not."""
+    if name == NAMES[0]:
+        return (
+            f"the {name} bundle is missing from this installation, which has {_listed(shipped)}: "
+            "install canopic again (pip install --force-reinstall canopic)"
+        )
+    return (
+        f"this installation of canopic ships no {name} bundle: use {_listed(shipped)}, or give the path to a {SUFFIX} "
+        f"file (not every version ships one called {name}; pip install --upgrade canopic brings it where a newer does)"
+    )
 
 
 def _listed(names: Iterable[str]) -> str:

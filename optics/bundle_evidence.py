@@ -140,6 +140,22 @@ def _findings(evidence: Mapping[str, Any]) -> Findings:
     )
 
 
+def attackers_tried(distance: Mapping[str, Any]) -> tuple[str, ...]:
+    """Names of the attackers of whom the best counted at each size of a face, from the entry "distance" (as
+    "small, identity"); empty where it does not name them."""
+    return tuple(dict.fromkeys(name for size in distance.get("attackers", []) for name in size.get("attackers", {})))
+
+
+def best_of(attackers: Sequence[str]) -> str:
+    """Such as "the best of small, resnet18 (from one look, and from several)", out of what `attackers_tried` gives."""
+    if not attackers:
+        return "the best attacker (the evidence does not say of which)"
+    names = dict.fromkeys(name.partition(", ")[0] for name in attackers)
+    several = any(name.endswith(SEVERAL_LOOKS) for name in attackers)
+    looks = "from one look, and from several" if several else "from one look"
+    return f"the best of {', '.join(names)} ({looks})"
+
+
 def protocols_differ(found: Mapping[str, Findings]) -> list[str]:
     """A sentence for each number that bundles (by name) measured by different protocols, so that nobody compares it."""
     sentences = []
@@ -243,7 +259,6 @@ def _distance(report: Mapping[str, Any] | None) -> Distance | None:
     if not report:
         return None
     below = report.get("private_below_px")
-    tried = dict.fromkeys(name for size in report.get("attackers", []) for name in size.get("attackers", {}))
     return Distance(
         tuple(float(size) for size in report["sizes_px"]),
         tuple(float(share) for share in report["identity"]),
@@ -251,5 +266,5 @@ def _distance(report: Mapping[str, Any] | None) -> Distance | None:
         float(report["chance"]),
         None if below is None else float(below),
         str(report["rule"]),
-        tuple(tried),
+        attackers_tried(report),
     )

@@ -4,6 +4,8 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from optics.bundle_evidence import attackers_tried, best_of
+
 QUESTIONS = {
     "identity": "who is it, one look",
     "identity, several looks": "who is it, several looks",
@@ -103,9 +105,9 @@ def distance_section(distance: Mapping[str, Any]) -> str:
     private = distance["private_below_px"]
     told = f"Up to {private:g} px it is near chance" if private is not None else "At no size measured is it near chance"
     words = (
-        f"Identity by the size of a face (its larger side on the plane), by the best attacker of each size; guessing "
-        f"names {percent(distance['chance'])}. {told} ({distance['rule']}). Faces above 48 px are enlarged pictures "
-        "with less detail than a face so close has: what leaks from one may be more."
+        f"Identity by the size of a face (its larger side on the plane), by {best_of(attackers_tried(distance))}, at "
+        f"each size; guessing names {percent(distance['chance'])}. {told} ({distance['rule']}). Faces above 48 px are "
+        "enlarged pictures with less detail than a face so close has: what leaks from one may be more."
     )
     lines = ["| face, px | identity | 95 % | face or no face |", "|---|---|---|---|"]
     faces = distance.get("face") or [None] * len(distance["sizes_px"])
@@ -124,8 +126,7 @@ def encoder_section(encoder: Mapping[str, Any]) -> str:
     kept = encoder["kept"] or {}
     fresh = (
         f" On people of the learning, fresh networks named {percent(kept['identity']['accuracy'])} and told "
-        f"{percent(kept['face']['accuracy'])} of faces from other pictures; these numbers chose the cycle and are no "
-        "evidence."
+        f"{percent(kept['face']['accuracy'])} of faces from other pictures; {_used_for(plan)}."
         if {"identity", "face"} <= set(kept)
         else ""
     )
@@ -137,6 +138,20 @@ def encoder_section(encoder: Mapping[str, Any]) -> str:
         f"kept; the learning took {encoder['seconds'] / 60:.0f} min.{fresh}"
     )
     return f"## How the encoding was learned\n\n{_wrapped(words)}"
+
+
+def _used_for(plan: Mapping[str, Any]) -> str:
+    """What the numbers of the learning's fresh networks decided."""
+    # Plans from before there was a choice kept the best.
+    if plan.get("choice", {}).get("keep", "balance") == "balance":
+        return "these numbers chose the cycle and are no evidence"
+    stopping = plan.get("schedule", {}).get("settled_cycles") is not None
+    when = (
+        "such numbers decided when the learning ended, its last cycle was kept"
+        if stopping
+        else "the last cycle was kept, whatever these numbers were"
+    )
+    return f"{when}, and they are no evidence, as encoder and attackers learned on the same people"
 
 
 def older_identity_section(report: Mapping[str, Any]) -> str:

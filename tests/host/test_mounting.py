@@ -22,7 +22,8 @@ EVIDENCE = {
     "chance": 1 / 71,
     "face": [0.7, 0.8, 0.9, 0.95],
     "private_below_px": 24,
-    "rule": "upper 95 % bound of the best attacker within 2 times chance, here and at every smaller size",
+    "attackers": [{"face_px": 12, "best": "small, identity", "attackers": {"small, identity": {"mean": 0.012}}}],
+    "rule": "upper 95 % bound of the best of small, identity within 2 times chance, here and at every smaller size",
 }
 LENS = {"focal_length_mm": 3.04, "pixel_pitch_um": 4.48}
 
@@ -42,7 +43,18 @@ def test_the_warning_has_the_numbers() -> None:
     assert standpoint.face_px == pytest.approx(81.4, abs=0.1)
     warning = mounting_warning(config(2.0), bundle())
     assert warning is not None
-    for part in ("2 m", "81 px", "at 96 px", "31.0%", "36.2%", "71 people", "1.4%", "24 px", "6.8 m"):
+    for part in (
+        "2 m",
+        "81 px",
+        "at 96 px",
+        "31.0%",
+        "36.2%",
+        "71 people",
+        "1.4%",
+        "24 px",
+        "6.8 m",
+        "the best of small",
+    ):
         assert part in warning, part
     assert "\n" not in warning
 
@@ -58,6 +70,7 @@ def test_what_the_evidence_cannot_tell_is_said() -> None:
     assert "no evidence" in str(mounting_warning(config(2.0), without))
     assert "at no measured size" in str(mounting_warning(config(20.0), bundle(private_below_px=None)))
     assert "the largest measured" in str(mounting_warning(config(0.5), bundle(private_below_px=96)))
+    assert "does not say of which" in str(mounting_warning(config(2.0), bundle(attackers=[])))
     assert "cannot be read" in str(mounting_warning(config(2.0), bundle(sizes_px="many")))
 
 

@@ -44,12 +44,16 @@ def test_an_unknown_name_is_refused_with_those_that_there_are() -> None:
 
 def test_a_name_that_this_installation_lacks_is_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("optics.bundle.shipped_bundles", dict)
-    with pytest.raises(BundleError, match="private bundle is missing from this installation"):
+    monkeypatch.setattr("optics.bundle.shipped_bundles", lambda: {"default": tmp_path / "default.canopic"})
+    with pytest.raises(BundleError, match="ships no private bundle: use default, or give the path") as told:
         resolve_bundle("private")
+    assert "install canopic again" not in str(told.value)
     Path("private").write_bytes(b"")
-    with pytest.warns(ShadowedNameWarning), pytest.raises(BundleError, match="install canopic again"):
+    with pytest.warns(ShadowedNameWarning), pytest.raises(BundleError, match="ships no private bundle"):
         resolve_bundle("private")
+    monkeypatch.setattr("optics.bundle.shipped_bundles", dict)
+    with pytest.raises(BundleError, match=r"default bundle is missing from this installation.*install canopic again"):
+        resolve_bundle("default")
 
 
 def test_a_file_does_not_shadow_a_name_and_is_reached_by_its_path(

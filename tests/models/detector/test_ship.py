@@ -199,13 +199,28 @@ def test_the_card_claims_no_anonymity_where_attackers_are_at_chance() -> None:
 def test_the_card_says_how_it_was_learned_and_how_far_away_it_protects() -> None:
     distance = {"sizes_px": [12, 24], "identity": [0.02, 0.1], "identity_95": [[0.0, 0.04], [0.05, 0.15]],
                 "chance": 1 / 71, "face": [0.7, 0.9], "private_below_px": 12,
+                "attackers": [{"face_px": size, "best": "small, identity", "attackers": {"small, identity": {},
+                               "resnet18, identity, several looks": {}}} for size in (12, 24)],
                 "rule": "within 2 times chance"}  # fmt: skip
     text = " ".join(card(encoder=encoder_of(learning(ENCODING), ENCODING.id), distance=distance).split())
     assert "alpha 50, seed 3), on 4000 pictures of 900 people" in text
     assert "Cycle 1 of 1 was kept; the learning took 31 min." in text
+    assert "these numbers chose the cycle and are no evidence" in text
+    assert "by the best of resnet18, small (from one look, and from several), at each size" in text
     assert "Up to 12 px it is near chance (within 2 times chance)." in text
     assert "| 24 | 10.0 % | 5.0 % to 15.0 % | 90.0 % |" in text
     assert "canopic train encoder" in text
+
+
+def test_a_card_of_a_learning_that_keeps_its_last_cycle_says_so() -> None:
+    learned = learning(ENCODING)
+    learned["plan"]["choice"] = {"keep": "last"}
+    text = " ".join(card(encoder=encoder_of(learned, ENCODING.id)).split())
+    assert "the last cycle was kept, whatever these numbers were, and they are no evidence" in text
+    assert "chose the cycle" not in text
+    learned["plan"]["schedule"] = {"settled_cycles": 3}
+    text = " ".join(card(encoder=encoder_of(learned, ENCODING.id)).split())
+    assert "such numbers decided when the learning ended, its last cycle was kept" in text
 
 
 def test_evidence_of_another_encoding_or_a_quick_trial_is_refused() -> None:

@@ -31,3 +31,9 @@ def check_torch() -> None:
     """Raises OptionError where PyTorch is not installed. Does not import it."""
     if importlib.util.find_spec("torch") is None:
         raise OptionError("networks learn with PyTorch, which is not installed: pip install 'canopic[train]'")
+
+
+def check_ray() -> None:
+    """Raises OptionError where Ray is not installed. Does not import it."""
+    if importlib.util.find_spec("ray") is None:
+        raise OptionError("a cluster needs Ray, which is not installed: pip install 'canopic[train,cluster]'")

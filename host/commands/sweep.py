@@ -1,6 +1,7 @@
 """canopic train sweep: learn and judge every point of a file, here or on a Ray cluster, and draw the front."""
 
 import importlib.util
+import json
 import os
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -12,16 +13,17 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from host.commands.checks import OptionError, check_out, check_ray, check_torch
 from host.commands.common import DONE, FAILED, WRONG_INPUT, expected, out, print_json, say
 from host.stop import StopRequest, stop_on_signals
-from host.sweep.cluster import ClusterError, ClusterExecutor
+from host.sweep.cluster import AddressError, ClusterError, ClusterExecutor, check_address
 from host.sweep.local import LocalExecutor
 from host.sweep.report import FIGURE, SUMMARY, TABLE, joined_points, write_report
 from host.sweep.run import Progress, SweepBusyError, reasons, run_points, standings
 from host.sweep.table import LiveTable, line, span, table
 from host.sweep.work import Executor, Run, learn_and_judge
 from models.detector.archives import DataMissingError, archive_path, file_digest
-from models.encoder.sweep import Point, SweepError, archives_of, points_of, read_sweep, sweep_file
+from models.encoder.sweep import Point, SweepError, archives_of, full_name, points_of, read_sweep, sweep_file
 from models.encoder.sweep_cost import rough_seconds
 from models.encoder.sweep_images import IMAGES, limits, questions
 
@@ -44,14 +46,22 @@ def train_sweep(
     device: "cpu", or on this machine "cuda" or "auto". Status 0: all done, 1: a point failed or the cluster did, 2: it
     cannot be run as asked, 130: interrupted (the same command goes on).
     """
-    work = _work(device)
-    with expected(SweepError, DataMissingError, status=WRONG_INPUT):
+    with (
+        expected(SweepError, DataMissingError, OptionError, AddressError, status=WRONG_INPUT),
+        expected(OSError),
+    ):
         path = sweep_file(file)
         sweep = read_sweep(path)
         if workers is not None and workers < 1:
             raise SweepError(f"--workers {workers}: a sweep needs at least one")
-        if cluster is not None and device != "cpu":
-            raise SweepError(f"--device {device}: on Ray points are learned on processors; leave out one of the two")
+        if cluster is not None:
+            check_address(cluster)
+            if device != "cpu":
+                raise SweepError(
+                    f"--device {device}: on Ray points are learned on processors; leave out one of the two"
+                )
+        check_out(directory)
+        work = _work(device)
         if not dry_run and data is None:
             raise DataMissingError("a sweep learns from photographs; give the folder of the archives, --data DIR")
         # Twice, since which archives there have to be is a matter of the points.
@@ -64,9 +74,11 @@ def train_sweep(
     _announce(sweep.name, points, waiting, count, cluster, rough)
     if dry_run:
         return _list(points, {point.digest for point in waiting}, as_json)
-    if waiting and importlib.util.find_spec("torch") is None:
-        say("canopic: a sweep learns with PyTorch, which is not installed: pip install 'canopic[train]'")
-        return WRONG_INPUT
+    if waiting:
+        with expected(OptionError, status=WRONG_INPUT):
+            check_torch()
+            if cluster is not None:
+                check_ray()
     images = (data or Path()).resolve()
     return _run(sweep.name, points, images, directory, _executor(cluster, workers, count), work, as_json)
 
@@ -83,7 +95,8 @@ def _run(
     stop = StopRequest()
     with (
         ExitStack() as signals,
-        expected(ClusterError, SweepBusyError, OSError, DataMissingError),
+        expected(DataMissingError, status=WRONG_INPUT),
+        expected(ClusterError, SweepBusyError, OSError),
         LiveTable(Console(stderr=True)) as live,
     ):
 
@@ -151,10 +164,23 @@ def _announce(
     """What is about to happen, on stderr."""
     seeds = len({point.plan.seed for point in points})
     where = "this machine" if cluster is None else f"Ray ({cluster})"
-    say(f"{name}: {len(points)} points ({seeds} seed{'s' * (seeds != 1)}), {len(points) - len(waiting)} of them done")
+    some = f"{len(points)} point{'s' * (len(points) != 1)}"
+    say(f"{name}: {some} ({seeds} seed{'s' * (seeds != 1)}), {len(points) - len(waiting)} of them done")
+    # The end of a setting's name is enough in a file, and a list of one value makes one point: so both are said.
+    overrides = dict.fromkeys(key for point in points for key in point.overrides)
+    if overrides:
+        say("settings: " + ", ".join(_told(key, points) for key in overrides))
     if waiting:
         rough = span(as_rough / workers)
         say(f"{len(waiting)} to do on {where}, {workers} at a time: roughly {rough} where cores are free")
+
+
+def _told(key: str, points: list[Point]) -> str:
+    """A setting that points change, with its full name, and its values: the one there is, or how many."""
+    values = list(dict.fromkeys(json.dumps(point.overrides[key]) for point in points if key in point.overrides))
+    full = full_name(key)
+    name = key if key == full else f"{key} ({full})"
+    return f"{name} {values[0]}" if len(values) == 1 else f"{name} {len(values)} values"
 
 
 def _list(points: list[Point], waiting: set[str], as_json: bool) -> int:

@@ -3,6 +3,7 @@
 import importlib
 import logging
 import os
+import re
 import shutil
 import tempfile
 from collections import deque
@@ -12,14 +13,37 @@ from typing import Any
 from host.sweep.work import DEAD_WORKERS, ONE_THREAD, PROGRESS, RESULT, Ended, Job, attempt, worker_died
 
 HERE = "here"  # Ray started for this sweep on this machine
+AUTO = "auto"
+CLIENT = "ray://"
+HOST = re.compile(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]")  # a name, an IPv4 address, or an IPv6 one in brackets
+STARTS = 2  # Ray gives its own processes 30 s to start, which a busy machine may need twice
 OBJECT_STORE_BYTES = 80_000_000  # the least that Ray takes is 75 MiB; what points return is far less
 LOOPBACK = "127.0.0.1"
 # Where it is 0, Ray listens on the loopback interface alone. The name is about other systems; there is no other switch.
 ELSEWHERE = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 
 
+class AddressError(ValueError):
+    """No form of a cluster's address. The message says which there are."""
+
+
 class ClusterError(RuntimeError):
     """No cluster to work on: Ray is not installed, or does not answer."""
+
+
+def check_address(address: str) -> None:
+    """Raises AddressError for what is neither `HERE`, "auto", HOST:PORT nor ray://HOST:PORT.
+
+    Ray itself takes over a minute to find out.
+    """
+    if address in (HERE, AUTO):
+        return
+    host, colon, port = address.removeprefix(CLIENT).rpartition(":")
+    if not colon or not HOST.fullmatch(host) or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
+        raise AddressError(
+            f"--cluster {address}: expected here (Ray on this machine), auto (the cluster it belongs to), HOST:PORT, "
+            "or ray://HOST:PORT"
+        )
 
 
 class ClusterExecutor:
@@ -46,7 +70,7 @@ class ClusterExecutor:
             raise ClusterError("this process has a Ray cluster already; leave it (ray.shutdown()) first")
         try:
             if address == HERE:
-                self._start_here(workers or os.cpu_count() or 1)
+                self._start_again(workers or os.cpu_count() or 1)
                 if any(node["NodeManagerAddress"] != LOOPBACK for node in ray.nodes()):
                     raise RuntimeError(f"it listens to the network (was it imported earlier, or is {ELSEWHERE} set?)")
             else:
@@ -91,6 +115,17 @@ class ClusterExecutor:
         while self._waiting and len(self._running) < self.workers:
             job = self._waiting.popleft()
             self._running[self._task.remote(job)] = job
+
+    def _start_again(self, workers: int) -> None:
+        for _ in range(STARTS - 1):
+            try:
+                self._start_here(workers)
+            except Exception:  # noqa: BLE001 - as above
+                # What of it did start goes first.
+                self._end()
+            else:
+                return
+        self._start_here(workers)
 
     def _start_here(self, workers: int) -> None:
         # A folder of its own, so that nothing is left in the system's; short, for the names of sockets are limited.

@@ -37,3 +37,19 @@ def check_ray() -> None:
     """Raises OptionError where Ray is not installed. Does not import it."""
     if importlib.util.find_spec("ray") is None:
         raise OptionError("a cluster needs Ray, which is not installed: pip install 'canopic[train,cluster]'")
+
+
+def asked_device(word: str) -> str:
+    """The device that --device stands for: "cpu" or "cuda". Raises OptionError where it is not to be had.
+
+    PyTorch takes seconds to import: it is asked only about what is not the processor.
+    """
+    if word == "cpu":
+        return word
+    check_torch()
+    from models.attackers.device import DeviceError, chosen_device
+
+    try:
+        return chosen_device(word)
+    except DeviceError as error:
+        raise OptionError(str(error)) from None

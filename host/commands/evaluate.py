@@ -18,7 +18,7 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from host.commands.checks import OptionError, check_out, check_positive, check_torch
+from host.commands.checks import OptionError, asked_device, check_out, check_positive, check_torch
 from host.commands.common import DONE, WRONG_INPUT, expected, out, print_json, say
 from models.detector.archives import DataMissingError, archive_path
 from models.evidence.evaluate import Evaluation, all_jobs, evaluate, material_of, write_evidence
@@ -84,7 +84,7 @@ def evaluate_encodings(
             )
             check_attackers(settings.attackers)
             check_out(out_folder)
-            where = _device(device)
+            where = asked_device(device)
             folder = _data_folder(data, settings)
             subjects = resolve_subjects(encodings, list(_words(against)), paper or folder / PAPER_FILE)
             teacher = _teacher(teacher or folder / TEACHER_FILE, settings)
@@ -117,17 +117,6 @@ def _evaluated(evaluation: Evaluation, workers: int) -> dict[str, Any]:
 
     draw_all(document, list(evaluation.subjects), evaluation.folder)
     return document
-
-
-def _device(word: str) -> str:
-    """The device that a word stands for. Asks PyTorch, which takes seconds to import, only where it has to be asked."""
-    if word == "cpu":
-        return word
-    check_torch()
-    from models.attackers.device import DeviceError, chosen_device
-
-    with expected(DeviceError, status=WRONG_INPUT):
-        return chosen_device(word)
 
 
 def _data_folder(data: Path | None, settings: EvidenceSettings) -> Path:

@@ -6,10 +6,11 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from host.commands.checks import OptionError, asked_device, check_out, check_torch
 from host.commands.common import DONE, WRONG_INPUT, expected, out, print_json, say
 from models.datasets.files import AnnotationError
 from models.detector.archives import DataMissingError
-from models.encoder.paper_config import PaperError, read_paper_plan
+from models.encoder.paper_config import PaperError, PaperPlan, read_paper_plan
 from models.encoder.plan import PlanError
 
 INTERRUPTED = 130
@@ -20,33 +21,30 @@ def rerun_paper(config: Path, *, device: str = "cpu", as_json: bool) -> int:
     done, 1: a step failed, 2: the configuration or a data set is not what it should be, 130: interrupted (the same
     command goes on). device: "cpu", "cuda" or "auto", for Table 1; the detectors of Fig. 6 learn on the processor."""
     try:
-        from models.attackers.device import DeviceError, chosen_device
-        from models.encoder.alternate import LearningError
-        from models.encoder.paper import rerun_table
-        from models.encoder.paper_data import PaperData
-        from models.encoder.paper_detection import rerun_figure
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] != "torch":
-            raise
-        say("canopic: training needs PyTorch, which this installation lacks: pip install 'canopic[train]'")
-        return WRONG_INPUT
-    with (
-        expected(PaperError, PlanError, DataMissingError, AnnotationError, DeviceError, status=WRONG_INPUT),
-        expected(LearningError, OSError),
-    ):
-        where = chosen_device(device)
-        plan = read_paper_plan(config)
-        with _bar() as bar:
-            report = _Reporter(bar)
-            data = PaperData(plan, report)
-            try:
-                table = rerun_table(plan, data, report, where)
-                figure = rerun_figure(plan, data, report)
-            except KeyboardInterrupt:
-                say("canopic: interrupted; the same command goes on where it stopped")
-                return INTERRUPTED
+        with expected(PaperError, PlanError, DataMissingError, AnnotationError, OptionError, status=WRONG_INPUT):
+            where = asked_device(device)
+            plan = read_paper_plan(config)
+            check_out(Path(plan.out), f"{config}: out:")
+            check_torch()
+            table, figure = _rerun(plan, where)
+    except KeyboardInterrupt:
+        say("canopic: interrupted; the same command goes on where it stopped")
+        return INTERRUPTED
     _tell(table, figure, Path(plan.out), as_json)
     return DONE
+
+
+def _rerun(plan: PaperPlan, device: str) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """Table 1, and Fig. 6 where it is asked for."""
+    from models.encoder.alternate import LearningError
+    from models.encoder.paper import rerun_table
+    from models.encoder.paper_data import PaperData
+    from models.encoder.paper_detection import rerun_figure
+
+    with expected(LearningError, OSError), _bar() as bar:
+        report = _Reporter(bar)
+        data = PaperData(plan, report)
+        return rerun_table(plan, data, report, device), rerun_figure(plan, data, report)
 
 
 def _bar() -> Progress:

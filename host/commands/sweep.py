@@ -1,6 +1,5 @@
 """canopic train sweep: learn and judge every point of a file, here or on a Ray cluster, and draw the front."""
 
-import importlib.util
 import json
 import os
 from collections.abc import Callable
@@ -13,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from host.commands.checks import OptionError, check_out, check_ray, check_torch
+from host.commands.checks import OptionError, asked_device, check_out, check_ray, check_torch
 from host.commands.common import DONE, FAILED, WRONG_INPUT, expected, out, print_json, say
 from host.stop import StopRequest, stop_on_signals
 from host.sweep.cluster import AddressError, ClusterError, ClusterExecutor, check_address
@@ -61,7 +60,8 @@ def train_sweep(
                     f"--device {device}: on Ray points are learned on processors; leave out one of the two"
                 )
         check_out(directory)
-        work = _work(device)
+        where = asked_device(device)
+        work = learn_and_judge if where == "cpu" else partial(learn_and_judge, device=where)
         if not dry_run and data is None:
             raise DataMissingError("a sweep learns from photographs; give the folder of the archives, --data DIR")
         # Twice, since which archives there have to be is a matter of the points.
@@ -132,16 +132,6 @@ def _run(
         say("canopic: interrupted; the same command goes on where it stopped")
         return INTERRUPTED
     return FAILED if progress.of("failed") else DONE
-
-
-def _work(device: str) -> Run:
-    """What workers do with a point, on `device`. Ends the command where that is not to be had."""
-    if device == "cpu" or importlib.util.find_spec("torch") is None:
-        return learn_and_judge
-    from models.attackers.device import DeviceError, chosen_device
-
-    with expected(DeviceError, status=WRONG_INPUT):
-        return partial(learn_and_judge, device=chosen_device(device))
 
 
 def _executor(cluster: str | None, workers: int | None, count: int) -> Callable[[], Executor]:

@@ -325,3 +325,17 @@ def test_an_interrupted_rerun_goes_on_and_ends_with_the_same_table(
     whole, cut = (json.loads((tmp_path / one / "table1.json").read_text())["cells"] for one in ("whole", "cut"))
     assert whole == cut
     assert not (tmp_path / "cut" / "fig6.png").exists()
+
+
+def test_an_out_that_is_a_file_is_said_before_anything_is_read(
+    trees: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import typer
+
+    from host.commands.paper import rerun_paper
+
+    (tmp_path / "taken").touch()
+    with pytest.raises(typer.Exit) as ended:
+        rerun_paper(written(tmp_path, trees, out="taken"), as_json=False)
+    assert ended.value.exit_code == 2
+    assert f"out: {tmp_path / 'taken'}: {tmp_path / 'taken'} is a file" in capsys.readouterr().err

@@ -124,9 +124,11 @@ def _share(found: dict[str, Any] | None) -> str:
 
 def _conclusion(record: dict[str, Any], directory: Path) -> str:
     entry = record["cycles"][record["kept_cycle"]]
-    counts = record["material"]["counts"]
-    parts = [f"* kept, in {directory}; chance: identity {100 / counts['people']:.1f} %, face 50 %"]
-    parts.append(f"identity over {entry['identity']['n']} images of {counts['people']} people")
+    chance = entry["identity"]["chance"]
+    parts = [f"* kept, in {directory}; chance: identity {100 * chance:.1f} %, face 50 %"]
+    parts.append(f"identity over {entry['identity']['n']} images of {1 / chance:.0f} people")
+    if "attackers" in entry["identity"]:
+        parts.append(f"told apart best by the fresh attacker {entry['identity']['network']}")
     if entry["effective_levels"] is not None:
         parts.append(f"{entry['effective_levels']} effective levels")
     return "; ".join(parts) + ". These people were learned on: `canopic evaluate` says how private it is on others."

@@ -44,11 +44,13 @@ def encoded_lesson(
     looks: int,
     nuisance: Nuisance | None,
     rng: np.random.Generator,
+    further: Nuisance | None = None,
 ) -> Lesson:
     """The lesson of a part of the material through the chain as it is (`models.encoder.looks.encoded_looks`).
 
     part: "identity" (who are the people?), "face" (a face or none; two looks at most), or either as "held_out_...", of
-    which a single exact look is encoded.
+    which a single exact look is encoded. Where there is a nuisance `further`, `nuisance` is that of a face that does
+    not meter its scene, and "held_out_face" has a second look of that kind, too.
     """
     held_out = part.startswith("held_out_")
     if part.endswith("identity"):
@@ -60,7 +62,9 @@ def encoded_lesson(
         crops, classes = np.concatenate([positives, negatives]), 2
         labels = np.repeat(np.array([1, 0], np.int64), [len(positives), len(negatives)])
         looks = min(2, looks)
-    return Lesson(encoded_looks(chain, crops, 1 if held_out else looks, nuisance, rng), labels, classes)
+    if held_out:
+        looks = 2 if part == "held_out_face" and further is not None else 1
+    return Lesson(encoded_looks(chain, crops, looks, nuisance, rng, further), labels, classes)
 
 
 def new_network(plan: NetworkPlan, lesson: Lesson, seed: Sequence[int], device: str = CPU) -> nn.Module:

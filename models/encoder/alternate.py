@@ -33,7 +33,7 @@ from models.encoder.nuisance import CameraNuisance
 from models.encoder.objective import PARTS, encoder_loss
 from models.encoder.plan import AdversaryPlan, EncoderPlan, PlanError
 from models.encoder.record import learning_record
-from models.encoder.start import starting_chain
+from models.encoder.start import start_digest, starting_chain
 from optics.encoding import Encoding
 
 # Steps of any kind between two checkpoints.
@@ -126,7 +126,7 @@ class _Learning:
         self.best: dict[str, Any] | None = None
         self.lessons: dict[str, Lesson] = {}
         self.since_saved, self.timed = 0, time.monotonic()
-        self.digest = material.digest()
+        self.digest, self.start_digest = material.digest(), start_digest(plan.chain.start)
         state = read_checkpoint(folder / "checkpoint.pt", plan, self.digest)
         if state is not None:
             self._restore(state)
@@ -264,7 +264,8 @@ class _Learning:
             rng = np.random.default_rng([self.plan.seed, self.cycle, LOOKS, len(part)])
             nuisance = self.nuisance if self.plan.nuisance.adversaries else None
             looks = self.plan.schedule.looks
-            self.lessons[part] = encoded_lesson(part, self.chain, self.material, looks, nuisance, rng)
+            further = nuisance.metered() if nuisance is not None and self.plan.nuisance.exposure_span else None
+            self.lessons[part] = encoded_lesson(part, self.chain, self.material, looks, nuisance, rng, further)
         return self.lessons[part]
 
     def _encoder_optimizer(self) -> torch.optim.Optimizer:
@@ -318,10 +319,13 @@ class _Learning:
             "networks": {name: network.state_dict() for name, network in self.networks.items()},
             "history": self.history,
             "best": self.best,
+            "start": self.start_digest,
         } | random_state(self.device)
         write_checkpoint(self.folder / "checkpoint.pt", self.plan, self.digest, state)
 
     def _restore(self, state: dict[str, Any]) -> None:
+        if state.get("start") != self.start_digest:
+            raise PlanError(f"{self.plan.chain.start.path} has changed since; bring it back, or give another folder")
         self.cycle, self.phase = state["position"]
         self.inner, self.history, self.best = state["inner"], state["history"], state["best"]
         self.chain.load_state_dict(state["chain"])

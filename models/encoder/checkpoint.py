@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from pydantic import ValidationError
 
 from models.encoder.chain import Chain
 from models.encoder.height import HeightKernels
@@ -39,8 +40,7 @@ def read_checkpoint(path: Path, plan: EncoderPlan, digest: str) -> dict[str, Any
     if not path.exists():
         return None
     state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    # A setting that came later and is not used is None on one side and missing on the other: no difference.
-    differing = _differing(json.loads(state["plan"]), json.loads(plan.model_dump_json()))
+    differing = _differing(_with_defaults(json.loads(state["plan"])), json.loads(plan.model_dump_json()))
     if differing:
         raise PlanError(
             f"{path} was begun with another plan (differing: {', '.join(differing)}); give that plan to go on with it, "
@@ -84,6 +84,15 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             found[name] = "not installed"
     return found
+
+
+def _with_defaults(values: dict[str, Any]) -> dict[str, Any]:
+    """A plan as it would be written today: settings that came later as they were while there was no choice."""
+    earlier = {"people": None, "linear": False} | values.get("choice", {})
+    try:
+        return EncoderPlan.model_validate_json(json.dumps(values | {"choice": earlier})).model_dump(mode="json")
+    except ValidationError:
+        return values
 
 
 def _differing(one: dict[str, Any], other: dict[str, Any], above: str = "") -> list[str]:

@@ -67,6 +67,26 @@ class PairKernels(nn.Module):
         return share * _softmax(self.plus) - (1 - share) * _softmax(self.minus)
 
 
+class MirroredKernels(nn.Module):
+    """The mean of other kernels and their mirror image, left and right: float32 (filters, height, width), width odd.
+
+    What holds for the others holds for the mean: taps that are not negative and sum to one stay so, and so does a pair
+    with its share. Raises ValueError for an even width, which has no tap in its middle.
+    """
+
+    def __init__(self, one_sided: nn.Module) -> None:
+        super().__init__()
+        self.one_sided = one_sided
+        with torch.no_grad():
+            width = one_sided().shape[-1]
+        if width % 2 == 0:
+            raise ValueError(f"kernels that are their own mirror image need an odd width, got {width} px")
+
+    def forward(self) -> Tensor:
+        taps: Tensor = self.one_sided()
+        return (taps + taps.flip(-1)) / 2
+
+
 class NoKernels(nn.Module):
     """One tap of one: the scene as it is."""
 

@@ -83,20 +83,29 @@ def network_input(values: Tensor, upsample: int) -> Tensor:
 
 @torch.no_grad()
 def encoded_looks(
-    chain: Chain, crops: NDArray[np.uint8], count: int, nuisance: Nuisance | None, rng: np.random.Generator
+    chain: Chain,
+    crops: NDArray[np.uint8],
+    count: int,
+    nuisance: Nuisance | None,
+    rng: np.random.Generator,
+    further: Nuisance | None = None,
 ) -> Looks:
-    """`count` looks of every crop through the chain as it is: the first exact and unvaried, further ones shifted and
-    mirrored at random and, where `nuisance` is given, noisy. Thresholds are sharp in all of them."""
+    """`count` looks of every crop through the chain as it is: the first exact and unvaried, others shifted and mirrored
+    at random and, where `nuisance` is given, noisy. Thresholds are sharp in all of them.
+
+    further: the nuisance of the third look and those after it, where it is another than the second's.
+    """
     full_scale = UNQUANTIZED_FULL_SCALE if chain.settings.levels is None else HIGHEST_CODE
     looks = []
     for look in range(count):
+        met = None if look == 0 else nuisance if look == 1 or further is None else further
         parts = []
         for start in range(0, len(crops), BATCH):
             part = crops[start : start + BATCH]
             if look > 0:
                 part = varied_crops(part, chain.settings.pool, rng)
             light = light_of(part, chain.settings.light, chain.device)
-            values = chain(light, None, nuisance if look > 0 else None, rng)
+            values = chain(light, None, met, rng)
             if chain.settings.levels is None:
                 values = (values * full_scale).round().clamp(0, full_scale)
             parts.append(values.permute(0, 2, 3, 1).to(torch.uint8).cpu().numpy())

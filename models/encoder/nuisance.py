@@ -29,6 +29,10 @@ class CameraNuisance:
         self.plan = plan
         self.pool = pool
 
+    def metered(self) -> "CameraNuisance":
+        """The same camera where every image meters its own exposure (no `exposure_span`)."""
+        return CameraNuisance(self.plan.model_copy(update={"exposure_span": None}), self.pool)
+
     def on_kernels(self, kernels: Tensor, rng: np.random.Generator) -> Tensor:
         """Kernels as one copy of the mask has them: smooth relative error, a little blur, shifted by part of a pixel.
 
@@ -46,6 +50,9 @@ class CameraNuisance:
         count = len(cells)
         reach = np.log1p(self.plan.exposure)
         values = cells * _each(np.exp(rng.uniform(-reach, reach, count)), cells)
+        if self.plan.exposure_span is not None:
+            low, high = np.log(self.plan.exposure_span)
+            values = values * _each(np.exp(rng.uniform(low, high, count)), cells)
         shot = _each(rng.uniform(0, self.plan.shot, count), cells)
         read = _each(rng.uniform(0, self.plan.read, count), cells)
         lift = _each(rng.uniform(0, LARGEST_LIFT if self.pool > 1 else 0, count), cells)

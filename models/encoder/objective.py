@@ -32,6 +32,7 @@ def encoder_loss(
 
     Half of the batch are faces: of the people, and as many of others. Entropy needs no label, so it counts on all of
     them; what a network is sure of on faces that it has not learned by heart is what it would be sure of tomorrow.
+    With `privacy.entropy_on: people` it counts on the network's own people alone, as published.
     networks: "recognition 0", ..., "detection 0", ..., as many as the plan has, on the chain's device.
     """
     count = plan.schedule.batch // 2
@@ -50,8 +51,9 @@ def encoder_loss(
     detection = torch.stack(detections).mean()
     loss, unsure, bits = detection, torch.zeros(()), torch.zeros(())
     if plan.privacy.alpha > 0:
+        asked = values[: known if plan.privacy.entropy_on == "people" else count]
         entropies = [
-            entropy(answers(networks[f"recognition {number}"], network, values[:count]))
+            entropy(answers(networks[f"recognition {number}"], network, asked))
             for number, network in enumerate(plan.recognition.networks)
         ]
         found = torch.stack(entropies)

@@ -9,7 +9,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from models.encoder.paper_table import BASELINES, ROWS
-from models.encoder.plan import Section
+from models.encoder.sections import Section
 
 Count = Annotated[int, Field(ge=1)]
 Width = Annotated[float, Field(gt=0, le=4)]

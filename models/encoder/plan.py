@@ -10,16 +10,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from models.encoder.height_plan import HeightPlan
+from models.encoder.chain_plan import ChainPlan
+from models.encoder.sections import Count, Positive, Section, Share
 
-Positive = Annotated[float, Field(gt=0)]
-Share = Annotated[float, Field(ge=0, le=1)]
-Count = Annotated[int, Field(ge=1)]
 NetworkName = Literal["small", "resnet18", "googlenet"]
 # Where shipped plans are, NAME.yaml each.
 PLANS = Path(__file__).parent / "plans"
@@ -27,74 +25,6 @@ PLANS = Path(__file__).parent / "plans"
 
 class PlanError(ValueError):
     """A plan that cannot be followed. The message names the file, each key, its value and what was expected."""
-
-
-class Section(BaseModel):
-    """Unknown keys are refused, "5" is not 5, and nothing changes once it is read."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
-
-
-class StartPlan(Section):
-    """Which kernels the encoder starts from. Lengths in pixels of the crops (64 px wide)."""
-
-    form: Literal["gaussian", "centre_surround", "halves", "matched", "none"] = Field(
-        default="gaussian",
-        description="halves: the paper's four; matched: the linear template of a face (`matched`); none: one tap",
-    )
-    sigma_px: Annotated[list[Positive], Field(min_length=1, max_length=16)] = Field(
-        default=[4.0], description="width of the Gaussian, one per filter"
-    )
-    outer_px: Positive = Field(default=8.0, description="centre_surround only: width of what is subtracted")
-    side_px: Annotated[int, Field(ge=1, le=255)] = 63
-    roughness: Annotated[float, Field(ge=0, le=3)] = Field(
-        default=0.0, description="taps times exp(roughness * normal noise), drawn from the plan's seed: breaks symmetry"
-    )
-
-
-class ChainPlan(Section):
-    """Operations of the encoder (`models.encoder.chain.ChainSettings`) and where they start."""
-
-    kernels: Literal["signed", "psf", "pair", "height", "none"] = "psf"
-    mask: HeightPlan | None = Field(default=None, description="height only: the mask whose heights are learned")
-    learn_kernels: bool = True
-    pool: Annotated[int, Field(ge=1, le=32)] = 8
-    levels: Annotated[int, Field(ge=2, le=16)] | None = Field(default=16, description="null: no quantization")
-    range: Literal["fixed", "per_frame"] = "fixed"
-    free_thresholds: bool = False
-    light: Literal["linear", "srgb"] = "linear"
-    start: StartPlan = StartPlan()
-    thresholds: Literal["even", "frequent"] | Annotated[list[Share], Field(max_length=15)] = Field(
-        default="frequent", description="frequent: codes of the learning images are equally frequent at the start"
-    )
-
-    @model_validator(mode="after")
-    def _fits(self) -> Self:
-        if self.free_thresholds and (self.levels != 16 or self.range != "per_frame"):
-            raise PydanticCustomError("chain", "free_thresholds expects 'levels: 16' and 'range: per_frame'")
-        if isinstance(self.thresholds, list):
-            count = (self.levels or 1) - 1
-            if len(self.thresholds) != count:
-                raise PydanticCustomError(
-                    "chain", "{levels} levels expect {count} thresholds", {"levels": self.levels or 1, "count": count}
-                )
-            if sorted(self.thresholds) != self.thresholds:
-                raise PydanticCustomError("chain", "thresholds are expected to ascend")
-        if (self.start.form == "none") != (self.kernels == "none"):
-            raise PydanticCustomError("chain", "'kernels: none' and 'start: {form: none}' expect each other")
-        if (self.mask is None) == (self.kernels == "height"):
-            raise PydanticCustomError("chain", "'kernels: height' and a section 'mask' expect each other")
-        if self.mask is not None and (self.light != "linear" or self.range != "fixed"):
-            raise PydanticCustomError("chain", "a mask acts on light: expected 'light: linear' and 'range: fixed'")
-        if self.mask is not None and self.mask.kernel_px != self.start.side_px:
-            raise PydanticCustomError(
-                "chain",
-                "mask.kernel_px is {mask} and start.side_px {start}: expected to be equal",
-                {"mask": self.mask.kernel_px, "start": self.start.side_px},
-            )
-        if self.start.form in ("gaussian", "centre_surround", "matched") and self.start.side_px % 2 == 0:
-            raise PydanticCustomError("chain", "'form: {form}' expects an odd side_px", {"form": self.start.form})
-        return self
 
 
 class NetworkPlan(Section):
@@ -113,7 +43,7 @@ class NetworkPlan(Section):
 class AdversaryPlan(Section):
     """Networks that learn from the codes of a fixed encoder, each on its own."""
 
-    networks: Annotated[list[NetworkPlan], Field(min_length=1, max_length=8)] = [NetworkPlan()]
+    networks: list[NetworkPlan] = Field(default=[NetworkPlan()], min_length=1, max_length=8)
     epochs: Annotated[int, Field(ge=1)] = Field(default=10, description="passes over its images in one cycle, at most")
     new_epochs: Count | None = Field(default=None, description="passes for a network that is new; null: as epochs")
     enough: Share = Field(default=0.97, description="a cycle's training ends once this share of a pass was right")
@@ -134,6 +64,10 @@ class PrivacyPlan(Section):
     alpha: Annotated[float, Field(ge=0)] = 10.0
     entropy: Literal["mean", "worst"] = Field(
         default="mean", description="over recognition networks: their mean, or the least (the surest adversary)"
+    )
+    entropy_on: Literal["faces", "people"] = Field(
+        default="faces",
+        description="whose entropy counts: all faces', strangers' too, or the networks' own people's, as published",
     )
     bits_budget: Positive | None = Field(
         default=None, description="bits of a face's whole measurement (sum of the codes' entropies); null: no limit"
@@ -167,6 +101,10 @@ class ChoicePlan(Section):
     """Fresh networks judge every cycle's encoder; by their numbers one is kept."""
 
     network: NetworkPlan = NetworkPlan()
+    people: Annotated[int, Field(ge=2)] | None = Field(
+        default=60, description="identity is asked of the people with the most images, so many; null: of all"
+    )
+    linear: bool = Field(default=True, description="a linear probe answers identity, too, and the better answer counts")
     identity_epochs: Count = 20
     face_epochs: Count = 5
     batch: Annotated[int, Field(ge=2)] = 64
@@ -194,6 +132,11 @@ class NuisancePlan(Section):
         default=0.0015 / 2.5, description="offsets and noise of comparators: 1.5 mV of 2.5 V"
     )
     exposure: Annotated[float, Field(ge=0, lt=1)] = Field(default=0.1, description="exposures vary by this share")
+    exposure_span: Annotated[list[Positive], Field(min_length=2, max_length=2)] | None = Field(
+        default=None,
+        description="[low, high]: each image is exposed by a factor from this span (log-uniform), as a face is that "
+        "does not meter its scene; such as [0.15, 1.2]; null: each image meters itself",
+    )
     mask: Annotated[float, Field(ge=0, le=1)] = Field(
         default=0.05, description="smooth relative error of the PSF (standard deviation)"
     )
@@ -202,6 +145,12 @@ class NuisancePlan(Section):
     adversaries: bool = Field(
         default=True, description="adversaries also see noisy codes (their first look is always exact)"
     )
+
+    @model_validator(mode="after")
+    def _ascends(self) -> Self:
+        if self.exposure_span is not None and self.exposure_span[0] > self.exposure_span[1]:
+            raise PydanticCustomError("nuisance", "exposure_span is expected to be [low, high]")
+        return self
 
 
 class MaterialPlan(Section):

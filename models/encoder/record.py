@@ -8,6 +8,7 @@ from models.encoder.height import HeightKernels
 from models.encoder.height_masks import mask_reports
 from models.encoder.material import LearningMaterial
 from models.encoder.plan import EncoderPlan
+from models.encoder.start import start_digest
 
 
 def learning_record(
@@ -33,6 +34,7 @@ def learning_record(
         "finished": finished,
         "encoding_id": kept.export().id if quantizes else None,
         "material": {"counts": material.counts(), "sha256": digest, "archives": material.digests},
+        "start_sha256": start_digest(plan.chain.start),
         "cycles": cycles,
         "seconds": round(sum(sum(entry["seconds"].values()) for entry in cycles), 1),
         "versions": versions(),

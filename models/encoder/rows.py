@@ -59,7 +59,7 @@ def plan_for_row(name: str) -> EncoderPlan:
                 "light": "srgb",
                 "thresholds": "even",
             },
-            "privacy": {"alpha": float(last.removeprefix("alpha")) if learned else 0.0},
+            "privacy": {"alpha": float(last.removeprefix("alpha")) if learned else 0.0, "entropy_on": "people"},
             "schedule": {
                 "cycles": 20 if learned else 0,
                 "encoder_epochs": 10,
@@ -72,6 +72,8 @@ def plan_for_row(name: str) -> EncoderPlan:
             "detection": {**adam, "epochs": 10},
             "choice": {
                 "network": {"network": "googlenet", "width": 1.0, "upsample": upsample},
+                "people": None,
+                "linear": False,
                 "keep": "last",
                 "every": 20,
             },

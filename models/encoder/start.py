@@ -1,17 +1,25 @@
 """Where a learning starts: the chain of a plan, with its starting kernels and thresholds. Needs torch."""
 
+from pathlib import Path
+from zipfile import BadZipFile
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
+from models.detector.archives import file_digest
+from models.detector.default_encoding import read_encoding
 from models.encoder.chain import LOWEST, METERED_AT, Chain, ChainSettings
+from models.encoder.chain_plan import ChainPlan, StartPlan
 from models.encoder.height import HeightKernels
 from models.encoder.height_masks import designed_start, diffuser_start, signed_shares
 from models.encoder.height_plan import HeightPlan
-from models.encoder.kernels import centre_surround, gaussian, halves
+from models.encoder.kernels import MirroredKernels, centre_surround, gaussian, halves, make_kernels
 from models.encoder.looks import light_of
 from models.encoder.matched import matched_kernel
-from models.encoder.plan import ChainPlan, PlanError, StartPlan
+from models.encoder.plan import PlanError
+from optics.encoding import Encoding
 
 # Crops whose cells decide where frequent thresholds lie.
 SAMPLE = 600
@@ -26,7 +34,7 @@ def starting_kernels(plan: StartPlan, seed: int, known: tuple[Crops, Crops] | No
     """Kernels to start from, float32 (filters, side, side).
 
     known: face crops and others, sRGB uint8 (n, 64, 64, 3), for a start that is matched to them. Raises ValueError when
-    such a start has none.
+    such a start has none, PlanError where a file is none.
     """
     if plan.form == "none":
         return np.ones((1, 1, 1), np.float32)
@@ -34,6 +42,8 @@ def starting_kernels(plan: StartPlan, seed: int, known: tuple[Crops, Crops] | No
         if known is None:
             raise ValueError("a matched start needs crops of faces and others")
         kernels = matched_kernel(*known, plan.side_px, np.random.default_rng([seed, 10]))
+    elif plan.form == "file":
+        kernels = file_encoding(plan).kernels
     elif plan.form == "halves":
         kernels = halves(plan.side_px)
     elif plan.form == "gaussian":
@@ -50,18 +60,65 @@ def starting_chain(plan: ChainPlan, crops: Crops, seed: int, known: tuple[Crops,
     known: see `starting_kernels`.
     """
     settings = ChainSettings(plan.kernels, plan.pool, plan.levels, plan.range, plan.free_thresholds, plan.light)
-    kernels: NDArray[np.float32] | HeightKernels = starting_kernels(plan.start, seed, known)
+    kernels: NDArray[np.float32] | nn.Module = starting_kernels(plan.start, seed, known)
     if plan.mask is not None:
         kernels = _starting_mask(plan.mask, np.asarray(kernels), seed)
+    elif plan.kernels == "psf" and plan.start.form == "file" and float(np.min(np.asarray(kernels))) < 0:
+        raise PlanError(f"chain.start.path: {plan.start.path} has negative taps; expected 'kernels: pair' or signed")
+    if plan.symmetric:
+        try:
+            kernels = MirroredKernels(make_kernels(plan.kernels, np.asarray(kernels)))
+        except ValueError as error:
+            raise PlanError(f"chain.symmetric: {error}") from error
     chain = Chain(settings, kernels)
     if plan.levels is not None and plan.thresholds != "even":
-        listed = plan.thresholds
-        thresholds = np.array(listed) if isinstance(listed, list) else frequent_thresholds(chain, crops, seed)
-        chain = Chain(settings, kernels, thresholds)
+        chain = Chain(settings, kernels, _starting_thresholds(plan, chain, crops, seed))
     if not plan.learn_kernels:
         for parameter in chain.kernels.parameters():
             parameter.requires_grad_(False)
     return chain
+
+
+def file_encoding(plan: StartPlan) -> Encoding:
+    """The encoding that `form: file` goes on from. Raises PlanError where there is none in that file."""
+    try:
+        return read_encoding(Path(plan.path or ""))
+    except (OSError, EOFError, KeyError, ValueError, TypeError, BadZipFile) as error:
+        raise PlanError(
+            f"chain.start.path: {plan.path}: no encoding can be read ({error}); give the encoding.npz of a learning"
+        ) from error
+
+
+def start_digest(plan: StartPlan) -> str | None:
+    """SHA-256 of the file that a start goes on from, None where there is none."""
+    return None if plan.path is None else file_digest(Path(plan.path))
+
+
+def spread_thresholds(levels: int) -> NDArray[np.float64]:
+    """Thresholds of a fixed range, each the same factor above the one below: float64 (levels - 1,), the last
+    `METERED_AT`. A face far darker than what meters its scene still changes codes."""
+    return np.geomspace(LOWEST, METERED_AT, levels)[1:]
+
+
+def file_thresholds(encoding: Encoding, levels: int, kind: str) -> NDArray[np.float64]:
+    """The distinct thresholds of an encoding, float64 (levels - 1,); of a fixed range scaled to `METERED_AT`, since
+    exposure brings the brightest cells to the highest of them. Raises PlanError for other levels or another range."""
+    found = np.unique(encoding.thresholds).astype(np.float64)
+    if (encoding.range, len(found)) != (kind, levels - 1):
+        raise PlanError(
+            f"chain.thresholds: the file has {len(found) + 1} levels and the range {encoding.range}, the plan {levels} "
+            f"and {kind}: expected to be equal, or other thresholds than those of the file"
+        )
+    return found * (METERED_AT / found[-1]) if kind == "fixed" else found
+
+
+def _starting_thresholds(plan: ChainPlan, chain: Chain, crops: Crops, seed: int) -> NDArray[np.float64]:
+    levels = plan.levels or 2
+    if plan.thresholds == "spread":
+        return spread_thresholds(levels)
+    if plan.thresholds == "file":
+        return file_thresholds(file_encoding(plan.start), levels, plan.range)
+    return np.array(plan.thresholds) if isinstance(plan.thresholds, list) else frequent_thresholds(chain, crops, seed)
 
 
 def _starting_mask(plan: HeightPlan, kernels: NDArray[np.float32], seed: int) -> HeightKernels:
@@ -83,7 +140,8 @@ def frequent_thresholds(chain: Chain, crops: NDArray[np.uint8], seed: int) -> ND
     """
     count = (chain.settings.levels or 2) - 1
     chosen = np.random.default_rng([seed, 8]).permutation(len(crops))[:SAMPLE]
-    cells = [chain.cells(light_of(crops[part], chain.settings.light)) for part in np.array_split(chosen, 10)]
+    parts = max(1, min(10, len(chosen)))
+    cells = [chain.cells(light_of(crops[part], chain.settings.light)) for part in np.array_split(chosen, parts)]
     values = torch.cat([part.flatten() for part in cells]).numpy()
     if chain.settings.range == "per_frame":
         found, low, high = np.quantile(values, np.arange(1, count + 1) / (count + 1)), 0.0, 1.0

@@ -98,7 +98,7 @@ def plan(**chain: Any) -> EncoderPlan:
             "schedule": {"cycles": 1, "encoder_steps": 2, "batch": 8, "looks": 2},
             "recognition": networks,
             "detection": networks,
-            "choice": {"network": {"width": 0.03}, "identity_epochs": 1, "face_epochs": 1, "every": 1},
+            "choice": {"network": {"width": 0.03}, "identity_epochs": 1, "face_epochs": 1, "every": 1, "linear": False},
         },
         "test",
     )

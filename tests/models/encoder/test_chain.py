@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from models.encoder.plan import StartPlan, checked_plan
+from models.encoder.chain_plan import StartPlan
+from models.encoder.plan import checked_plan
 from optics.encoding import encode, pooled, quantize
 from optics.exposure import steady_exposure
 

@@ -31,6 +31,8 @@ def test_settings_are_the_published_ones(name: str) -> None:
     assert (plan.schedule.slope, plan.schedule.slope_rise, plan.schedule.learning_rate) == (5, 5, 1e-2)
     assert plan.recognition.restart_below == 0.1
     assert not plan.nuisance.on
+    assert plan.privacy.entropy_on == "people"
+    assert (plan.choice.people, plan.choice.linear) == (None, False)
     learned = "alpha" in name
     assert plan.schedule.cycles == (20 if learned else 0)
     assert plan.privacy.alpha == (float(name.partition("alpha")[2]) if learned else 0)

@@ -8,7 +8,7 @@ what leaks from a face that is really so close may be more.
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 
 from models.detector.augment import CROP_SIDE
 from models.detector.scenes import linear_to_srgb, resized, srgb_to_linear
-from models.evidence.kept_looks import BASELINE_POOL
+from models.evidence.folds import Answer, folds_of, summary_of_folds
+from models.evidence.kept_looks import BASELINE_POOL, is_picture
 from models.evidence.material import Labelled, Material, read_material
-from models.evidence.mounting import TIMES_CHANCE, private_below_px
+from models.evidence.mounting import TIMES_CHANCE, guesser_passes, private_below_px, upper_bound
 from models.evidence.questions import ask, run_settings
-from models.evidence.report import share_summary
-from models.evidence.runs import Measure, Run, RunKey, canonical, find_run, write_run
-from models.evidence.settings import EvidenceSettings
+from models.evidence.runs import Run, RunKey, canonical, find_run, write_run
+from models.evidence.settings import LINEAR, EvidenceSettings, asked_of
 from models.evidence.subjects import Subject
 
 SIZES_PX = (12.0, 16.0, 24.0, 32.0, 40.0, 48.0, 64.0, 80.0, 96.0, 120.0)
@@ -31,16 +31,17 @@ SIZES_PX = (12.0, 16.0, 24.0, 32.0, 40.0, 48.0, 64.0, 80.0, 96.0, 120.0)
 CROP_FACE_PX = 48.0
 # What is added round a crop: masks spread light that far, and cells beyond the crop tell of it.
 MARGIN_PX = 16
-# Raise it when `sized_crops` changes: runs on other images are then not reused.
-RECIPE = 1
+# Raise it when `sized_crops`, the folds or the rule change: what was found on others is then not reused.
+RECIPE = 2
 
 Report = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
 class BySize:
-    """What the best attacker reaches at each size: `sizes_px`, `shares`, `intervals` (95 %, Wilson), `chance`, and
-    `details`: one JSON object per size with every attacker's summary. `encoding_id`: None for a baseline."""
+    """What the best attacker reaches at each size: `sizes_px`, `shares` (means over classes), `intervals` (95 %,
+    Wilson), `chance`, and `details`: one JSON object per size with every attacker's summary. `encoding_id`: None for a
+    baseline."""
 
     question: str
     sizes_px: tuple[float, ...]
@@ -85,10 +86,13 @@ def identity_by_size(
 ) -> BySize:
     """How often the best attacker names the person, at each size of the face, from one look or from several.
 
-    settings: people, attackers, seeds, widths and epochs as for `canopic evaluate`. folder: every finished run is kept
-    there and found again. report(what, done, total) is called as it goes. Raises DataMissingError without the archives,
-    ValueError for sizes that do not ascend. Needs torch for runs that are not there.
+    Every image of the people, up to `most_training` of either part of each, is tested once (`models.evidence.folds`),
+    and every person counts the same. settings: people, attackers (not the pretrained one; of pictures not the linear
+    probe, which has too many weights), seeds, widths and epochs as for `canopic evaluate`. folder: every finished run
+    is kept there and found again. report(what, done, total) is called as it goes. Raises DataMissingError without the
+    archives, ValueError for sizes that do not ascend. Needs torch for runs that are not there.
     """
+    settings = replace(settings, limits=replace(settings.limits, most_test=settings.limits.most_training))
     return _by_size("identity", subject, data, settings, folder, sizes_px, report)
 
 
@@ -112,22 +116,29 @@ def detection_by_size(
 def distance_evidence(identity: BySize, face: BySize | None = None, times: float = TIMES_CHANCE) -> dict[str, Any]:
     """What a bundle holds as evidence["distance"]: a JSON object (docs/bundle.md), which names its encoding.
 
-    private_below_px: the largest measured size up to which the best attacker's upper 95 % bound is within `times`
-    chance, None where none is. Raises ValueError when the two were measured at different sizes or
-    on different encodings.
+    private_below_px: the largest measured size up to which the best attacker's one-sided upper 95 % bound
+    (identity_upper_95) is within `times` chance, None where none is. guesser_passes: how probable it is that mere
+    guesses are found to be so at one size, were the answers of all attackers independent. Raises ValueError when the
+    two were measured at different sizes or on different encodings.
     """
     if face is not None and face.encoding_id != identity.encoding_id:
         raise ValueError("identity and faces were measured on different encodings: measure both on one")
     if face is not None and face.sizes_px != identity.sizes_px:
         raise ValueError(f"identity was measured at {identity.sizes_px} px, faces at {face.sizes_px} px")
+    n = [_top(one)["n_effective"] for one in identity.details]
+    bounds = [upper_bound(share, each) for share, each in zip(identity.shares, n, strict=True)]
+    answers = max(len(one["attackers"]) for one in identity.details)
     found: dict[str, Any] = {
         "sizes_px": list(identity.sizes_px),
         "identity": list(identity.shares),
         "identity_95": [list(interval) for interval in identity.intervals],
+        "identity_upper_95": bounds,
+        "n_effective": min(n),
         "chance": identity.chance,
-        "private_below_px": private_below_px(identity.sizes_px, identity.intervals, identity.chance, times),
-        "rule": f"upper 95 % bound of the {_tried(identity)} within {times:g} times chance, here and at every smaller "
-        "size",
+        "private_below_px": private_below_px(identity.sizes_px, bounds, identity.chance, times),
+        "guesser_passes": guesser_passes(min(n), identity.chance, answers, times),
+        "rule": f"one-sided upper 95 % bound of the {_tried(identity)} within {times:g} times chance, here and at "
+        "every smaller size",
         "attackers": list(identity.details),
     }
     if identity.encoding_id is not None:
@@ -136,6 +147,11 @@ def distance_evidence(identity: BySize, face: BySize | None = None, times: float
         found |= {"face": list(face.shares), "face_95": [list(interval) for interval in face.intervals]}
         found["face_attackers"] = list(face.details)
     return found
+
+
+def _top(detail: dict[str, Any]) -> dict[str, Any]:
+    top: dict[str, Any] = detail["attackers"][detail["best"]]
+    return top
 
 
 def _tried(found: BySize) -> str:
@@ -157,15 +173,22 @@ def _by_size(
         raise ValueError(f"sizes must ascend, got {list(sizes_px)}")
     cache = folder / "cache"
     material = read_material(data, (question,), settings.limits, cache)
+    folds = folds_of(material, question)
+    attackers = [one for one in settings.attackers if one != LINEAR or not is_picture(subject)]
     jobs = [
-        (size, attacker, seed) for size in sizes_px for attacker in settings.attackers for seed in range(settings.seeds)
+        (size, fold, attacker, seed)
+        for size in sizes_px
+        for fold in range(len(folds))
+        for attacker in attackers
+        for seed in range(settings.seeds)
+        if asked_of(attacker, question, seed)
     ]
-    results: dict[float, dict[str, list[tuple[int, Measure]]]] = {size: {} for size in sizes_px}
-    at_size: tuple[float, Material] | None = None
-    for number, (size, attacker, seed) in enumerate(jobs):
+    answers: dict[float, dict[str, dict[int, list[Answer]]]] = {size: {} for size in sizes_px}
+    at_size: tuple[float, int, Material] | None = None
+    for number, (size, fold, attacker, seed) in enumerate(jobs):
         if report is not None:
             report(f"{question} at {size:g} px, {attacker}", number, len(jobs))
-        named = _named(material, size)
+        named = _named(material, size, fold)
         key = RunKey(
             subject.digest,
             question,
@@ -175,20 +198,22 @@ def _by_size(
         )
         run = find_run(folder / "runs", key)
         if run is None:
-            if at_size is None or at_size[0] != size:
-                at_size = (size, _resized(material, named, question, size, subject))
+            if at_size is None or at_size[:2] != (size, fold):
+                at_size = (size, fold, _resized(folds[fold], named, size, subject))
             started = time.process_time()
-            found = ask(subject, question, attacker, seed, at_size[1], settings, cache)
+            found = ask(subject, question, attacker, seed, at_size[2], settings, cache)
             run = Run(key, subject.name, found, time.process_time() - started)
             write_run(folder / "runs", run)
-        # Runs may measure more than who it is (weak controls, verification): here only the question itself counts.
-        for name in (one for one in (question, f"{question}, several looks") if one in run.results):
-            results[size].setdefault(f"{attacker}, {name}", []).append((seed, run.results[name]))
+        # Runs may measure more than who it is (retrieval, verification): here only the question itself counts.
+        labels = folds[fold][f"{question} test"].labels
+        for name in (one for one in run.results if one.startswith(question)):
+            seeds = answers[size].setdefault(f"{attacker}, {name}", {})
+            seeds.setdefault(seed, []).append((run.results[name], labels))
     if report is not None:
         report(f"{question} at every size", len(jobs), len(jobs))
     details, tops = [], []
     for size in sizes_px:
-        summaries = {name: share_summary(seeds) for name, seeds in results[size].items()}
+        summaries = {name: summary_of_folds(seeds) for name, seeds in answers[size].items()}
         best = max(summaries, key=lambda name: summaries[name]["mean"])
         details.append({"face_px": size, "best": best, "attackers": summaries})
         tops.append(summaries[best])
@@ -203,17 +228,15 @@ def _by_size(
     )
 
 
-def _named(material: Material, face_px: float) -> Material:
-    """`material` with digests that say which size its images were brought to: every digest of a run rests on them."""
-    sums = {name: f"{value} faces of {face_px:g} px, recipe {RECIPE}" for name, value in material.data_sha256.items()}
+def _named(material: Material, face_px: float, fold: int) -> Material:
+    """`material` with digests that say which size its images were brought to, and which fold: every digest of a run
+    rests on them."""
+    words = f"faces of {face_px:g} px, fold {fold}, recipe {RECIPE}"
+    sums = {name: f"{value} {words}" for name, value in material.data_sha256.items()}
     return Material({}, material.people, material.digest, sums)
 
 
-def _resized(material: Material, named: Material, question: str, face_px: float, subject: Subject) -> Material:
+def _resized(parts: dict[str, Labelled], named: Material, face_px: float, subject: Subject) -> Material:
     pool = BASELINE_POOL if subject.encoding is None else subject.encoding.pool
-    parts = {
-        name: Labelled(sized_crops(part.images, face_px, pool), part.labels)
-        for name, part in material.parts.items()
-        if name in (f"{question} train", f"{question} test")
-    }
-    return Material(parts, named.people, named.digest, named.data_sha256)
+    sized = {name: Labelled(sized_crops(part.images, face_px, pool), part.labels) for name, part in parts.items()}
+    return Material(sized, named.people, named.digest, named.data_sha256)

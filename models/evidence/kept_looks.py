@@ -19,10 +19,14 @@ MOST_LOOKS_OF_PICTURES = 2
 PICTURES = ("clean", "blur")
 
 
+def is_picture(subject: Subject) -> bool:
+    """Whether its looks are whole pictures, not a value for each cell."""
+    return subject.encoding is None and subject.name in PICTURES
+
+
 def training_looks(subject: Subject, settings: EvidenceSettings) -> int:
     """Measurements of each training image."""
-    pictures = subject.encoding is None and subject.name in PICTURES
-    return min(settings.training_looks, MOST_LOOKS_OF_PICTURES) if pictures else settings.training_looks
+    return min(settings.training_looks, MOST_LOOKS_OF_PICTURES) if is_picture(subject) else settings.training_looks
 
 
 def test_looks(question: str, settings: EvidenceSettings) -> int:
@@ -85,7 +89,7 @@ def looks_for_means(
     None of them is mirrored, as test looks are not: the mean of a face and its mirror image is neither. Pictures are
     left out: the mean of shifted pictures says less than each of them.
     """
-    if question != "identity" or tested.shape[1] < 2 or (subject.encoding is None and subject.name in PICTURES):
+    if question != "identity" or tested.shape[1] < 2 or is_picture(subject):
         return None
     half = f"{question} train"
     sums = question_digest(question, material, settings.limits)

@@ -16,7 +16,8 @@ WORDS = {
 }
 NETWORK_NAMES = ("small", "resnet18", "googlenet")
 # Weak attackers that anyone has: the nearest training image and a linear probe. Asked who it is, with one seed.
-CONTROLS = ("nearest", "linear")
+NEAREST, LINEAR = "nearest", "linear"
+CONTROLS = (NEAREST, LINEAR)
 # The attacker that learned a face embedding before; asked who it is and about unseen people.
 PRETRAINED = "pretrained"
 # Highest learning rates at which these networks got furthest in the time that there is (decision 31).

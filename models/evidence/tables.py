@@ -142,9 +142,10 @@ def scenes_table(rows: list[dict[str, Any]]) -> list[str]:
         lines += [
             "## Against the size of the face",
             "",
-            "Identity, % named right at each size of the face's larger side in pixels, by the first network of this "
-            "evaluation, one seed, from one look or several, whichever is more; private: up to which size its 95 % "
-            "bound is within twice chance, there and at every smaller one.",
+            "Identity, % named right (mean over people) at each size of the face's larger side in pixels, by the "
+            "strongest of the first network of this evaluation and the controls, one seed, from one look or several; "
+            "every image is tested once, in folds. Private: up to which size the one-sided 95 % bound is within twice "
+            "chance, there and at every smaller one.",
             "",
             f"| subject | {' | '.join(f'{size:g}' for size in sizes)} | private below, px |",
             "|---|" + "---|" * (len(sizes) + 1),
@@ -185,7 +186,9 @@ def _verdicts(found: list[dict[str, Any]]) -> list[str]:
         "",
         "Differences in points with their 95 % interval (paired bootstrap over test images). Beats: no worse on either "
         "axis, and better on one beyond the interval. Within the interval: the other axis is worse in the mean by less "
-        "than the interval can tell.",
+        "than the interval can tell. The bootstrap draws images, not people nor trainings; the intervals are not "
+        f"corrected for their number ({len(found)}, on two axes each): of equals, about one in forty seems better by "
+        "chance.",
         "",
         "| ours | against | identity | face / no face | verdict |",
         "|---|---|---|---|---|",

@@ -7,7 +7,7 @@ from typing import Any
 from models.detector.archives import FACES, FACES_BY_PERSON, NON_FACES, SCENES, archive_path, file_digest
 from models.evidence import distance, scenes
 from models.evidence.runs import Measure
-from models.evidence.settings import NETWORK_NAMES, EvidenceSettings, QuestionError
+from models.evidence.settings import CONTROLS, NETWORK_NAMES, EvidenceSettings, QuestionError
 from models.evidence.subjects import Subject
 
 DETECTION, DISTANCE = "detection", "distance"
@@ -44,7 +44,7 @@ def ask_whole(
         return {DETECTION: scenes.detect_in_scenes(subject, data, _scene_settings(settings, seed))}
     sized, sizes = _sized(settings), _sizes(settings)
     identity = distance.identity_by_size(subject, data, sized, folder, sizes)
-    face = distance.detection_by_size(subject, data, sized, folder, sizes)
+    face = distance.detection_by_size(subject, data, replace(sized, attackers=_networks(settings)[:1]), folder, sizes)
     return {DISTANCE: distance.distance_evidence(identity, face)}
 
 
@@ -57,11 +57,12 @@ def _sizes(settings: EvidenceSettings) -> tuple[float, ...]:
 
 
 def _sized(settings: EvidenceSettings) -> EvidenceSettings:
-    """The first of the networks, once: ten sizes of two questions are twenty runs even so."""
+    """The first of the networks and the controls, once: ten sizes in folds are thirty runs of each even so."""
     found = _networks(settings)
     if not found:
         raise QuestionError(f"distance needs one of the attackers {', '.join(NETWORK_NAMES)}")
-    return replace(settings, questions=("identity", "face"), attackers=found[:1], seeds=1)
+    controls = tuple(one for one in settings.attackers if one in CONTROLS)
+    return replace(settings, questions=("identity", "face"), attackers=(*found[:1], *controls), seeds=1)
 
 
 def _networks(settings: EvidenceSettings) -> tuple[str, ...]:

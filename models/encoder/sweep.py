@@ -16,7 +16,8 @@ import difflib
 import hashlib
 import itertools
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import UnionType
@@ -27,7 +28,9 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from models.detector.archives import FACES, FACES_BY_PERSON, NON_FACES, SCENES
-from models.encoder.plan import Count, EncoderPlan, NetworkPlan, PlanError, Positive, Section, checked_plan
+from models.encoder.plan import EncoderPlan, NetworkPlan, PlanError, checked_plan
+from models.encoder.sections import Count, Positive, Section
+from models.encoder.sweep_grid import grid_problems
 
 # Raise it when the same plan and data give another result: points of another format are done again.
 FORMAT = 1
@@ -109,7 +112,8 @@ def read_sweep(path: Path) -> SweepPlan:
     try:
         return SweepPlan.model_validate(values)
     except ValidationError as error:
-        raise SweepError("\n".join(f"{path}: {problem}" for problem in _problems(error))) from None
+        problems = [*grid_problems(values.get("grid", {})), *_problems(error)]
+        raise SweepError("\n".join(f"{path}: {problem}" for problem in problems)) from None
 
 
 def points_of(sweep: SweepPlan, data_sha256: Mapping[str, str], source: str = "sweep") -> list[Point]:
@@ -182,10 +186,12 @@ def full_name(key: str, source: str = "sweep") -> str:
     # chain.pool before what only adversaries or nuisances have: the shortest way down, where it is the only one.
     least = min((name.count(".") for name in ends), default=0)
     nearest = [name for name in ends if name.count(".") == least]
-    if len(nearest) == 1:
+    # A list of networks is one setting, of which no single width can be meant: that of another must not stand for it.
+    lists = [name for name in known if name.endswith(".networks")] if key in NetworkPlan.model_fields else []
+    if len(nearest) == 1 and not lists:
         return nearest[0]
     if nearest:
-        raise SweepError(f"{source}: '{key}' could be any of {', '.join(nearest)}; write one of them")
+        raise SweepError(f"{source}: '{key}' could be any of {', '.join([*nearest, *lists])}; write one of them")
     close = difflib.get_close_matches(key, [*known, *(name.rsplit(".", 1)[-1] for name in known)], n=1)
     hint = f"; did you mean '{close[0]}'?" if close else "; the settings are those of a plan, such as privacy.alpha"
     seeds = "; seeds have a key of their own, `seeds:`" if key == "seed" else ""
@@ -195,7 +201,7 @@ def full_name(key: str, source: str = "sweep") -> str:
 def _named(sweep: SweepPlan, source: str) -> dict[str, dict[str, Any]]:
     """The overrides of every point by its name."""
     grids = sweep.grid if isinstance(sweep.grid, list) else [sweep.grid] if sweep.grid else []
-    total = len(sweep.points) + sum(_product(len(values) for values in grid.values()) for grid in grids)
+    total = len(sweep.points) + sum(math.prod(len(values) for values in grid.values()) for grid in grids)
     if total * len(sweep.seeds) > MOST_POINTS:
         raise SweepError(f"{source}: {total} points of {len(sweep.seeds)} seeds are more than {MOST_POINTS}")
     made: list[tuple[str, dict[str, Any]]] = []
@@ -203,11 +209,13 @@ def _named(sweep: SweepPlan, source: str) -> dict[str, dict[str, Any]]:
         empty = [key for key, values in grid.items() if not values]
         if empty:
             raise SweepError(f"{source}: grid.{empty[0]}: an empty list leaves no point; give one value or more")
+        for key in grid:
+            full_name(key, f"{source}: grid")
         for values in itertools.product(*grid.values()):
             overrides = dict(zip(grid, values, strict=True))
             # A number that never changes says nothing in every name; a word tells one grid from the next.
             told = {key: value for key, value in overrides.items() if len(grid[key]) > 1 or isinstance(value, str)}
-            made.append((label(told), overrides))
+            made.append((label(told or overrides), overrides))
     if len({name for name, _ in made}) < len(made):
         made = [(label(overrides), overrides) for _, overrides in made]
     names = dict(made)
@@ -278,16 +286,12 @@ def _section(annotation: Any) -> type[BaseModel] | None:
     return None
 
 
-def _product(counts: Iterator[int] | Sequence[int]) -> int:
-    total = 1
-    for count in counts:
-        total *= count
-    return total
-
-
 def _problems(error: ValidationError) -> Iterator[str]:
     for one in error.errors(include_url=False):
         key = ".".join(str(part) for part in one["loc"]) or "sweep"
+        if one["loc"][:1] == ("grid",):
+            # Said by `grid_problems`: this would name the types that a grid may have, once for each of them.
+            continue
         if one["type"] == "extra_forbidden":
             near = difflib.get_close_matches(str(one["loc"][-1]), SweepPlan.model_fields, n=1)
             yield f"{key}: is no key of a sweep" + (f"; did you mean '{near[0]}'?" if near else "")

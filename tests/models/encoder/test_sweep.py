@@ -79,7 +79,14 @@ def test_filters_are_that_many_starts_of_different_widths() -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("grid: {alhpa: [1]}", ["'alhpa' is no setting", "did you mean 'alpha'?"]),
+        ("grid: {alhpa: [1]}", ["grid: 'alhpa' is no setting", "did you mean 'alpha'?"]),
+        ("grid: {alpha: 3}", ["grid.alpha: 3 is refused", "`alpha: [3]`"]),
+        ("grid: [{alpha: [3]}, {pool: {a: 1}}]\njudge: {epochs: 0}", ["grid 2 of 2.pool: {'a': 1}", "judge.epochs"]),
+        ("grid: 3", ["grid: 3 is refused", "`alpha: [5, 20]`"]),
+        ("grid:", ["grid: nothing is refused"]),
+        ("grid: {1: [2]}", ["grid: 1 is no setting"]),
+        ("grid: {width: [1]}", ["'width' could be any of choice.network.width, recognition.networks"]),
+        ("points: [{name: one, alhpa: 1}]", ["point 'one'", "'alhpa' is no setting"]),
         ("grid: {alpha: [-1]}", ["point 'alpha -1'", "privacy.alpha", "-1", "greater than or equal to 0"]),
         ("grid: {alpha: []}", ["grid.alpha", "empty"]),
         ("grid: {batch: [8]}", ["'batch'", "schedule.batch", "choice.batch"]),
@@ -107,6 +114,8 @@ def test_an_error_names_file_key_and_value(text: str, words: list[str], tmp_path
         points_of(read_sweep(path), {}, str(path))
     for word in [str(path), *words]:
         assert word in str(caught.value)
+    assert "dict[" not in str(caught.value)
+    assert "'base'" not in str(caught.value)
 
 
 @pytest.mark.parametrize("path", sorted(SWEEPS.glob("*.yaml")), ids=lambda path: path.stem)

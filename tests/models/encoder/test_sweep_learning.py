@@ -16,7 +16,7 @@ import pytest
 
 from host.stop import StopRequest
 from host.sweep.local import LocalExecutor
-from host.sweep.run import Progress, folder_of, run_points
+from host.sweep.run import Progress, folder_of, reasons, run_points
 from host.sweep.work import learn_and_judge
 from models.encoder.sweep import Point, SweepPlan, points_of
 
@@ -98,7 +98,7 @@ def here(data: Path, tmp_path_factory: pytest.TempPathFactory) -> "tuple[list[di
             os.kill(executor.process_ids[0], signal.SIGKILL)
 
     progress = run_points(points, data, out, learn_and_judge, lambda: executor, watch, StopRequest())
-    assert [one.document for one in progress.of("failed")] == []
+    assert reasons(progress, out) == []
     assert killed
     return progress.results(), len(killed)
 
@@ -155,6 +155,7 @@ def test_ray_with_two_workers_gives_what_this_machine_gives(
         started |= set(children(os.getpid())) - before
         executor.close()
     assert started
+    assert reasons(progress, tmp_path) == []
     assert [comparable(one) for one in progress.results()] == [comparable(one) for one in here[0]]
     end = time.monotonic() + 20
     while left := [one for one in started if running(one)]:

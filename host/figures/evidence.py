@@ -229,7 +229,11 @@ def draw_detection(rows: Sequence[Row], path: Path, note: str = "") -> None:
 def draw_distance(rows: Sequence[Row], path: Path, note: str = "") -> None:
     """Identity and face or no face against the size of the face in pixels, bands of 95 %."""
     with figure(path, 11.0, 4.8) as made:
-        heading(made, "Against the size of the face", f"best attacker at each size; bands: 95 %{note and '; ' + note}")
+        heading(
+            made,
+            "Against the size of the face",
+            f"the strongest attacker tried at each size; bands: 95 %{note and '; ' + note}",
+        )
         both = panels(made, 2)
         for number, row in enumerate(rows):
             found = row["distance"]

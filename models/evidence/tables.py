@@ -3,7 +3,7 @@
 from typing import Any
 
 from models.evidence.report import EQUAL_ERROR, FACE, IDENTITY, RETRIEVAL, SEVERAL, TRUE_ACCEPT, WINDOWS, headline
-from models.evidence.settings import CONTROLS
+from models.evidence.settings import CONTROLS, PRETRAINED
 
 BUILDS = {"mask": "mask", "pair": "pair of masks", "no": "not realisable", "-": "-"}
 MEMORISING = (
@@ -41,17 +41,21 @@ def _method(document: dict[str, Any]) -> list[str]:
         "with the largest mean; in brackets the 95 % Wilson interval for the test images of one run, since seeds share "
         "their images. "
         "Attackers know kernels, thresholds and the noise of parts; looks of encodings with a fixed range carry that "
-        "noise. Several looks: the mean over "
-        f"{settings['looks']} measurements of the same face at sub-cell shifts."
+        f"noise. Several looks: {settings['looks']} measurements of the same face at sub-cell shifts, of which the mean of "
+        "the logits, or of the codes before they are named, is taken: whichever attacker makes more of them."
     )
     return [words, ""]
 
 
 def _fewer(settings: dict[str, Any]) -> str:
-    fewer = settings.get("pretrained_seeds")
-    if fewer is None or fewer >= settings["seeds"] or "pretrained" not in settings["attackers"]:
-        return ""
-    return f" ({fewer} of the pretrained one)"
+    """Which attackers had fewer seeds than the others: the pretrained one where asked, and controls, which draw little."""
+    asked, seeds = settings["attackers"], settings["seeds"]
+    fewer = []
+    if PRETRAINED in asked and (settings.get("pretrained_seeds") or seeds) < seeds:
+        fewer.append(f"{settings['pretrained_seeds']} of the pretrained one")
+    if seeds > 1 and (controls := [one for one in asked if one in CONTROLS]):
+        fewer.append(f"1 of {' and '.join(controls)}")
+    return f" ({', '.join(fewer)})" if fewer else ""
 
 
 def main_table(rows: list[dict[str, Any]]) -> list[str]:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from models.detector.metrics import wilson_interval
 from models.evidence.report import FACE, IDENTITY, RETRIEVAL, SEVERAL, compare, difference, goals, summarised, verdicts
-from models.evidence.runs import Run, RunKey, canonical, share
+from models.evidence.runs import MEANS, Run, RunKey, canonical, share
 from models.evidence.tables import page
 
 LABELS = {IDENTITY: np.arange(400) % 71, FACE: np.arange(400) % 2}
@@ -143,4 +143,23 @@ def test_the_page_says_the_runs_numbers() -> None:
     assert "| theirs | not realisable | - | - | 15.0 (11.8..18.8) |" in text
     assert "missing 1.7 and 0.0 points" in text
     assert "QUICK" not in text
+    assert "not corrected for their number (1, on two axes each)" in text
+    assert "bootstrap draws images" in text
     assert "QUICK" in page(document() | {"quick": True})
+
+
+def test_the_page_says_who_had_fewer_seeds() -> None:
+    settings = {"attackers": ["small", "pretrained", "nearest", "linear"], "width": 0.25, "seeds": 3, "looks": 16}
+    text = page(document() | {"settings": settings | {"pretrained_seeds": 2}})
+    assert "3 seeds (2 of the pretrained one, 1 of nearest and linear)" in text
+    assert "3 seeds (1 of nearest and linear)" in page(document() | {"settings": settings})
+
+
+def test_several_looks_count_the_stronger_of_logits_and_mean_codes() -> None:
+    runs = [run("ours", IDENTITY, 8)]
+    runs[0].results[SEVERAL] = dict(run("ours", IDENTITY, 20).results[IDENTITY])
+    runs[0].results[SEVERAL + MEANS] = dict(run("ours", IDENTITY, 60).results[IDENTITY])
+    found = summarised([fact("ours")], runs)[0]["results"]
+    assert found[SEVERAL]["headline"] == "small" + MEANS
+    assert found[SEVERAL]["attackers"]["small" + MEANS]["mean"] == pytest.approx(0.15)
+    assert SEVERAL + MEANS not in found

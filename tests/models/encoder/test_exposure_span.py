@@ -1,15 +1,21 @@
 """A face that does not meter its scene: exposed by a factor, while learning, in adversaries' looks and the judge's."""
 
+import hashlib
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from models.encoder.material import LearningMaterial
-from models.encoder.plan import NuisancePlan, checked_plan
+from models.encoder.plan import NuisancePlan, PlanError, checked_plan
 
 torch = pytest.importorskip("torch", reason="learning needs torch: pip install 'canopic[train]'")
 
 from models.encoder.adversaries import Lesson, encoded_lesson, new_network  # noqa: E402
+from models.encoder.alternate import learn  # noqa: E402
+from models.encoder.checkpoint import write_chain  # noqa: E402
 from models.encoder.looks import encoded_looks  # noqa: E402
 from models.encoder.nuisance import CameraNuisance  # noqa: E402
 from models.encoder.objective import encoder_loss  # noqa: E402
@@ -112,3 +118,38 @@ def test_entropy_of_the_networks_people_alone_where_published() -> None:
         assert found[0]["detection"] != found[1]["detection"]
     assert entropies["people"][0] == entropies["people"][1]
     assert entropies["faces"][0] != entropies["faces"][1]
+
+
+def test_a_learning_with_all_of_it_resumes_and_says_what_it_went_on_from(tmp_path: Path) -> None:
+    """A mirrored pair from a file, faint faces, spread thresholds: stopped anywhere, the same to the last bit."""
+    small = {"networks": [{"network": "small", "width": 0.05}], "epochs": 1, "batch": 4}
+    first = {"levels": 4, "kernels": "pair", "start": {"form": "centre_surround", "sigma_px": [1.5], "side_px": 7}}
+    write_chain(tmp_path, starting_chain(checked_plan({"chain": first}, "x").chain, crops(12, 9), 0))
+    file = tmp_path / "encoding.npz"
+    plan = checked_plan(
+        {
+            "chain": {
+                **first,
+                "symmetric": True,
+                "thresholds": "spread",
+                "start": {"form": "file", "path": str(file)},
+            },
+            "schedule": {"cycles": 1, "encoder_steps": 4, "batch": 8},
+            "recognition": small,
+            "detection": small,
+            "choice": {"network": {"width": 0.05}, "identity_epochs": 1, "face_epochs": 1, "keep": "last", "people": 2},
+            "nuisance": {"exposure_span": [0.15, 1.2]},
+        },
+        "x",
+    )
+    whole = learn(plan, material(), tmp_path / "whole")
+    assert whole.id != starting_chain(plan.chain, crops(0, 0), 0).export().id
+    assert np.array_equal(whole.kernels, whole.kernels[:, :, ::-1])
+    learn(plan, material(), tmp_path / "parts", stop_after=6)
+    assert learn(plan, material(), tmp_path / "parts").id == whole.id
+    record = json.loads((tmp_path / "whole" / "learning.json").read_text())
+    assert record["start_sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
+    assert record["cycles"][-1]["identity"]["n"] == 4
+    file.write_bytes(file.read_bytes() + b" ")
+    with pytest.raises(PlanError, match=r"encoding\.npz has changed since"):
+        learn(plan, material(), tmp_path / "parts")

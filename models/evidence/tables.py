@@ -41,14 +41,14 @@ def _method(document: dict[str, Any]) -> list[str]:
         "with the largest mean; in brackets the 95 % Wilson interval for the test images of one run, since seeds share "
         "their images. "
         "Attackers know kernels, thresholds and the noise of parts; looks of encodings with a fixed range carry that "
-        f"noise. Several looks: {settings['looks']} measurements of the same face at sub-cell shifts, of which the mean of "
+        f"noise. Several looks: {settings['looks']} measurements of a face at sub-cell shifts, of which the mean of "
         "the logits, or of the codes before they are named, is taken: whichever attacker makes more of them."
     )
     return [words, ""]
 
 
 def _fewer(settings: dict[str, Any]) -> str:
-    """Which attackers had fewer seeds than the others: the pretrained one where asked, and controls, which draw little."""
+    """Which attackers had fewer seeds than the others: the pretrained one where asked, and controls."""
     asked, seeds = settings["attackers"], settings["seeds"]
     fewer = []
     if PRETRAINED in asked and (settings.get("pretrained_seeds") or seeds) < seeds:

@@ -194,7 +194,7 @@ def _all_runs(evaluation: Evaluation, workers: int, console: Console) -> list[Ru
     seen: list[Run] = []
     begun = time.monotonic()
     done = 0.0
-    with Live(console=console, refresh_per_second=2) as live, _pool(workers) as executor:
+    with _line_ended(console), Live(console=console, refresh_per_second=2) as live, _pool(workers) as executor:
 
         def report(run: Run, to_do: int) -> None:
             nonlocal done
@@ -207,6 +207,16 @@ def _all_runs(evaluation: Evaluation, workers: int, console: Console) -> list[Ru
             live.update(Group(live_table(summarised(names, seen), evaluation.settings.quick), progress))
 
         return evaluate(evaluation, executor, report)
+
+
+@contextmanager
+def _line_ended(console: Console) -> Iterator[None]:
+    """Where it is no terminal, a live table ends within its last line, and what comes next would stand there."""
+    try:
+        yield
+    finally:
+        if not console.is_terminal:
+            console.line()
 
 
 @contextmanager

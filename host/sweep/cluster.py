@@ -5,6 +5,7 @@ import logging
 import os
 import re
 import shutil
+import socket
 import tempfile
 from collections import deque
 from pathlib import Path
@@ -16,6 +17,7 @@ HERE = "here"  # Ray started for this sweep on this machine
 AUTO = "auto"
 CLIENT = "ray://"
 HOST = re.compile(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]")  # a name, an IPv4 address, or an IPv6 one in brackets
+CONNECT_S = 10.0
 STARTS = 2  # Ray gives its own processes 30 s to start, which a busy machine may need twice
 OBJECT_STORE_BYTES = 80_000_000  # the least that Ray takes is 75 MiB; what points return is far less
 LOOPBACK = "127.0.0.1"
@@ -38,12 +40,16 @@ def check_address(address: str) -> None:
     """
     if address in (HERE, AUTO):
         return
-    host, colon, port = address.removeprefix(CLIENT).rpartition(":")
+    host, colon, port = _parts(address)
     if not colon or not HOST.fullmatch(host) or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
         raise AddressError(
             f"--cluster {address}: expected here (Ray on this machine), auto (the cluster it belongs to), HOST:PORT, "
             "or ray://HOST:PORT"
         )
+
+
+def _parts(address: str) -> tuple[str, str, str]:
+    return address.removeprefix(CLIENT).rpartition(":")
 
 
 class ClusterExecutor:
@@ -74,6 +80,8 @@ class ClusterExecutor:
                 if any(node["NodeManagerAddress"] != LOOPBACK for node in ray.nodes()):
                     raise RuntimeError(f"it listens to the network (was it imported earlier, or is {ELSEWHERE} set?)")
             else:
+                if address != AUTO:
+                    _knock(address)
                 ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, runtime_env=_environment())
         except Exception as error:  # noqa: BLE001 - Ray raises a plain one where its own processes start too slowly
             self._end()
@@ -147,6 +155,12 @@ class ClusterExecutor:
         self._ray.shutdown()
         if self._temporary is not None:
             shutil.rmtree(self._temporary, ignore_errors=True)
+
+
+def _knock(address: str) -> None:
+    """Raises OSError where nobody listens: Ray itself says so after more than a minute."""
+    host, _, port = _parts(address)
+    socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_S).close()
 
 
 def _environment() -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """What `canopic train sweep` says before it begins: what it was asked for, and what it refuses without a long wait."""
 
 import importlib.util
+import socket
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -110,6 +111,19 @@ class Ray:
 
     def shutdown(self) -> None:
         self.shutdowns += 1
+
+
+def test_where_nobody_listens_ray_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    ray = Ray(1)
+    monkeypatch.setattr(cluster, "importlib", SimpleNamespace(import_module=lambda _: ray))
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    with socket.socket() as taken:
+        # Bound and not listening: nobody else gets the port meanwhile.
+        taken.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(ClusterError, match=f"'{address}' does not answer: .*refused"):
+            ClusterExecutor(address)
+    assert not ray.folders
 
 
 @pytest.mark.parametrize("times", [1, 2, 3])

@@ -66,7 +66,11 @@ def train_sweep(
             raise DataMissingError("a sweep learns from photographs; give the folder of the archives, --data DIR")
         # Twice, since which archives there have to be is a matter of the points.
         points = points_of(sweep, {}, str(path))
-        points = points_of(sweep, _digests(points, data), str(path))
+        try:
+            points = points_of(sweep, _digests(points, data), str(path))
+        except KeyboardInterrupt:
+            say("canopic: interrupted before anything began")
+            return INTERRUPTED
     there = standings(points, directory)
     waiting = [one.point for one in there.values() if one.state == "waiting"]
     count = workers or (os.cpu_count() or 1)

@@ -61,6 +61,17 @@ def test_an_address_of_no_form_and_an_out_that_is_a_file_are_said_at_once(
         assert said in found.stderr
 
 
+def test_ctrl_c_while_archives_are_read_is_one_sentence(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command, "_digests", interrupted)
+    found = sweep("quick", "--data", data, "--out", tmp_path / "out")
+    assert (found.exit_code, found.stderr) == (130, "canopic: interrupted before anything began\n")
+
+
 @pytest.mark.parametrize(("module", "install"), [("torch", "canopic[train]"), ("ray", "canopic[train,cluster]")])
 def test_what_is_not_installed_is_said(
     module: str, install: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

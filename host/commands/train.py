@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from host.commands.checks import OptionError, asked_device, check_out, check_torch
 from host.commands.common import DONE, WRONG_INPUT, expected, out, print_json, say
 from models.detector.archives import DataMissingError
 from models.encoder.plan import EncoderPlan, PlanError, plan_file, read_plan
@@ -35,29 +36,30 @@ def train_encoder(
     where it stopped. device: "cpu", "cuda" or "auto". Status 0: learned; 1: it could not go on; 2: plan, data or device
     are not what they should be; 130: interrupted (the same command goes on).
     """
-    try:
-        from models.attackers.device import DeviceError, chosen_device
-        from models.encoder.alternate import LearningError, learn_chain
-        from models.encoder.material import archive_material
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] != "torch":
-            raise
-        say("canopic: training needs PyTorch, which this installation lacks: pip install 'canopic[train]'")
-        return WRONG_INPUT
-    with expected(PlanError, DataMissingError, DeviceError, status=WRONG_INPUT), expected(LearningError, OSError):
-        where = chosen_device(device)
+    # What can be told without PyTorch comes first: importing it takes seconds.
+    with expected(PlanError, DataMissingError, OptionError, status=WRONG_INPUT):
         settings = plan_for_row(plan) if plan in ROWS else read_plan(plan_file(plan))
         if seed is not None:
             settings = settings.model_copy(update={"seed": seed})
         if data is None:
             raise DataMissingError("an encoder learns from photographs; give the folder of the archives, --data DIR")
-        with _Watch(settings) as watch:
+        check_out(directory)
+        check_torch()
+        where = asked_device(device)
+    from models.encoder.alternate import LearningError, learn_chain
+    from models.encoder.material import archive_material
+
+    with (
+        expected(PlanError, DataMissingError, status=WRONG_INPUT),
+        expected(LearningError, OSError),
+        _Watch(settings) as watch,
+    ):
+        try:
             material = archive_material(data, np.random.default_rng(settings.seed), settings.material)
-            try:
-                learn_chain(settings, material, directory, watch.step, device=where)
-            except KeyboardInterrupt:
-                say("canopic: interrupted; the same command goes on where it stopped")
-                return INTERRUPTED
+            learn_chain(settings, material, directory, watch.step, device=where)
+        except KeyboardInterrupt:
+            say("canopic: interrupted; the same command goes on where it stopped")
+            return INTERRUPTED
     record = _record(directory)
     if as_json:
         print_json(record)

@@ -46,7 +46,7 @@ def attacks_section(attacks: Mapping[str, Any]) -> str:
     sentences = [
         f"Attackers know the kernel, the thresholds and the noise of the parts, and have {best['n_train']} encoded "
         f"pictures of {people} people. They are trained afresh on codes: {_names(who['attackers'])}; networks at "
-        f"{settings['width']:g} of their published width, {_seeds(settings['seeds'])} each. The best of them "
+        f"{settings['width']:g} of their published width, as many times as the table says. The best of them "
         f"({who['headline']}) names the right person in {percent(best['mean'])} ({interval(best['interval_95'])}) of "
         f"{best['n']} other pictures of these people. Guessing names {percent(best['chance'])}, always the same name "
         f"at most {percent(best['constant'])}."

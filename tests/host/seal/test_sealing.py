@@ -29,9 +29,9 @@ from optics.bundle import (
     bundle_from_bytes,
     bundle_to_bytes,
     default_bundle_path,
-    describe,
     read_bundle,
 )
+from optics.description import describe
 from optics.encoding import Encoding
 from optics.mask import Mask
 from optics.metrics import moved

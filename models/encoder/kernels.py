@@ -15,6 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from models.detector.default_encoding import gaussian_kernel
+
 KernelKind = Literal["signed", "psf", "pair", "height", "none"]
 
 # A tap of a starting kernel below this share of its largest would need a logit of minus infinity.
@@ -120,18 +122,9 @@ def make_kernels(kind: KernelKind, start: NDArray[np.float32]) -> nn.Module:
     raise ValueError(f'kernels must be "signed", "psf", "pair", "height" or "none", got {kind!r}')
 
 
-def gaussian(sigma_px: float, side_px: int) -> NDArray[np.float32]:
-    """A Gaussian that sums to one, float32 (1, side_px, side_px), `side_px` odd: where the paper's Conv(1) starts."""
-    if side_px % 2 == 0 or sigma_px <= 0:
-        raise ValueError(f"the kernel needs an odd side and a positive sigma, got {side_px} and {sigma_px}")
-    profile = np.exp(-((np.arange(side_px) - side_px // 2) ** 2) / (2 * sigma_px**2))
-    kernel = np.outer(profile, profile)
-    return np.asarray(kernel / kernel.sum(), np.float32)[None]
-
-
 def centre_surround(inner_px: float, outer_px: float, side_px: int) -> NDArray[np.float32]:
     """A narrow Gaussian less a wide one, float32 (1, side_px, side_px): a start for `pair`, blind to even light."""
-    return gaussian(inner_px, side_px) - gaussian(outer_px, side_px)
+    return gaussian_kernel(inner_px, side_px) - gaussian_kernel(outer_px, side_px)
 
 
 def halves(side_px: int) -> NDArray[np.float32]:

@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 from torch import nn
 
 from models.detector.archives import file_digest
-from models.detector.default_encoding import read_encoding
+from models.detector.default_encoding import gaussian_kernel, read_encoding
 from models.encoder.chain import LOWEST, METERED_AT, Chain, ChainSettings
 from models.encoder.chain_plan import ChainPlan, StartPlan
 from models.encoder.height import HeightKernels
 from models.encoder.height_masks import designed_start, diffuser_start, signed_shares
 from models.encoder.height_plan import HeightPlan
-from models.encoder.kernels import MirroredKernels, centre_surround, gaussian, halves, make_kernels
+from models.encoder.kernels import MirroredKernels, centre_surround, halves, make_kernels
 from models.encoder.looks import light_of
 from models.encoder.matched import matched_kernel
 from models.encoder.plan import PlanError
@@ -47,7 +47,7 @@ def starting_kernels(plan: StartPlan, seed: int, known: tuple[Crops, Crops] | No
     elif plan.form == "halves":
         kernels = halves(plan.side_px)
     elif plan.form == "gaussian":
-        kernels = np.concatenate([gaussian(sigma, plan.side_px) for sigma in plan.sigma_px])
+        kernels = np.concatenate([gaussian_kernel(sigma, plan.side_px) for sigma in plan.sigma_px])
     else:
         kernels = np.concatenate([centre_surround(sigma, plan.outer_px, plan.side_px) for sigma in plan.sigma_px])
     noise = np.random.default_rng([seed, 7]).standard_normal(kernels.shape)

@@ -23,8 +23,9 @@ from host.board.client import BoardClient  # noqa: E402 - after the skip
 from host.board.thresholds import dac_codes_to_fractions, thresholds_to_dac_codes  # noqa: E402
 from host.twin.board_process import BoardProcess  # noqa: E402
 from host.twin.feed import BoardFeed, Cells  # noqa: E402
+from models.detector.default_encoding import gaussian_kernel  # noqa: E402
 from models.encoder.chain import Chain, ChainSettings  # noqa: E402
-from models.encoder.kernels import KernelKind, centre_surround, gaussian, halves  # noqa: E402
+from models.encoder.kernels import KernelKind, centre_surround, halves  # noqa: E402
 from optics.encoding import Encoding, Range, encode, pooled  # noqa: E402
 from optics.exposure import steady_exposure  # noqa: E402
 from tests.host.sensing import board_missing  # noqa: E402
@@ -64,7 +65,7 @@ def learned(case: Case, seed: int = 3) -> Chain:
     if case.filters == 4:
         start = halves(11) - (0.5 if case.kernels == "pair" else 0)
     else:
-        start = centre_surround(1.5, 4.0, 21) if case.kernels == "pair" else gaussian(3.0, 21)
+        start = centre_surround(1.5, 4.0, 21) if case.kernels == "pair" else gaussian_kernel(3.0, 21)
     chain = Chain(ChainSettings(case.kernels, case.pool, case.levels, case.range), start.astype(np.float32))
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():

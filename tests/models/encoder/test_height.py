@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from models.detector.default_encoding import gaussian_kernel
 from models.encoder.height_masks import (
     designed_start,
     diffuser_start,
@@ -25,7 +26,6 @@ from optics.psf import psf
 torch = pytest.importorskip("torch", reason="learning a mask needs PyTorch: pip install 'canopic[train]'")
 from models.encoder.chain import Chain, ChainSettings, convolved  # noqa: E402  imports torch
 from models.encoder.height import HeightKernels  # noqa: E402  imports torch
-from models.encoder.kernels import gaussian  # noqa: E402  imports torch
 
 SMALL = HeightPlan(cells=48, pitch_m=4e-6, kernel_px=15, levels=16)
 # Levels many, two and none; features wider than a cell; relief rounded by the process; two samples per cell.
@@ -154,7 +154,7 @@ def test_the_gradient_between_levels_is_that_of_the_chord():
 def test_what_can_be_made_holds_after_every_step(plan):
     """Steps as large as they come: parameters leave the range at once, the mask never does."""
     kernels = HeightKernels(plan, _start(plan))
-    wanted = torch.from_numpy(gaussian(3, 15))
+    wanted = torch.from_numpy(gaussian_kernel(3, 15))
     optimiser = torch.optim.Adam(kernels.parameters(), lr=1.5)
     for _ in range(8):
         optimiser.zero_grad()
@@ -193,7 +193,9 @@ def test_gradients_reach_every_cell_in_the_stop_even_at_the_ends_of_the_range(pl
 def test_learning_reaches_a_wanted_blur(plan):
     kernels = HeightKernels(plan, _start(plan))
     # Two unequal spots beside the axis: nothing that a lens, plane glass or diffraction would do by itself.
-    wanted = np.roll(gaussian(1.5, 15)[0], (-3, -3), (0, 1)) + 0.5 * np.roll(gaussian(1.5, 15)[0], (3, 2), (0, 1))
+    wanted = np.roll(gaussian_kernel(1.5, 15)[0], (-3, -3), (0, 1)) + 0.5 * np.roll(
+        gaussian_kernel(1.5, 15)[0], (3, 2), (0, 1)
+    )
     history = _fit(kernels, wanted, 60)
     assert history[0] < 0.5
     found = correlation(psf(kernels.masks()[0]), wanted)
@@ -228,7 +230,7 @@ def test_through_the_chain_everything_learns_and_is_exported():
 
 def test_a_pair_is_the_difference_of_what_its_masks_do():
     plan = SMALL.model_copy(update={"pair": True, "start_iterations": 5, "start_descent": 0})
-    wanted = gaussian(1.5, 15) - 0.6 * gaussian(3.5, 15)
+    wanted = gaussian_kernel(1.5, 15) - 0.6 * gaussian_kernel(3.5, 15)
     shares = signed_shares(wanted)
     kernels = HeightKernels(plan, designed_start(plan, wanted, np.random.default_rng(0)), shares)
     assert kernels.filters == 1
@@ -260,7 +262,7 @@ def test_a_pair_is_the_difference_of_what_its_masks_do():
 
 def test_masks_survive_their_file_and_go_on_learning(tmp_path):
     kernels = HeightKernels(SMALL, _start(SMALL, 2))
-    _fit(kernels, gaussian(3, 15)[0], 3)
+    _fit(kernels, gaussian_kernel(3, 15)[0], 3)
     masks = kernels.masks()
     for number, mask in enumerate(masks):
         write_mask(mask, tmp_path / f"mask_{number}.npz")
@@ -279,7 +281,7 @@ def test_masks_survive_their_file_and_go_on_learning(tmp_path):
 
 def test_a_designed_start_is_near_and_a_diffuser_is_not():
     plan = SMALL.model_copy(update={"start_iterations": 10, "start_descent": 20})
-    wanted = gaussian(2.5, 15)
+    wanted = gaussian_kernel(2.5, 15)
     designed = HeightKernels(plan, designed_start(plan, wanted, np.random.default_rng(0)))
     random = HeightKernels(plan, diffuser_start(plan, 1, np.random.default_rng(0)))
     likeness = [correlation(psf(each.masks()[0]), wanted[0]) for each in (designed, random)]
@@ -328,7 +330,7 @@ def test_a_start_that_does_not_fit_is_refused():
     with pytest.raises(ValueError, match="must lie in 0 to"):
         HeightKernels(SMALL, np.full((1, 48, 48), 2 * SMALL.largest_m))
     with pytest.raises(ValueError, match="kernel_px"):
-        designed_start(SMALL, gaussian(3, 13), np.random.default_rng(0))
+        designed_start(SMALL, gaussian_kernel(3, 13), np.random.default_rng(0))
     other = Mask(np.zeros((30, 30)), 2e-6)
     with pytest.raises(ValueError, match="48"):
         mask_start(SMALL, [other])

@@ -7,13 +7,14 @@ from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch", reason="learning needs torch: pip install 'canopic[train]'")
 
-from models.encoder.kernels import centre_surround, gaussian, halves, make_kernels  # noqa: E402
+from models.detector.default_encoding import gaussian_kernel  # noqa: E402
+from models.encoder.kernels import centre_surround, halves, make_kernels  # noqa: E402
 
-STARTS = {"psf": gaussian(2.0, 9), "pair": centre_surround(1.0, 3.0, 9), "signed": centre_surround(1.0, 3.0, 9)}
+STARTS = {"psf": gaussian_kernel(2.0, 9), "pair": centre_surround(1.0, 3.0, 9), "signed": centre_surround(1.0, 3.0, 9)}
 
 
 def test_starts_are_those_of_the_paper() -> None:
-    wide = gaussian(8.0, 63)
+    wide = gaussian_kernel(8.0, 63)
     assert wide.shape == (1, 63, 63)
     assert wide.sum() == pytest.approx(1, abs=1e-6)
     assert wide[0, 31, 39] / wide[0, 31, 31] == pytest.approx(np.exp(-0.5), rel=1e-5)
@@ -34,7 +35,7 @@ def test_a_pair_starts_as_its_signed_kernel_up_to_a_factor() -> None:
     start = STARTS["pair"]
     found = make_kernels("pair", start)().detach().numpy()
     assert np.corrcoef(found.ravel(), start.ravel())[0, 1] > 0.9999
-    one_sign = make_kernels("pair", gaussian(2.0, 9))().detach().numpy()
+    one_sign = make_kernels("pair", gaussian_kernel(2.0, 9))().detach().numpy()
     assert one_sign.min() >= -1e-3
 
 
@@ -61,7 +62,7 @@ def test_every_step_stays_within_what_optics_can_have(seed: int, rate: float) ->
 
 def test_a_wide_blur_keeps_its_gradient_where_free_taps_lose_it() -> None:
     """63 px, a fixed gain and Adam: what the trials saw die after one step lives as a softmax."""
-    module = make_kernels("psf", gaussian(8.0, 63))
+    module = make_kernels("psf", gaussian_kernel(8.0, 63))
     optimizer = torch.optim.Adam(module.parameters(), 3e-2)
     wanted = torch.from_numpy(np.random.default_rng(0).random((1, 63, 63)).astype(np.float32))
     first = None
@@ -82,4 +83,4 @@ def test_what_is_no_kernel_is_refused() -> None:
     with pytest.raises(ValueError, match="filters, height, width"):
         make_kernels("psf", np.ones((3, 3), np.float32))
     with pytest.raises(ValueError, match="odd side"):
-        gaussian(2.0, 8)
+        gaussian_kernel(2.0, 8)

@@ -6,17 +6,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.detector.batches import noisy_codes
+from models.detector.default_encoding import gaussian_kernel
 from models.encoder.plan import NuisancePlan
 from optics.encoding import THRESHOLDS, Encoding
 
 torch = pytest.importorskip("torch", reason="learning needs torch: pip install 'canopic[train]'")
 
 from models.encoder.chain import quantized  # noqa: E402
-from models.encoder.kernels import centre_surround, gaussian  # noqa: E402
+from models.encoder.kernels import centre_surround  # noqa: E402
 from models.encoder.nuisance import CameraNuisance  # noqa: E402
 
 NONE = NuisancePlan(shot=0, read=0, comparator=0, exposure=0, mask=0, blur_px=0, shift_px=0)
-PSF = torch.from_numpy(gaussian(2.0, 21))
+PSF = torch.from_numpy(gaussian_kernel(2.0, 21))
 
 
 def centre(kernel: "torch.Tensor") -> "np.ndarray":  # type: ignore[type-arg]
@@ -78,7 +79,7 @@ def test_the_error_of_a_mask_is_smooth_and_as_large_as_it_says() -> None:
 def test_noise_is_that_of_the_detectors_training() -> None:
     """The same cells through both: shares of each code agree, so that both are taught for one camera."""
     thresholds = np.linspace(0.02, 0.9, THRESHOLDS, dtype=np.float32)
-    encoding = Encoding(gaussian(1.0, 3), thresholds)
+    encoding = Encoding(gaussian_kernel(1.0, 3), thresholds)
     rng = np.random.default_rng(3)
     cells = np.full((16, 16, 3), 0.2, np.float32)
     theirs = np.stack([noisy_codes(cells, encoding, rng, 1.0) for _ in range(300)])

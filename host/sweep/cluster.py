@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from host.sweep.work import DEAD_WORKERS, ONE_THREAD, PROGRESS, RESULT, Ended, Job, attempt, worker_died
+from optics.whole_file import write_whole
 
 HERE = "here"  # Ray started for this sweep on this machine
 AUTO = "auto"
@@ -183,6 +184,4 @@ def _keep(folder: Path, files: dict[str, bytes]) -> None:
     for name in sorted(files, key=lambda name: name == RESULT):
         path = folder / name
         if not path.is_file() or path.read_bytes() != files[name]:
-            part = folder / f"{name}.part"
-            part.write_bytes(files[name])
-            part.replace(path)
+            write_whole(path, files[name])

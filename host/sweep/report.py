@@ -10,6 +10,7 @@ from host.figures.sweep import draw
 from host.sweep.run import Progress
 from host.sweep.work import write_json
 from models.encoder.sweep_front import Joined, beaten_beyond, join, pareto_front
+from optics.whole_file import write_whole
 
 SUMMARY, TABLE, FIGURE = "sweep.json", "sweep.csv", "sweep.png"
 COLUMNS = (
@@ -62,9 +63,7 @@ def write_report(out: Path, name: str, progress: Progress) -> dict[str, Any]:
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()
     writer.writerows(_row(one) for one in document["joined"])
-    part = out / f"{TABLE}.part"
-    part.write_text(text.getvalue(), encoding="utf-8")
-    part.replace(out / TABLE)
+    write_whole(out / TABLE, text.getvalue())
     chance = document["chance"]
     if chance is not None:
         joined, front = joined_points(progress)

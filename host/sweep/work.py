@@ -1,7 +1,6 @@
 """One point in a worker process: what both executors run, and what is kept of it, result or failure."""
 
 import json
-import os
 import time
 import traceback
 from collections.abc import Callable, Mapping
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from models.encoder.sweep import Point
+from optics.whole_file import write_whole
 
 RESULT, FAILURE, PROGRESS, LOG = "result.json", "failure.json", "progress.json", "log.txt"
 DEAD_WORKERS = 2  # a point whose worker dies is handed out again so often
@@ -101,9 +101,7 @@ def worker_died(job: Job, how: str) -> dict[str, Any]:
 
 def write_json(path: Path, document: Mapping[str, Any]) -> None:
     """Whole or not at all. Raises OSError."""
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    part.write_text(json.dumps(document, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    part.replace(path)
+    write_whole(path, json.dumps(document, indent=1, allow_nan=False) + "\n")
 
 
 def read_json(path: Path) -> dict[str, Any] | None:

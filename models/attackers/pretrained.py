@@ -9,7 +9,6 @@ identification with a linear classifier on its embedding (`recogniser`).
 """
 
 import hashlib
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from torch import Tensor, nn
 from models.attackers.controls import Probe, fit_probe, held_out, unit_length
 from models.attackers.device import CPU
 from models.attackers.fit import FitSettings, Trained, fit, train
+from optics.whole_file import whole_file
 
 TEACHER_SIDE = 112
 # Of the softmax over a batch, in which the student has to find its own crop's embedding.
@@ -169,12 +169,9 @@ def _kept(embed: Teacher, name: str, cache: Path) -> Teacher:
         told.update(crops.tobytes())
         path = cache / f"embeddings_{told.hexdigest()[:20]}.npy"
         if not path.is_file():
-            cache.mkdir(parents=True, exist_ok=True)
-            # Another process may be making the same file: each writes its own, and the last one stays.
-            partial = path.with_name(f"{path.stem}.{os.getpid()}.part")
-            with partial.open("wb") as file:
-                np.save(file, embed(crops))
-            partial.replace(path)
+            found = embed(crops)
+            with whole_file(path) as partial, partial.open("wb") as file:
+                np.save(file, found)
         return np.asarray(np.load(path), np.float32)
 
     return remembered

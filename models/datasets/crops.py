@@ -24,6 +24,7 @@ from PIL import Image
 
 from models.datasets.files import inside, read_rgb
 from models.datasets.windows import CROP_PX, cut, face_window
+from optics.whole_file import whole_file
 
 CropRule = Literal["centre", "random", "box"]
 SHARD = 500
@@ -91,10 +92,8 @@ def cropped(
                 made[index] = _crops(read_rgb(inside(root, name)), rule, rng, count, (boxes or {}).get(name))
                 if report is not None and index % 20 == 0:
                     report(first + index)
-            partial = path.with_suffix(".part")
-            with partial.open("wb") as file:
+            with whole_file(path) as partial, partial.open("wb") as file:
                 np.save(file, made)
-            partial.rename(path)
         shards.append(path)
         if report is not None:
             report(first + len(some))

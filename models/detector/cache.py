@@ -22,6 +22,7 @@ from models.detector.augment import Material, random_scene
 from models.detector.scenes import PLAIN_POOL_PX, Scene, linear_to_srgb, plain_image, plane_cells, srgb_to_linear
 from optics.encoding import Encoding, pooled
 from optics.exposure import steady_exposure
+from optics.whole_file import whole_file
 
 SHARD = 250
 # Raise this whenever `augment` or `scenes` change what a seed gives: caches of an older recipe are then left alone.
@@ -168,11 +169,8 @@ def build(
         if not path.exists():
             rng = np.random.default_rng([seed, index])
             made = measured((random_scene(source, rng) for _ in range(SHARD)), encoding, light, picture)
-            # Another process may be making the same shard: each writes a file of its own, and the last one stays.
-            partial = path.with_name(f"{path.stem}.{os.getpid()}.part")
-            with partial.open("wb") as file:
+            with whole_file(path) as partial, partial.open("wb") as file:
                 np.savez(file, **{name: getattr(made, name) for name in KEPT})
-            partial.rename(path)
         with np.load(path) as file:
             return {name: file[name] for name in file.files}
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from models.detector.archives import file_digest
 from models.detector.batches import Batch
 from models.detector.network import FaceNetwork, detector_loss
+from optics.whole_file import whole_file
 
 # The first layer's weights: the only ones whose shape depends on the number of channels.
 FIRST = "at_full.0.0.weight"
@@ -118,8 +119,6 @@ def _save(
     rng: np.random.Generator,
     step: int,
 ) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".part")
     state = {
         "settings": asdict(settings),
         "start": None if start is None else file_digest(start),
@@ -129,8 +128,8 @@ def _save(
         "optimizer": optimizer.state_dict(),
         "rng": rng.bit_generator.state,
     }
-    torch.save(state, partial)
-    partial.rename(path)
+    with whole_file(path) as partial:
+        torch.save(state, partial)
 
 
 def _restore(

@@ -26,7 +26,7 @@ from models.attackers.device import CPU, own_random_state, random_state, restore
 from models.attackers.fit import one_thread
 from models.encoder.adversaries import Lesson, Training, accuracy, encoded_lesson, new_network, right_answers
 from models.encoder.chain import Chain
-from models.encoder.checkpoint import read_checkpoint, write_atomically, write_chain, write_checkpoint
+from models.encoder.checkpoint import read_checkpoint, write_chain, write_checkpoint
 from models.encoder.judge import judged, score
 from models.encoder.material import LearningMaterial
 from models.encoder.nuisance import CameraNuisance
@@ -35,6 +35,7 @@ from models.encoder.plan import AdversaryPlan, EncoderPlan, PlanError
 from models.encoder.record import learning_record
 from models.encoder.start import start_digest, starting_chain
 from optics.encoding import Encoding
+from optics.whole_file import write_whole
 
 # Steps of any kind between two checkpoints.
 CHECKPOINT_EVERY = 50
@@ -355,8 +356,4 @@ class _Learning:
         finished = self.phase == "done"
         record = learning_record(self.plan, self.material, self.digest, self.history, chain, best, finished)
         text = json.dumps(record, indent=1, allow_nan=False) + "\n"
-        write_atomically(self.folder / "learning.json", lambda partial: _write_text(partial, text))
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
+        write_whole(self.folder / "learning.json", text)

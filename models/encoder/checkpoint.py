@@ -2,7 +2,6 @@
 
 import json
 import platform
-from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -15,23 +14,14 @@ from models.encoder.chain import Chain
 from models.encoder.height import HeightKernels
 from models.encoder.plan import EncoderPlan, PlanError
 from optics.mask import write_mask
-
-
-def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
-    """Lets `write` make the file beside `path` and then puts it in its place, so that no reader meets half of it."""
-    partial = path.with_name(path.name + ".part")
-    write(partial)
-    partial.replace(path)
+from optics.whole_file import whole_file
 
 
 def write_checkpoint(path: Path, plan: EncoderPlan, digest: str, state: dict[str, Any]) -> None:
     """`state` (tensors and plain values) with the plan and the material's digest that it belongs to."""
     whole = {"plan": plan.model_dump_json(), "material": digest, **state}
-
-    def write(partial: Path) -> None:
+    with whole_file(path) as partial:
         torch.save(whole, partial)
-
-    write_atomically(path, write)
 
 
 def read_checkpoint(path: Path, plan: EncoderPlan, digest: str) -> dict[str, Any] | None:
@@ -64,12 +54,9 @@ def write_chain(folder: Path, chain: Chain) -> None:
     else:
         encoding = chain.export()
         arrays |= {"kernels": encoding.kernels, "thresholds": encoding.thresholds}
-
-    def write(partial: Path) -> None:
-        with partial.open("wb") as file:
-            np.savez(file, **arrays)  # type: ignore[arg-type]
-
-    write_atomically(folder / ("chain.npz" if settings.levels is None else "encoding.npz"), write)
+    path = folder / ("chain.npz" if settings.levels is None else "encoding.npz")
+    with whole_file(path) as partial, partial.open("wb") as file:
+        np.savez(file, **arrays)  # type: ignore[arg-type]
     if isinstance(chain.kernels, HeightKernels):
         for name, mask in zip(chain.kernels.names, chain.kernels.masks(), strict=True):
             write_mask(mask, folder / f"{name}.npz")

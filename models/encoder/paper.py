@@ -31,6 +31,7 @@ from models.encoder.paper_views import PaperView, baseline_view, chain_view, cod
 from models.encoder.plan import EncoderPlan
 from models.encoder.rows import plan_for_row
 from models.encoder.start import starting_chain
+from optics.whole_file import write_whole
 
 # Raise this whenever an answer would come out otherwise for the same images and settings.
 RECIPE = 1
@@ -82,8 +83,8 @@ def rerun_table(plan: PaperPlan, data: PaperData, report: Report, device: str = 
         for question in QUESTIONS:
             answers.append((task, question, answered(view, question, task.seed, plan, data, report, device)))
             document = table_document(plan, data, answers)
-            write_text(out / "table1.json", json.dumps(document, indent=1, allow_nan=False) + "\n")
-            write_text(out / "table1.md", table_markdown(document["cells"], document["notes"]))
+            write_whole(out / "table1.json", json.dumps(document, indent=1, allow_nan=False) + "\n")
+            write_whole(out / "table1.md", table_markdown(document["cells"], document["notes"]))
     return document
 
 
@@ -162,7 +163,7 @@ def answered(
     report(f"{view.name}, {question}: training a fresh {plan.attackers.network}", 0, 1)
     answer = settings | attacked(codes, view, parts, question, seed, plan, device)
     report(f"{view.name}, {question}: training a fresh {plan.attackers.network}", 1, 1)
-    write_text(path, json.dumps(answer, indent=1, allow_nan=False) + "\n")
+    write_whole(path, json.dumps(answer, indent=1, allow_nan=False) + "\n")
     # Twelve gigabytes for each view of full size: made again in minutes, should another seed want them.
     for part in splits.values():
         codes_file(part, view, cache).unlink()
@@ -247,11 +248,3 @@ def notes_of(plan: PaperPlan) -> list[str]:
     if plan.crop == "box":
         notes.append("Faces were cropped by their boxes, tighter than published.")
     return notes
-
-
-def write_text(path: Path, text: str) -> None:
-    """Writes `text` so that no half of it is ever read."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".part")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)

@@ -23,7 +23,7 @@ from models.detector.evaluate import matches_of
 from models.detector.metrics import Matches, average_precision, bootstrap_interval
 from models.detector.network import FaceNetwork
 from models.detector.scenes import PLANE_COLUMNS_PX, PLANE_ROWS_PX
-from models.encoder.paper import Task, chain_of, write_text
+from models.encoder.paper import Task, chain_of
 from models.encoder.paper_config import PaperPlan
 from models.encoder.paper_data import PaperData, Report
 from models.encoder.paper_figure import draw_figure
@@ -31,6 +31,7 @@ from models.encoder.paper_table import BASELINES, ROWS
 from models.evidence.roc import Scored, roc, scored_ellipses
 from models.evidence.scenes import Placed, SceneSettings, found_by, placed, scene_detector
 from models.evidence.subjects import Subject
+from optics.whole_file import write_whole
 
 # Raise this whenever the same plan and data give another curve.
 RECIPE = 1
@@ -54,7 +55,7 @@ def rerun_figure(plan: PaperPlan, data: PaperData, report: Report) -> dict[str, 
     for name in plan.detection.subjects:
         curves[name] = curve_of(subject_of(name, plan, data, report), plan, report)
         document = {"curves": curves, "notes": notes_of(plan)}
-        write_text(out / "roc.json", json.dumps(document, indent=1, allow_nan=False) + "\n")
+        write_whole(out / "roc.json", json.dumps(document, indent=1, allow_nan=False) + "\n")
         draw_figure(curves, out / "fig6.png")
     return document
 
@@ -93,7 +94,7 @@ def curve_of(subject: Subject, plan: PaperPlan, report: Report) -> dict[str, Any
         subject, lambda: wider_material(wider, tell), digests, settings, Path(str(plan.cache)) / "scenes", tell
     )
     curve = judged_on_fddb(subject, network, plan, report)
-    write_text(path, json.dumps(curve, indent=1, allow_nan=False) + "\n")
+    write_whole(path, json.dumps(curve, indent=1, allow_nan=False) + "\n")
     return curve
 
 

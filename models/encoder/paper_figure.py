@@ -6,6 +6,8 @@ from typing import Any
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from optics.whole_file import whole_file
+
 TITLES = {
     "clean": "clean (8 x 8 means)",
     "blur": "Gaussian blur",
@@ -40,7 +42,5 @@ def draw_figure(curves: dict[str, dict[str, Any]], path: Path) -> None:
     )
     axes.grid(alpha=0.3)
     axes.legend(loc="lower right", fontsize=8)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".part")
-    figure.savefig(partial, format="png", dpi=150)
-    partial.replace(path)
+    with whole_file(path) as partial:
+        figure.savefig(partial, format="png", dpi=150)

@@ -6,7 +6,6 @@ the paper's attackers also had (docs/decisions/0034).
 """
 
 import hashlib
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 from models.encoder.chain import Chain
 from models.encoder.looks import encoded_looks
 from models.encoder.paper_data import Part
+from optics.whole_file import whole_file
 
 # Raise this whenever a view gives other values for the same crops: codes kept by an older recipe are then left alone.
 RECIPE = 1
@@ -92,20 +92,17 @@ def encoded(part: Part, view: PaperView, cache: Path, report: Callable[[int], No
     """
     path = codes_file(part, view, cache)
     if not path.is_file():
-        cache.mkdir(parents=True, exist_ok=True)
-        # Another process may be making the same file: each writes its own, and the last one stays.
-        partial = path.with_name(f"{path.stem}.{os.getpid()}.part")
         shape = view.encode(np.zeros((1, 64, 64, 3), np.uint8)).shape[1:]
-        written = open_memmap(partial, "w+", np.uint8, (len(part), part.looks, *shape))
-        done = 0
-        for piece in part.pieces():
-            flat = np.asarray(piece).reshape(-1, *piece.shape[2:])
-            found = [view.encode(flat[start : start + BATCH]) for start in range(0, len(flat), BATCH)]
-            written[done : done + len(piece)] = np.concatenate(found).reshape(len(piece), part.looks, *shape)
-            done += len(piece)
-            report(done)
-        written.flush()
-        partial.replace(path)
+        with whole_file(path) as partial:
+            written = open_memmap(partial, "w+", np.uint8, (len(part), part.looks, *shape))
+            done = 0
+            for piece in part.pieces():
+                flat = np.asarray(piece).reshape(-1, *piece.shape[2:])
+                found = [view.encode(flat[start : start + BATCH]) for start in range(0, len(flat), BATCH)]
+                written[done : done + len(piece)] = np.concatenate(found).reshape(len(piece), part.looks, *shape)
+                done += len(piece)
+                report(done)
+            written.flush()
     codes: Images = np.load(path, mmap_mode="r")
     return codes
 

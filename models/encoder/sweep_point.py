@@ -1,7 +1,6 @@
 """One point of a sweep, start to end: learn its plan, then let fresh attackers judge the encoding. Needs torch."""
 
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from models.evidence.bits import code_entropies
 from models.evidence.material import Labelled, Material, read_material
 from models.evidence.subjects import Subject
 from optics.encoding import Encoding
+from optics.whole_file import write_whole
 
 PROGRESS = "progress.json"
 REPORT_EVERY = 10  # steps of learning between two looks at how far it is
@@ -143,7 +143,4 @@ def _attacks(
 
 def _say(folder: Path, cycle: int, stage: str) -> None:
     """How far a point is, for whoever watches; whole or not at all."""
-    folder.mkdir(parents=True, exist_ok=True)
-    part = folder / f"{PROGRESS}.{os.getpid()}.part"
-    part.write_text(json.dumps({"cycle": cycle, "stage": stage}), encoding="utf-8")
-    part.replace(folder / PROGRESS)
+    write_whole(folder / PROGRESS, json.dumps({"cycle": cycle, "stage": stage}))

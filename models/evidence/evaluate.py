@@ -20,11 +20,12 @@ from models.evidence.bits import code_entropies
 from models.evidence.head_start import teacher_embeddings
 from models.evidence.material import Material, read_material
 from models.evidence.report import SCHEMA, goals, summarised, verdicts
-from models.evidence.runs import Run, RunKey, canonical, find_run, write_run, write_whole
+from models.evidence.runs import Run, RunKey, canonical, find_run, write_run
 from models.evidence.settings import CROP_QUESTIONS, PRETRAINED, EvidenceSettings, asked_of
 from models.evidence.subjects import Subject
 from models.evidence.tables import page
 from models.evidence.whole import ask_whole, whole_attacker, whole_settings
+from optics.whole_file import write_whole
 
 # Called with every run that is there: found or just finished, and how many are still to do.
 Report = Callable[[Run, int], None]

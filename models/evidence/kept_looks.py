@@ -1,6 +1,5 @@
 """Looks of every part, measured once per subject and kept: every attacker and every seed has the same."""
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +11,7 @@ from models.evidence.material import Labelled, Material, question_digest
 from models.evidence.runs import canonical, digest
 from models.evidence.settings import EvidenceSettings
 from models.evidence.subjects import Subject
+from optics.whole_file import whole_file
 
 BASELINE_POOL = 8
 # Looks of 64 x 64 px take a hundred times the room of codes; shifts within training stand for them.
@@ -55,12 +55,8 @@ def kept_looks(
 
         mirror = part.endswith("train")
         looks = looks_of(view, labelled.images, count, np.random.default_rng([seed, 0]), pool, mirror)
-        cache.mkdir(parents=True, exist_ok=True)
-        # Another process may be making the same file: each writes its own, and the last one stays.
-        partial = path.with_name(f"{path.stem}.{os.getpid()}.part")
-        with partial.open("wb") as file:
+        with whole_file(path) as partial, partial.open("wb") as file:
             np.save(file, looks)
-        partial.replace(path)
     found: NDArray[np.uint8] = np.load(path, mmap_mode="r")
     return found
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from models.detector.archives import (
     read_crops,
     read_scenes,
 )
+from optics.whole_file import whole_file
 
 # Raise it when the same archives and limits give other images: runs on other material are then not reused.
 RECIPE = 1
@@ -126,12 +126,8 @@ def _kept(data: Path, question: str, limits: Limits, sums: dict[str, str], cache
         arrays: dict[str, NDArray[np.generic]] = {}
         for name, part in made.items():
             arrays[f"{name}/{CROPS_PART}"], arrays[f"{name}/{LABELS_PART}"] = part.images, part.labels
-        cache.mkdir(parents=True, exist_ok=True)
-        # Another process may be making the same file: each writes its own, and the last one stays.
-        partial = path.with_name(f"{path.stem}.{os.getpid()}.part")
-        with partial.open("wb") as file:
+        with whole_file(path) as partial, partial.open("wb") as file:
             np.savez(file, **arrays)  # type: ignore[arg-type]
-        partial.replace(path)
     with np.load(path) as file:
         names = dict.fromkeys(name.rsplit("/", 1)[0] for name in file.files)
         return {name: Labelled(file[f"{name}/{CROPS_PART}"], file[f"{name}/{LABELS_PART}"]) for name in names}

@@ -3,13 +3,14 @@
 import base64
 import hashlib
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from optics.whole_file import write_whole
 
 SCHEMA = "canopic-evidence-run-1"
 DIGITS = 12
@@ -74,7 +75,9 @@ def write_run(folder: Path, run: Run) -> Path:
         "seconds": round(run.seconds, 1),
         "results": run.results,
     }
-    return write_whole(folder / run.key.file_name, json.dumps(document, indent=1, allow_nan=False))
+    path = folder / run.key.file_name
+    write_whole(path, json.dumps(document, indent=1, allow_nan=False))
+    return path
 
 
 def read_run(path: Path) -> Run:
@@ -106,15 +109,6 @@ def find_run(folder: Path, key: RunKey) -> Run | None:
     if run.key != key:
         raise RunError(f"{path} holds another run than its name says: delete it to run it anew")
     return run
-
-
-def write_whole(path: Path, content: str | bytes) -> Path:
-    """Write a file so that no reader ever sees half of it; the folder is made where it is missing."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.part")
-    partial.write_bytes(content.encode() if isinstance(content, str) else content)
-    partial.replace(path)
-    return path
 
 
 def share(right: NDArray[np.bool_], labels: NDArray[np.int64], classes: int, n_train: int) -> Measure:

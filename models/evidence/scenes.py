@@ -49,8 +49,8 @@ from models.detector.scenes import (
     plane_cells,
 )
 from models.evidence.roc import Scored, roc, scored_boxes
-from models.evidence.runs import write_whole
 from models.evidence.subjects import Subject
+from optics.whole_file import write_whole
 
 if TYPE_CHECKING:
     from models.detector.network import FaceNetwork

@@ -5,11 +5,12 @@ from typing import Annotated
 
 import typer
 
+from host.cli_options import AsJson
+
 train_app = typer.Typer(
     help="Learn encoders: one, a sweep of many, or the paper's. Needs PyTorch (extra train).", no_args_is_help=True
 )
 
-AsJson = Annotated[bool, typer.Option("--json", help="JSON on stdout and nothing else there.")]
 Data = Annotated[Path | None, typer.Option("--data", help="Folder with the image archives.")]
 Device = Annotated[str, typer.Option("--device", help="cpu, cuda, or auto: a GPU where PyTorch sees one.")]
 Out = Annotated[Path, typer.Option("--out", help="Folder to write to, and to go on from.")]

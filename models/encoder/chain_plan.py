@@ -12,14 +12,15 @@ from models.encoder.sections import Positive, Section, Share
 class StartPlan(Section):
     """Which kernels the encoder starts from. Lengths in pixels of the crops (64 px wide)."""
 
-    form: Literal["gaussian", "centre_surround", "halves", "matched", "file", "none"] = Field(
+    form: Literal["gaussian", "centre_surround", "jet", "halves", "matched", "file", "none"] = Field(
         default="gaussian",
-        description="halves: the paper's four; matched: the linear template of a face (`matched`); file: those of an "
+        description="jet: a Gaussian, its first derivatives and its Laplacian; halves: the paper's four; matched: the "
+        "linear template of a face (`matched`); file: those of an "
         "encoding that there is, as large as they are; none: one tap",
     )
     path: str | None = Field(default=None, description="file only: an encoding.npz, to go on from")
     sigma_px: Annotated[list[Positive], Field(min_length=1, max_length=16)] = Field(
-        default=[4.0], description="width of the Gaussian, one per filter"
+        default=[4.0], description="width of the Gaussian, one per filter (jet: per four filters)"
     )
     outer_px: Positive = Field(default=8.0, description="centre_surround only: width of what is subtracted")
     side_px: Annotated[int, Field(ge=1, le=255)] = 63
@@ -87,7 +88,7 @@ class ChainPlan(Section):
                 "mask.kernel_px is {mask} and start.side_px {start}: expected to be equal",
                 {"mask": self.mask.kernel_px, "start": self.start.side_px},
             )
-        if self.start.form in ("gaussian", "centre_surround", "matched") and self.start.side_px % 2 == 0:
+        if self.start.form in ("gaussian", "centre_surround", "jet", "matched") and self.start.side_px % 2 == 0:
             raise PydanticCustomError("chain", "'form: {form}' expects an odd side_px", {"form": self.start.form})
         if self.symmetric and self.start.form == "halves" and self.start.side_px % 2 == 0:
             raise PydanticCustomError("chain", "'symmetric: true' expects an odd side_px")

@@ -127,6 +127,20 @@ def centre_surround(inner_px: float, outer_px: float, side_px: int) -> NDArray[n
     return gaussian_kernel(inner_px, side_px) - gaussian_kernel(outer_px, side_px)
 
 
+def jet(sigma_px: float, side_px: int) -> NDArray[np.float32]:
+    """A Gaussian, its first derivatives down and to the right, and its Laplacian's negative: float32 (4, side, side).
+
+    What a point and its surroundings look like up to the second order, without direction (Koenderink and van Doorn
+    1987, doi:10.1007/BF00318371). Taps without signs sum to one per filter; those of all but the first sum to zero.
+    """
+    blur = gaussian_kernel(sigma_px, side_px)[0].astype(np.float64)
+    offset = np.arange(side_px) - side_px // 2
+    down, right = offset[:, None], offset[None, :]
+    bowl = blur * (2 - (down**2 + right**2) / sigma_px**2)
+    kernels = np.stack([blur, -down * blur, -right * blur, bowl - bowl.mean()])
+    return np.asarray(kernels / np.abs(kernels).sum(axis=(1, 2), keepdims=True), np.float32)
+
+
 def halves(side_px: int) -> NDArray[np.float32]:
     """Ones in the upper, left, lower and right half, float32 (4, side_px, side_px): where the paper's Conv(4) starts.
 

@@ -1,7 +1,6 @@
 """Where a learning starts: the chain of a plan, with its starting kernels and thresholds. Needs torch."""
 
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -9,16 +8,17 @@ from numpy.typing import NDArray
 from torch import nn
 
 from models.detector.archives import file_digest
-from models.detector.default_encoding import gaussian_kernel, read_encoding
+from models.detector.default_encoding import gaussian_kernel
 from models.encoder.chain import LOWEST, METERED_AT, Chain, ChainSettings
 from models.encoder.chain_plan import ChainPlan, StartPlan
 from models.encoder.height import HeightKernels
 from models.encoder.height_masks import designed_start, diffuser_start, signed_shares
 from models.encoder.height_plan import HeightPlan
-from models.encoder.kernels import MirroredKernels, centre_surround, halves, make_kernels
+from models.encoder.kernels import MirroredKernels, centre_surround, halves, jet, make_kernels
 from models.encoder.looks import light_of
 from models.encoder.matched import matched_kernel
 from models.encoder.plan import PlanError
+from models.encoding_file import EncodingFileError, read_encoding
 from optics.encoding import Encoding
 
 # Crops whose cells decide where frequent thresholds lie.
@@ -48,6 +48,8 @@ def starting_kernels(plan: StartPlan, seed: int, known: tuple[Crops, Crops] | No
         kernels = halves(plan.side_px)
     elif plan.form == "gaussian":
         kernels = np.concatenate([gaussian_kernel(sigma, plan.side_px) for sigma in plan.sigma_px])
+    elif plan.form == "jet":
+        kernels = np.concatenate([jet(sigma, plan.side_px) for sigma in plan.sigma_px])
     else:
         kernels = np.concatenate([centre_surround(sigma, plan.outer_px, plan.side_px) for sigma in plan.sigma_px])
     noise = np.random.default_rng([seed, 7]).standard_normal(kernels.shape)
@@ -83,10 +85,8 @@ def file_encoding(plan: StartPlan) -> Encoding:
     """The encoding that `form: file` goes on from. Raises PlanError where there is none in that file."""
     try:
         return read_encoding(Path(plan.path or ""))
-    except (OSError, EOFError, KeyError, ValueError, TypeError, BadZipFile) as error:
-        raise PlanError(
-            f"chain.start.path: {plan.path}: no encoding can be read ({error}); give the encoding.npz of a learning"
-        ) from error
+    except EncodingFileError as error:
+        raise PlanError(f"chain.start.path: {error}") from error
 
 
 def start_digest(plan: StartPlan) -> str | None:

@@ -23,6 +23,7 @@ from models.encoder.start import starting_chain, starting_kernels  # noqa: E402
 KINDS: dict[str, dict[str, Any]] = {
     "psf": {"start": {"sigma_px": [1.5, 3.0], "side_px": 9, "roughness": 0.3}},
     "pair": {"kernels": "pair", "start": {"form": "centre_surround", "sigma_px": [1.0], "outer_px": 3.0, "side_px": 9}},
+    "jet": {"kernels": "pair", "start": {"form": "jet", "sigma_px": [1.5], "side_px": 11}},
     "even side": {"kernels": "signed", "start": {"form": "halves", "side_px": 4}},
     "none": {"kernels": "none", "start": {"form": "none"}},
     "few levels": {"levels": 4, "pool": 16, "start": {"side_px": 5}},

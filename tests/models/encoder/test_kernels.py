@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 torch = pytest.importorskip("torch", reason="learning needs torch: pip install 'canopic[train]'")
 
 from models.detector.default_encoding import gaussian_kernel  # noqa: E402
-from models.encoder.kernels import centre_surround, halves, make_kernels  # noqa: E402
+from models.encoder.kernels import centre_surround, halves, jet, make_kernels  # noqa: E402
 
 STARTS = {"psf": gaussian_kernel(2.0, 9), "pair": centre_surround(1.0, 3.0, 9), "signed": centre_surround(1.0, 3.0, 9)}
 
@@ -23,6 +23,22 @@ def test_starts_are_those_of_the_paper() -> None:
     assert np.array_equal(four[0], four[2, ::-1])
     assert np.array_equal(four[1], four[3, :, ::-1])
     assert four[:, 5, 5].max() == 0
+
+
+def test_a_jet_answers_as_derivatives_do() -> None:
+    blur, down, right, bowl = (kernel.astype(np.float64) for kernel in jet(2.0, 31))
+    rows, columns = np.mgrid[-15:16, -15:16]
+    # Convolution turns the kernel round: the response to a picture is the sum of picture[-offset] * kernel.
+    answer = lambda picture, kernel: float((picture[::-1, ::-1] * kernel).sum())  # noqa: E731
+    even, slope_down, slope_right = np.ones(rows.shape), rows.astype(float), columns.astype(float)
+    bump = np.exp(-(rows**2 + columns**2) / 8)
+    assert answer(even, blur) == pytest.approx(1, abs=1e-5)
+    assert max(abs(answer(even, kernel)) for kernel in (down, right, bowl)) < 1e-6
+    assert answer(slope_down, down) > 0 > answer(-slope_down, down)
+    assert answer(slope_right, right) > 0
+    assert abs(answer(slope_right, down)) < 1e-6
+    assert answer(bump, bowl) > 0
+    assert np.abs(jet(2.0, 31)).sum(axis=(1, 2)) == pytest.approx(np.ones(4), abs=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["psf", "signed"])

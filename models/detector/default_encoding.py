@@ -80,14 +80,6 @@ def chosen_encoding(data: Path, sigma_px: float = SIGMA_PX, levels: int = LEVELS
     return Encoding(kernel, chosen_thresholds(exposed_values(data, kernel), levels))
 
 
-def read_encoding(path: Path) -> Encoding:
-    """An encoding from an .npz file with `kernels`, `thresholds` and, unless they are defaults, `pool` and `range`."""
-    with np.load(path) as arrays:
-        pool = int(arrays["pool"]) if "pool" in arrays else 8
-        kind = "per_frame" if "range" in arrays and str(arrays["range"]) == "per_frame" else "fixed"
-        return Encoding(arrays["kernels"], arrays["thresholds"], pool, kind)  # type: ignore[arg-type]
-
-
 def training_material(data: Path) -> Material:
     """What training scenes are made of: training photographs (less the validation part) and training crops."""
     photographs = [one for one in read_scenes(data, "train") if not validation_part(one.name)]

@@ -30,10 +30,10 @@ from models.detector.batches import exposed_codes, subtracts
 from models.detector.cache import Light, Samples, measured
 from models.detector.clips import clip_report, clips_present
 from models.detector.decode import Faces, decode
-from models.detector.default_encoding import read_encoding
 from models.detector.metrics import Matches, average_precision, bootstrap_interval, match, wilson_interval
 from models.detector.runtime import INPUT, OUTPUTS, FaceDetector
 from models.detector.scenes import fitted
+from models.encoding_file import EncodingFileError, read_encoding
 from optics.archive import BundleError
 from optics.bundle import read_bundle, resolve_bundle
 from optics.encoding import Encoding
@@ -290,7 +290,7 @@ def main(
     console = Console(stderr=True)
     try:
         report = evaluation(data, *loaded(bundle, detector), ceiling)
-    except (DataMissingError, BundleError, OSError) as error:
+    except (DataMissingError, BundleError, EncodingFileError, OSError) as error:
         console.print(f"[red]{error}")
         sys.exit(1)
     console.print(report_table(report))

@@ -18,8 +18,8 @@ import typer
 from rich.console import Console
 
 from models.detector.card import model_card
-from models.detector.default_encoding import read_encoding
 from models.detector.scenes import PLANE_COLUMNS_PX, PLANE_ROWS_PX, plane_cells
+from models.encoding_file import read_encoding
 from optics.archive import canonical_json
 from optics.bundle import Bundle, read_bundle, write_bundle
 from optics.bundle_evidence import findings

@@ -17,9 +17,9 @@ from rich.console import Console
 
 from models.detector.archives import DataMissingError
 from models.detector.cache import default_cache_root
-from models.detector.default_encoding import read_encoding
 from models.detector.training import Settings
 from models.detector.workflow import cached_samples, finished, train_on_cache
+from models.encoding_file import read_encoding
 from optics.archive import BundleError
 from optics.bundle import read_bundle, resolve_bundle
 from optics.encoding import Encoding

@@ -42,7 +42,7 @@ def read_checkpoint(path: Path, plan: EncoderPlan, digest: str) -> dict[str, Any
 
 
 def write_chain(folder: Path, chain: Chain) -> None:
-    """encoding.npz, as `models.detector.default_encoding.read_encoding` takes it, or chain.npz without quantization.
+    """encoding.npz, as `models.encoding_file.read_encoding` takes it, or chain.npz without quantization.
 
     Where a mask was learned also mask_0.npz, mask_1.npz, ..., one for each filter, as `optics.mask.read_mask` takes
     them; of pairs mask_0_plus.npz, mask_0_minus.npz, ...

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import zipfile
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,8 +12,9 @@ from numpy.typing import NDArray
 
 from models.attackers.views import View, blurred_view, clean_view, pixelated_view
 from models.detector.batches import noise_recipe, noisy_codes
-from models.detector.default_encoding import gaussian_kernel, read_encoding
+from models.detector.default_encoding import gaussian_kernel
 from models.detector.scenes import srgb_to_linear
+from models.encoding_file import EncodingFileError, read_arrays, read_encoding_and_light
 from optics.archive import BundleError
 from optics.bundle import read_bundle, resolve_bundle
 from optics.encoding import THRESHOLDS, Encoding, Range, pooled, quantize
@@ -31,6 +31,10 @@ RECIPE = 1
 HIGHEST_CODE = 15
 # The paper's thresholds are in codes, the project's in fractions of full scale.
 PAPER_FULL_SCALE = np.float32(15)
+PAPER_FILE = (
+    "expected the paper's released parameters, an .npz file with CONFIG__kernels (filters, height, width) and "
+    "CONFIG__thresholds (15,): give it as --paper FILE"
+)
 # The highest threshold of a fixed range meters the exposure (`models.encoder.chain.METERED_AT`).
 METERED_AT = 0.9
 # Hand-made masks: width in px, range, and the thresholds that make the codes of faces about equally frequent. They are
@@ -161,22 +165,23 @@ def paper_subjects(path: Path) -> list[Subject]:
     become fractions; they see sRGB values and each frame's minimum and maximum, as published (Tan et al., ICME 2020).
     """
     try:
-        with np.load(path) as file:
-            arrays = {name: np.asarray(file[name], np.float32) for name in file.files}
-    except FileNotFoundError:
-        raise SubjectError(f"{path} is missing: the paper's released parameters (give --paper FILE)") from None
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise SubjectError(f"{path} cannot be read as an .npz file of the paper's parameters: {error}") from None
+        arrays = read_arrays(path, PAPER_FILE)
+    except EncodingFileError as error:
+        raise SubjectError(str(error)) from None
     found = []
     for config in sorted(name.removesuffix("__thresholds") for name in arrays if name.endswith("__thresholds")):
         if f"{config}__kernels" not in arrays:
-            raise SubjectError(f"{path} holds {config}__thresholds but no {config}__kernels")
-        kernels = arrays[f"{config}__kernels"][:, ::-1, ::-1]
-        thresholds = np.sort(np.clip(arrays[f"{config}__thresholds"] / PAPER_FULL_SCALE, 0, 1))
-        encoding = Encoding(np.ascontiguousarray(kernels), thresholds, 8, "per_frame")
+            raise SubjectError(f"{path} holds {config}__thresholds but no {config}__kernels: {PAPER_FILE}")
+        try:
+            kernels = np.asarray(arrays[f"{config}__kernels"], np.float32)
+            turned = np.flip(kernels, tuple(range(1, kernels.ndim)))
+            fractions = np.asarray(arrays[f"{config}__thresholds"], np.float32) / PAPER_FULL_SCALE
+            encoding = Encoding(np.ascontiguousarray(turned), np.sort(np.clip(fractions, 0, 1)), 8, "per_frame")
+        except (TypeError, ValueError) as error:
+            raise SubjectError(f"{path}: {config} is no encoder, {error}: {PAPER_FILE}") from None
         found.append(Subject(_paper_name(config), "paper", encoding, "srgb", config))
     if not found:
-        raise SubjectError(f"{path} holds no CONFIG__thresholds: it is not a file of the paper's quantizing encoders")
+        raise SubjectError(f"{path} holds no CONFIG__thresholds: {PAPER_FILE}")
     return sorted(found, key=lambda one: (one.name.split()[1], int(one.name.split()[-1])))
 
 
@@ -207,19 +212,11 @@ def _paper_name(config: str) -> str:
 def _ours(text: str) -> Subject:
     path = Path(text)
     if path.suffix == ".npz":
-        if not path.is_file():
-            raise SubjectError(f"{path}: no such file: give an .npz file with kernels and thresholds")
         try:
-            encoding = read_encoding(path)
-            with np.load(path) as file:
-                said = str(file["light"]) if "light" in file.files else ""
-        except KeyError as error:
-            raise SubjectError(f"{path} has no array {error}: an encoding needs kernels and thresholds") from None
-        except (OSError, ValueError, TypeError, zipfile.BadZipFile) as error:
-            raise SubjectError(f"{path} is no encoding: {error}") from None
-        if said not in ("", "linear", "srgb"):
-            raise SubjectError(f'{path}: light must be "linear" or "srgb", got "{said}"')
-        light: Light = "srgb" if said == "srgb" or (not said and encoding.range == "per_frame") else "linear"
+            encoding, said = read_encoding_and_light(path)
+        except EncodingFileError as error:
+            raise SubjectError(str(error)) from None
+        light: Light = "srgb" if said == "srgb" or (said is None and encoding.range == "per_frame") else "linear"
         return Subject(path.stem, "ours", encoding, light, path.name)
     try:
         bundle = read_bundle(resolve_bundle(text))

@@ -8,6 +8,7 @@ import pytest
 
 from models.detector import cache, default_encoding
 from models.detector.archives import DataMissingError
+from models.encoding_file import read_encoding
 from optics.bundle import read_bundle
 from tests.models.detector.test_ship import evidence_of
 
@@ -34,15 +35,15 @@ def test_from_archives_to_a_bundle_with_its_card(
     assert set(report) == {
         "encoding_id", "model_sha256", "plain_model_sha256", "data_sha256", "surroundings", "codes", "plain"
     }  # fmt: skip
-    assert report["encoding_id"] == default_encoding.read_encoding(encoding).id
+    assert report["encoding_id"] == read_encoding(encoding).id
     assert report["codes"]["scenes"] == 1
     assert report["codes"]["ap"]["faces"] == 1
-    found = evidence_of(default_encoding.read_encoding(encoding))
+    found = evidence_of(read_encoding(encoding))
     (tmp_path / "evidence.json").write_text(json.dumps(found))
     shipped = tmp_path / "mine.canopic"
     ship.main(folder, tmp_path / "evaluation.json", shipped, tmp_path / "evidence.json")
     bundle = read_bundle(shipped)
-    assert bundle.encoding == default_encoding.read_encoding(encoding)
+    assert bundle.encoding == read_encoding(encoding)
     assert bundle.evidence["training"]["steps_done"] == 2
     card = shipped.with_suffix(".md").read_text()
     assert "12.3 %" in card

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.detector.default_encoding import chosen_encoding, chosen_thresholds, gaussian_kernel, read_encoding
+from models.detector.default_encoding import chosen_encoding, chosen_thresholds, gaussian_kernel
+from models.encoding_file import read_encoding
 from optics.bundle import default_bundle_path, read_bundle
 from optics.encoding import Encoding, quantize
 

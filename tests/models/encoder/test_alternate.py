@@ -13,13 +13,13 @@ from models.encoder.plan import EncoderPlan, PlanError, checked_plan
 
 torch = pytest.importorskip("torch", reason="learning needs torch: pip install 'canopic[train]'")
 
-from models.detector.default_encoding import read_encoding  # noqa: E402
 from models.encoder.adversaries import Lesson, new_network  # noqa: E402
 from models.encoder.alternate import LearningError, Progress, learn, learn_chain  # noqa: E402
 from models.encoder.looks import encoded_looks  # noqa: E402
 from models.encoder.nuisance import CameraNuisance  # noqa: E402
 from models.encoder.objective import PARTS, encoder_loss  # noqa: E402
 from models.encoder.start import starting_chain  # noqa: E402
+from models.encoding_file import read_encoding  # noqa: E402
 from optics.encoding import Encoding  # noqa: E402
 
 # Of the stripes by which made-up people differ, radians per pixel.

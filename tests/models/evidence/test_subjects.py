@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from models.detector.default_encoding import gaussian_kernel
 from models.evidence.bits import code_entropies
@@ -99,6 +100,38 @@ def test_a_file_that_is_no_encoding_is_named_with_what_it_lacks(tmp_path: Path) 
         paper_subjects(tmp_path / "absent.npz")
     with pytest.raises(SubjectError, match="CONFIG__thresholds"):
         paper_subjects(path)
+
+
+@pytest.mark.parametrize(
+    ("kernels", "thresholds", "why"),
+    [
+        (np.zeros(9), THRESHOLDS, r"conv1 is no encoder, kernels must have the shape"),
+        (np.zeros((1, 3, 3)), THRESHOLDS[:14], r"conv1 is no encoder, thresholds .*15"),
+        (np.array([None]), THRESHOLDS, r"array conv1__kernels cannot be read, it holds Python objects"),
+    ],
+)
+def test_a_bad_file_of_the_papers_is_named_with_what_is_wrong(
+    tmp_path: Path, kernels: NDArray[np.generic], thresholds: NDArray[np.float32], why: str
+) -> None:
+    path = tmp_path / "paper.npz"
+    np.savez(path, allow_pickle=True, conv1__kernels=kernels, conv1__thresholds=thresholds)
+    with pytest.raises(SubjectError, match=rf"paper\.npz.*{why}.*--paper FILE") as caught:
+        paper_subjects(path)
+    assert "pickle" not in str(caught.value)
+
+
+def test_an_encoding_of_an_npz_sees_the_light_that_it_says(tmp_path: Path) -> None:
+    arrays = {"kernels": gaussian_kernel(2.0, 9), "thresholds": np.linspace(0.1, 0.9, 15, dtype=np.float32)}
+    found = {}
+    for name, more in {
+        "plain": {},
+        "frames": {"range": "per_frame"},
+        "linear": {"range": "per_frame", "light": "linear"},
+        "srgb": {"light": "srgb"},
+    }.items():
+        np.savez(tmp_path / f"{name}.npz", **arrays, **{key: np.array(value) for key, value in more.items()})
+        found[name] = resolve_subjects([str(tmp_path / f"{name}.npz")], [])[0].light
+    assert found == {"plain": "linear", "frames": "srgb", "linear": "linear", "srgb": "srgb"}
 
 
 def test_bits_of_codes_whose_entropy_is_known() -> None:

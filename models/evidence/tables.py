@@ -211,15 +211,22 @@ def _goals(goals: list[dict[str, Any]]) -> list[str]:
         if goal.get("not_beaten"):
             words += f"; not beaten: {', '.join(goal['not_beaten'])}"
         if goal.get("nearest"):
-            words += (
-                f"; nearest is {goal['nearest']}: identity {100 * goal['identity']:.1f} %, "
-                f"face or no face {100 * goal['face']:.1f} %"
-            )
-            if not goal["reached"]:
-                missing = goal["missing"]
-                words += f" (missing {100 * missing['identity']:.1f} and {100 * missing['face']:.1f} points)"
+            words += f"; {_nearest(goal)}"
+            words += f". Counted by person {'reached' if goal['per_person']['reached'] else 'not reached'}; "
+            words += _nearest(goal["per_person"])
         lines.append(f"- {goal['goal']}: {words}")
     return [*lines, ""]
+
+
+def _nearest(found: dict[str, Any]) -> str:
+    words = (
+        f"nearest is {found['nearest']}: identity {100 * found['identity']:.1f} %, "
+        f"face or no face {100 * found['face']:.1f} %"
+    )
+    if found["reached"]:
+        return words
+    missing = found["missing"]
+    return f"{words} (missing {100 * missing['identity']:.1f} and {100 * missing['face']:.1f} points)"
 
 
 def _share(found: dict[str, Any] | None) -> str:

@@ -137,6 +137,18 @@ def test_the_goals_count_a_name_that_the_nearest_training_image_gives() -> None:
     assert (chance["identity"], chance["reached"]) == (pytest.approx(0.06), False)
 
 
+def test_the_goals_are_also_counted_by_person() -> None:
+    runs = [run("ours", IDENTITY, 24), run("ours", FACE, 372)]
+    runs[0].results[IDENTITY]["per_class"] = 0.04
+    rows = summarised([fact("ours")], runs)
+    five = goals(rows, [])[1]
+    assert (five["identity"], five["reached"]) == (pytest.approx(0.06), False)
+    assert (five["per_person"]["identity"], five["per_person"]["reached"]) == (0.04, True)
+    text = page(document() | {"goals": goals(rows, [])})
+    assert "not reached; nearest is ours: identity 6.0 %" in text
+    assert "Counted by person reached; nearest is ours: identity 4.0 %" in text
+
+
 def test_the_page_says_the_runs_numbers() -> None:
     text = page(document())
     assert "| ours | mask | - | - | 4.5 (2.9..7.0) |" in text

@@ -1,14 +1,12 @@
 """Fixtures: the shared archives where they are, and small archives of the same form."""
 
-import csv
-import io
 import os
-import tarfile
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
+
+from tests.models.archive_files import write_archive
 
 SHARED = Path(os.environ.get("CANOPIC_SHARED", Path(__file__).parents[4] / "shared"))
 
@@ -49,26 +47,3 @@ def small_data(tmp_path: Path) -> Path:
             {name: rng.integers(0, 256, (64, 64, 3), np.uint8) for name in names},
         )
     return tmp_path
-
-
-def write_archive(
-    path: Path,
-    tables: dict[str, list[dict[str, str]]],
-    pictures: "dict[str, np.ndarray[tuple[int, ...], np.dtype[np.uint8]]]",
-) -> None:
-    """Writes a tar file of CSV tables and JPEG pictures."""
-    with tarfile.open(path, "w") as tar:
-        for name, rows in tables.items():
-            text = io.StringIO()
-            writer = csv.DictWriter(text, list(rows[0]))
-            writer.writeheader()
-            writer.writerows(rows)
-            _add(tar, name, text.getvalue().encode())
-        for name, picture in pictures.items():
-            _add(tar, name, cv2.imencode(".jpg", picture)[1].tobytes())
-
-
-def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
-    about = tarfile.TarInfo(name)
-    about.size = len(content)
-    tar.addfile(about, io.BytesIO(content))

@@ -1,13 +1,11 @@
 """Archives of the shared ones' form with made-up people, whose colours tell them apart, and nothing else in them."""
 
-import csv
-import io
-import tarfile
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
+
+from tests.models.archive_files import write_archive
 
 PEOPLE = 4
 IMAGES = 10
@@ -31,40 +29,18 @@ def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
             split = "train" if index < 6 else "test"
             rows.append({"file": name, "label": str(number), "person": f"p{number}", "split": split})
             pictures[name] = person(number)
-    _write(folder / "faces_identity_lfw64.tar", {"index.csv": rows}, pictures)
+    write_archive(folder / "faces_identity_lfw64.tar", {"index.csv": rows}, pictures)
     rows, pictures = [], {}
     for number in range(12):
         for index in range(2):
             name = f"o{number}/{index}.jpg"
             rows.append({"file": name, "person": f"o{number}", "split": "train" if number < 6 else "test"})
             pictures[name] = person(PEOPLE + number)
-    _write(folder / "faces_other_lfw64.tar", {"index.csv": rows}, pictures)
+    write_archive(folder / "faces_other_lfw64.tar", {"index.csv": rows}, pictures)
     rows, pictures = [], {}
     for index in range(24):
         name = f"n/{index}.jpg"
         rows.append({"file": name, "source": "made", "split": "train" if index < 12 else "test"})
         pictures[name] = rng.integers(0, 256, (64, 64, 3), np.uint8)
-    _write(folder / "nonface_images64.tar", {"index.csv": rows}, pictures)
+    write_archive(folder / "nonface_images64.tar", {"index.csv": rows}, pictures)
     return folder
-
-
-def _write(
-    path: Path,
-    tables: dict[str, list[dict[str, str]]],
-    pictures: "dict[str, np.ndarray[tuple[int, ...], np.dtype[np.uint8]]]",
-) -> None:
-    with tarfile.open(path, "w") as tar:
-        for name, rows in tables.items():
-            text = io.StringIO()
-            writer = csv.DictWriter(text, list(rows[0]))
-            writer.writeheader()
-            writer.writerows(rows)
-            _add(tar, name, text.getvalue().encode())
-        for name, picture in pictures.items():
-            _add(tar, name, cv2.imencode(".jpg", picture[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes())
-
-
-def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
-    about = tarfile.TarInfo(name)
-    about.size = len(content)
-    tar.addfile(about, io.BytesIO(content))

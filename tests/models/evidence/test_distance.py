@@ -23,7 +23,7 @@ from models.evidence.runs import share
 from models.evidence.settings import EvidenceSettings
 from models.evidence.subjects import Subject
 from optics.encoding import Encoding, pooled
-from tests.models.detector.conftest import write_archive
+from tests.models.archive_files import write_archive
 
 THRESHOLDS = np.linspace(0.1, 0.9, 15, dtype=np.float32)
 SUBJECT = Subject("ours", "ours", Encoding(gaussian_kernel(1.0, 5), THRESHOLDS, 16))

@@ -17,7 +17,7 @@ from models.evidence import scenes
 from models.evidence.scenes import SceneSettings, blurred_image, detect_in_scenes, judged, placed
 from models.evidence.subjects import Subject
 from optics.encoding import Encoding
-from tests.models.detector.conftest import write_archive
+from tests.models.archive_files import write_archive
 
 THRESHOLDS = np.linspace(0.05, 0.9, 15, dtype=np.float32)
 TINY = SceneSettings(scenes=4, steps=2, batch=2, widths=(4, 4, 4))

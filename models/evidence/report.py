@@ -22,8 +22,9 @@ REFERENCES = ("baseline", "paper", "handmade")
 # The goals of the project: at most this share of the people known, and at least this share of faces told apart.
 GOAL_IDENTITY, GOAL_IDENTITY_FACE = 0.05, 0.92
 GOAL_TIMES_CHANCE, GOAL_CHANCE_FACE = 2.0, 0.88
-# A share of test images, or the mean over people of their own shares, where nobody counts for more than another.
-COUNTED = {"images": "mean", "per_person": "per_class"}
+# The mean over people of their own shares, of which chance is one in so many people; or the share of test images, of
+# which whoever has most images is worth more than chance.
+COUNTED = {"people": "per_class", "images": "mean"}
 
 Row = dict[str, Any]
 
@@ -207,7 +208,7 @@ def verdicts(rows: list[Row], runs: list[Run], rng: np.random.Generator) -> list
 def goals(rows: list[Row], found: list[Row]) -> list[Row]:
     """The project's goals, each with whether it is reached and, if not, how far the nearest of ours is from it.
 
-    Identity is counted by image; "per_person" says the same with it counted by person. Only subjects that can be built
+    Identity is counted by person; "by_image" says the same with it counted by image. Only subjects that can be built
     count. "nearest": the one with the smallest sum of what is missing on both axes.
     """
     ours = [row for row in rows if row["kind"] == "ours" and row["build"] in BUILDABLE]
@@ -239,12 +240,12 @@ def goals(rows: list[Row], found: list[Row]) -> list[Row]:
         ),
     ):
         counted = {name: _nearest(ours, limit, least, by) for name, by in COUNTED.items()}
-        result.append({"goal": words} | counted["images"] | {"per_person": counted["per_person"]})
+        result.append({"goal": words} | counted["people"] | {"by_image": counted["images"]})
     return result
 
 
 def _nearest(ours: list[Row], times_chance: float | None, least_face: float, by: str) -> Row:
-    """How near the nearest of ours is to a goal, with identity counted `by` image or person (`COUNTED`)."""
+    """How near the nearest of ours is to a goal, with identity counted `by` person or image (`COUNTED`)."""
     candidates = []
     for row in ours:
         who, face = headline(row, IDENTITY), headline(row, FACE)

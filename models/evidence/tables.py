@@ -205,15 +205,15 @@ def _verdicts(found: list[dict[str, Any]]) -> list[str]:
 
 
 def _goals(goals: list[dict[str, Any]]) -> list[str]:
-    lines = ["## Goals", ""]
+    lines = ["## Goals", "", "Identity is counted by person: nobody counts for more than another.", ""]
     for goal in goals:
         words = "reached" if goal["reached"] else "not reached"
         if goal.get("not_beaten"):
             words += f"; not beaten: {', '.join(goal['not_beaten'])}"
         if goal.get("nearest"):
             words += f"; {_nearest(goal)}"
-            words += f". Counted by person {'reached' if goal['per_person']['reached'] else 'not reached'}; "
-            words += _nearest(goal["per_person"])
+            words += f". Counted by image {'reached' if goal['by_image']['reached'] else 'not reached'}; "
+            words += _nearest(goal["by_image"])
         lines.append(f"- {goal['goal']}: {words}")
     return [*lines, ""]
 

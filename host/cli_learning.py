@@ -103,6 +103,9 @@ def evaluate(
     pretrained_seeds: Annotated[
         int | None, typer.Option(min=1, help="Of the pretrained attacker, which takes longest; else as many.")
     ] = None,
+    detection_seeds: Annotated[
+        int | None, typer.Option(min=1, help="Of the detectors of scenes; else as many.")
+    ] = None,
     width: Annotated[float, typer.Option(min=0.01, help="Width of the attackers' networks; 1 as published.")] = 0.25,
     looks: Annotated[int, typer.Option(min=1, help="Measurements of each test face, for several looks.")] = 16,
     paper: Annotated[Path | None, typer.Option(help="The paper's released parameters (.npz).")] = None,
@@ -124,7 +127,7 @@ def evaluate(
 
     status = evaluate_encodings(
         encodings or [], against, data, out, questions, attackers, seeds, width, looks,
-        pretrained_seeds=pretrained_seeds, paper=paper, teacher=teacher, workers=workers, device=device,
-        quick=quick, as_json=as_json,
+        pretrained_seeds=pretrained_seeds, detection_seeds=detection_seeds, paper=paper, teacher=teacher,
+        workers=workers, device=device, quick=quick, as_json=as_json,
     )  # fmt: skip
     raise typer.Exit(status)

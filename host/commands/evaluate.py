@@ -55,6 +55,7 @@ def evaluate_encodings(
     looks: int,
     *,
     pretrained_seeds: int | None = None,
+    detection_seeds: int | None = None,
     paper: Path | None = None,
     teacher: Path | None = None,
     workers: int = 1,
@@ -79,6 +80,7 @@ def evaluate_encodings(
                 attackers=_words(attackers or (QUICK_ATTACKERS if quick else ATTACKERS)),
                 seeds=seeds,
                 pretrained_seeds=pretrained_seeds,
+                detection_seeds=detection_seeds,
                 width=width,
                 looks=looks,
             )

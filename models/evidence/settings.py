@@ -37,13 +37,15 @@ class EvidenceSettings:
     seeds: attackers of each kind per subject and question. width: factor on the attackers' channels (1: as published).
     looks: measurements of each test face at sub-cell shifts, of which the first is the face as it is. training_looks:
     measurements of each training image. epochs: passes over the training images by question. pretrained_seeds: seeds of
-    the pretrained attacker, which takes three times as long as the small one; None: as many as of the others.
+    the pretrained attacker, which takes three times as long as the small one; detection_seeds: detectors of scenes;
+    None: as many as of the others.
     """
 
     questions: tuple[str, ...] = ("identity", "face", "same-photographs")
     attackers: tuple[str, ...] = ("small", "resnet18")
     seeds: int = 3
     pretrained_seeds: int | None = None
+    detection_seeds: int | None = None
     width: float = 0.25
     looks: int = 16
     training_looks: int = 8

@@ -18,9 +18,10 @@ ARCHIVES = {DETECTION: (SCENES, FACES, NON_FACES), DISTANCE: (FACES_BY_PERSON, F
 
 
 def whole_attacker(question: str, settings: EvidenceSettings, seed: int) -> str | None:
-    """Who answers: "detector", the network that finds faces; "best", of the fresh attackers of each size, once."""
+    """Who answers: "detector", the network that finds faces, `settings.detection_seeds` times; "best", of the fresh
+    attackers of each size, once. None: nobody with this seed."""
     if question == DETECTION:
-        return DETECTOR
+        return DETECTOR if settings.detection_seeds is None or seed < settings.detection_seeds else None
     return BEST if seed == 0 and _networks(settings) else None
 
 

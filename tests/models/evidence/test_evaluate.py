@@ -13,6 +13,7 @@ from models.evidence.report import IDENTITY, SEVERAL
 from models.evidence.runs import MEANS, Run, read_run
 from models.evidence.settings import EvidenceSettings, QuestionError, asked_questions, check_attackers
 from models.evidence.subjects import Subject
+from models.evidence.whole import whole_attacker
 from optics.encoding import Encoding
 
 pytest.importorskip("torch", reason="attackers need torch: pip install 'canopic[train]'")
@@ -119,6 +120,13 @@ def test_a_seed_or_a_subject_added_later_reuses_the_others(whole: tuple[Evaluati
     assert len(new) == 4
     other = replace(evaluation, settings=replace(SETTINGS, identity_epochs=13))
     assert {job.key.question for job in all_jobs(other) if job.key not in known} == {"identity"}
+
+
+def test_detectors_of_scenes_have_seeds_of_their_own() -> None:
+    settings = EvidenceSettings(seeds=3, detection_seeds=1)
+    assert [whole_attacker("detection", settings, seed) for seed in range(3)] == ["detector", None, None]
+    assert [whole_attacker("detection", EvidenceSettings(), seed) for seed in range(2)] == ["detector"] * 2
+    assert [whole_attacker("distance", settings, seed) for seed in range(2)] == ["best", None]
 
 
 def test_words_that_mean_nothing_are_refused_with_those_that_do() -> None:

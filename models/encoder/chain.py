@@ -54,7 +54,8 @@ class ChainSettings:
     leave the chain; only rows of the paper's Table 1 need that). range: "fixed" has its highest threshold at
     `METERED_AT`, and exposure brings `SATURATED_SHARE_TARGET` of the cells of each image there
     (`optics.exposure.steady_exposure`); "per_frame" is the paper's minimum and maximum of each image.
-    free_thresholds: fifteen thresholds that move freely, as the paper's do; else ascending by construction.
+    free_thresholds: fifteen thresholds that move freely, as the paper's do; else ascending by construction, each at
+    least `least_step` (of full scale) above the one below it: a comparator's hysteresis must stay small against that.
     light: what the images are, sRGB values (the paper's) or linear radiance.
     """
 
@@ -64,12 +65,17 @@ class ChainSettings:
     range: Range = "fixed"
     free_thresholds: bool = False
     light: Light = "linear"
+    least_step: float = 0.0
 
     def __post_init__(self) -> None:
         if self.levels is not None and not 2 <= self.levels <= THRESHOLDS + 1:
             raise ValueError(f"levels must be 2..{THRESHOLDS + 1}, or none for no quantization, got {self.levels}")
         if self.free_thresholds and (self.levels != THRESHOLDS + 1 or self.range != "per_frame"):
             raise ValueError("free_thresholds are the paper's: they need 16 levels and the range per_frame")
+        if self.free_thresholds and self.least_step:
+            raise ValueError("free_thresholds keep no least_step between them")
+        if not 0 <= self.least_step * THRESHOLDS < METERED_AT - LOWEST:
+            raise ValueError(f"least_step must leave room for fifteen thresholds, got {self.least_step}")
         if not 1 <= self.pool <= 1024:
             raise ValueError(f"pool must be 1..1024 px, got {self.pool}")
 
@@ -110,7 +116,8 @@ class Chain(nn.Module):
         if settings.free_thresholds:
             self.free = nn.Parameter(torch.from_numpy(np.asarray(thresholds, np.float32) * HIGHEST_CODE))
         elif count > (1 if settings.range == "fixed" else 0):
-            self.steps = nn.Parameter(torch.from_numpy(_steps(np.asarray(thresholds, np.float64), *self._span())))
+            edges = np.concatenate([[self._span()[0]], thresholds, [] if settings.range == "fixed" else [1.0]])
+            self.steps = nn.Parameter(torch.from_numpy(_steps(edges, self._least_rises(len(edges) - 1))))
 
     def forward(
         self,
@@ -153,8 +160,9 @@ class Chain(nn.Module):
         low, high = self._span()
         count = self.settings.levels - 1
         if hasattr(self, "steps"):
-            rise = torch.cumsum(torch.softmax(self.steps, dim=0), dim=0)[:-1]
-            distinct = low + (high - low) * rise
+            least = self._least_rises(len(self.steps))
+            free = (high - low - float(least.sum())) * torch.softmax(self.steps, dim=0)
+            distinct = low + torch.cumsum(free + torch.from_numpy(least).to(self.device), dim=0)[:-1]
             if self.settings.range == "fixed":
                 distinct = torch.cat([distinct, self.metered])
         else:
@@ -177,6 +185,15 @@ class Chain(nn.Module):
         if kernels.ndim == 4:
             kernels = kernels.mean(axis=1)
         return Encoding(kernels, thresholds, self.settings.pool, self.settings.range)
+
+    def _least_rises(self, count: int) -> NDArray[np.float32]:
+        """What `count` rises are at least, float32 (count,): those between two thresholds, not the one from the lowest
+        edge, nor that of a range per frame to 1."""
+        least = np.full(count, self.settings.least_step, np.float32)
+        least[0] = 0
+        if self.settings.range != "fixed":
+            least[-1] = 0
+        return least
 
     def _span(self) -> tuple[float, float]:
         return (LOWEST, METERED_AT) if self.settings.range == "fixed" else (0.0, 1.0)
@@ -248,10 +265,10 @@ def _distinct(thresholds: Tensor) -> tuple[list[Tensor], list[int]]:
     return kept, times
 
 
-def _steps(thresholds: NDArray[np.float64], low: float, high: float) -> NDArray[np.float32]:
-    """Logits whose running softmax gives the thresholds (the highest of a fixed range is given, not learned)."""
-    edges = np.concatenate([[low], thresholds, [high]]) if high == 1.0 else np.concatenate([[low], thresholds])
-    rises = np.maximum(np.diff(edges) / (high - low), 1e-4)
+def _steps(edges: NDArray[np.float64], least: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Logits of the rises from edge to edge beyond what each is at least, float32 (edges - 1,)."""
+    rises = np.diff(edges) - least
+    rises = np.maximum(rises / max(float(rises.sum()), 1e-9), 1e-4)
     return np.asarray(np.log(rises / rises.sum()), np.float32)
 
 

@@ -48,6 +48,11 @@ class ChainPlan(Section):
     levels: Annotated[int, Field(ge=2, le=16)] | None = Field(default=16, description="null: no quantization")
     range: Literal["fixed", "per_frame"] = "fixed"
     free_thresholds: bool = False
+    least_step: Annotated[float, Field(ge=0, lt=0.05)] = Field(
+        default=0.0,
+        description="each threshold lies at least so far above the one below it, as a share of full scale: the "
+        "calibration of a board asks for four times a comparator's hysteresis",
+    )
     light: Literal["linear", "srgb"] = "linear"
     start: StartPlan = StartPlan()
     thresholds: Literal["even", "frequent", "spread", "file"] | Annotated[list[Share], Field(max_length=15)] = Field(
@@ -60,6 +65,8 @@ class ChainPlan(Section):
     def _fits(self) -> Self:
         if self.free_thresholds and (self.levels != 16 or self.range != "per_frame"):
             raise PydanticCustomError("chain", "free_thresholds expects 'levels: 16' and 'range: per_frame'")
+        if self.free_thresholds and self.least_step:
+            raise PydanticCustomError("chain", "free_thresholds expects 'least_step: 0'")
         if isinstance(self.thresholds, list):
             count = (self.levels or 1) - 1
             if len(self.thresholds) != count:

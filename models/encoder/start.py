@@ -61,7 +61,9 @@ def starting_chain(plan: ChainPlan, crops: Crops, seed: int, known: tuple[Crops,
 
     known: see `starting_kernels`.
     """
-    settings = ChainSettings(plan.kernels, plan.pool, plan.levels, plan.range, plan.free_thresholds, plan.light)
+    settings = ChainSettings(
+        plan.kernels, plan.pool, plan.levels, plan.range, plan.free_thresholds, plan.light, plan.least_step
+    )
     kernels: NDArray[np.float32] | nn.Module = starting_kernels(plan.start, seed, known)
     if plan.mask is not None:
         kernels = _starting_mask(plan.mask, np.asarray(kernels), seed)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from models.encoder.chain_plan import StartPlan
 from models.encoder.plan import checked_plan
-from optics.encoding import encode, pooled, quantize
+from optics.encoding import Range, encode, pooled, quantize
 from optics.exposure import steady_exposure
 
 torch = pytest.importorskip("torch", reason="learning needs torch: pip install 'canopic[train]'")
@@ -43,6 +43,19 @@ def crops(count: int, seed: int) -> NDArray[np.uint8]:
 
 def chain_of(kind: str, seed: int = 0) -> Chain:
     return starting_chain(checked_plan({"chain": KINDS[kind]}, kind).chain, crops(12, 5), seed)
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.integers(0, 2**31), st.sampled_from(["fixed", "per_frame"]), st.integers(3, 16))
+def test_steps_between_thresholds_stay_as_wide_as_comparators_need(seed: int, kind: Range, levels: int) -> None:
+    chain = Chain(ChainSettings(levels=levels, range=kind, least_step=0.02), np.ones((1, 1, 1), np.float32))
+    pull = torch.from_numpy(np.random.default_rng(seed).normal(0, 1, 15).astype(np.float32))
+    optimizer = torch.optim.Adam(chain.parameters(), 1.0)
+    for _ in range(20):
+        optimizer.zero_grad()
+        (chain.thresholds() * pull).sum().backward()
+        optimizer.step()
+        assert np.diff(np.unique(chain.export().thresholds)).min() >= 0.02 - 1e-6
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -162,7 +162,8 @@ class Chain(nn.Module):
         if hasattr(self, "steps"):
             least = self._least_rises(len(self.steps))
             free = (high - low - float(least.sum())) * torch.softmax(self.steps, dim=0)
-            distinct = low + torch.cumsum(free + torch.from_numpy(least).to(self.device), dim=0)[:-1]
+            # A sum of rises may round to a hair above its end.
+            distinct = (low + torch.cumsum(free + torch.from_numpy(least).to(self.device), dim=0)[:-1]).clamp(max=high)
             if self.settings.range == "fixed":
                 distinct = torch.cat([distinct, self.metered])
         else:

@@ -119,7 +119,7 @@ def report_table(report: dict[str, Any]) -> Table:
 def main(
     data: Annotated[Path, typer.Option(help="Folder with the image archives.")],
     bundle: Annotated[
-        str, typer.Option(help='A bundle file, "default", or an .npz from default_encoding.')
+        str, typer.Option(help='A bundle file, "default", or an .npz from gaussian_encoding.')
     ] = "default",
     seeds: Annotated[int, typer.Option(help="Attackers trained per view and question.")] = 3,
     epochs: Annotated[int, typer.Option(help="Passes over the training images.")] = IDENTITY_EPOCHS,

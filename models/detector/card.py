@@ -204,7 +204,7 @@ def _repeat(learned: bool) -> str:
     first = (
         "canopic train encoder PLAN.yaml --data DATA --out learned"
         if learned
-        else "python -m models.detector.default_encoding --data DATA --out encoding.npz"
+        else "python -m models.detector.gaussian_encoding --data DATA --out encoding.npz"
     )
     more = " --encoder learned/learning.json" if learned else ""
     return f"""

@@ -21,8 +21,8 @@ from models.attackers.audit import attack, face_parts, identity_parts, small_att
 from models.attackers.views import View, codes_view, pooled_crops
 from models.detector.archives import DataMissingError
 from models.detector.cache import default_cache_root
-from models.detector.default_encoding import chosen_encoding
 from models.detector.evaluate import found_in, inputs_of, matches_of, torch_answer, validation_scenes
+from models.detector.gaussian_encoding import chosen_encoding
 from models.detector.metrics import average_precision, bootstrap_interval
 from models.detector.training import Settings
 from models.detector.workflow import train_on_cache

@@ -35,7 +35,7 @@ def encoding_from(text: str) -> Encoding:
 def main(
     data: Annotated[Path, typer.Option(help="Folder with the image archives.")],
     out: Annotated[Path, typer.Option(help="Folder to write to, and to go on from.")],
-    encoding: Annotated[str, typer.Option(help='A bundle, "default", or an .npz from default_encoding.')] = "default",
+    encoding: Annotated[str, typer.Option(help='A bundle, "default", or an .npz from gaussian_encoding.')] = "default",
     scenes: Annotated[int, typer.Option(help="Training scenes to measure.")] = 12_000,
     steps: Annotated[int, typer.Option(help="Training steps.")] = Settings.steps,
     batch: Annotated[int, typer.Option(help="Windows per step.")] = Settings.batch,

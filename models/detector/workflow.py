@@ -18,7 +18,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from models.detector.archives import FACES, NON_FACES, SCENES, archive_path, file_digest
 from models.detector.batches import random_batch
 from models.detector.cache import Light, Samples, build, cache_folder
-from models.detector.default_encoding import training_material
 from models.detector.evaluate import (
     Answer,
     average_precision_of,
@@ -29,6 +28,7 @@ from models.detector.evaluate import (
     validation_scenes,
 )
 from models.detector.export import export_float, quantized
+from models.detector.gaussian_encoding import training_material
 from models.detector.network import FaceNetwork
 from models.detector.training import Settings, train
 from optics.encoding import Encoding

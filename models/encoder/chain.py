@@ -21,9 +21,9 @@ from optics.encoding import THRESHOLDS, Encoding, Range
 from optics.exposure import SATURATED_SHARE_TARGET
 
 HIGHEST_CODE = 15
-# The highest threshold of a "fixed" range: what exposure is metered by, below full scale (`default_encoding.HIGHEST`).
+# The highest threshold of a "fixed" range: what exposure is metered by, below full scale (`gaussian_encoding.HIGHEST`).
 METERED_AT = 0.9
-# Darkness reads 0 in spite of noise and offsets (`default_encoding.LOWEST`).
+# Darkness reads 0 in spite of noise and offsets (`gaussian_encoding.LOWEST`).
 LOWEST = 0.012
 
 Light = Literal["linear", "srgb"]

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from models.detector.archives import file_digest
-from models.detector.default_encoding import gaussian_kernel
+from models.detector.gaussian_encoding import gaussian_kernel
 from models.encoder.chain import LOWEST, METERED_AT, Chain, ChainSettings
 from models.encoder.chain_plan import ChainPlan, StartPlan
 from models.encoder.height import HeightKernels

@@ -35,8 +35,8 @@ from models.detector.batches import HIGHEST_CODE, noise_recipe, random_batch
 from models.detector.cache import RECIPE as SCENE_RECIPE
 from models.detector.cache import Picture, Samples, build, cache_folder, default_cache_root, measured
 from models.detector.decode import Faces
-from models.detector.default_encoding import training_material
 from models.detector.evaluate import found_in, inputs_of, matches_of, torch_answer
+from models.detector.gaussian_encoding import training_material
 from models.detector.metrics import Matches, average_precision, bootstrap_interval
 from models.detector.scenes import (
     PLAIN_POOL_PX,

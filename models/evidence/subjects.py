@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from models.attackers.views import View, blurred_view, clean_view, pixelated_view
 from models.detector.batches import noise_recipe, noisy_codes
-from models.detector.default_encoding import gaussian_kernel
+from models.detector.gaussian_encoding import gaussian_kernel
 from models.detector.scenes import srgb_to_linear
 from models.encoding_file import EncodingFileError, read_arrays, read_encoding_and_light
 from optics.archive import BundleError

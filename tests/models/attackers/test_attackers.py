@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from models.attackers.views import blurred_view, clean_view, codes_view, pixelated_view, pooled_crops
-from models.detector.default_encoding import gaussian_kernel
+from models.detector.gaussian_encoding import gaussian_kernel
 from optics.encoding import Encoding
 
 torch = pytest.importorskip("torch", reason="attackers need torch: pip install 'canopic[audit]'")

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.detector import cache, default_encoding
+from models.detector import cache, gaussian_encoding
 from models.detector.archives import DataMissingError
 from models.encoding_file import read_encoding
 from optics.bundle import read_bundle
@@ -24,10 +24,10 @@ def test_from_archives_to_a_bundle_with_its_card(
     monkeypatch.setattr(cache, "SHARD", 4)
     monkeypatch.setattr(workflow, "CALIBRATION_SCENES", 2)
     # With three training scenes the validation part may be empty by chance of their names: hold out one by name.
-    for module in (default_encoding, evaluate):
+    for module in (gaussian_encoding, evaluate):
         monkeypatch.setattr(module, "validation_part", lambda name: name == "0.jpg")
     encoding, folder, kept = tmp_path / "encoding.npz", tmp_path / "detector", tmp_path / "cache"
-    default_encoding.main(small_data, encoding)
+    gaussian_encoding.main(small_data, encoding)
     for plain, out in ((False, folder), (True, tmp_path / "ceiling")):
         train.main(small_data, out, str(encoding), scenes=4, steps=2, batch=2, cache=kept, plain=plain)
     evaluate.main(small_data, detector=folder, ceiling=tmp_path / "ceiling", out=tmp_path / "evaluation.json")
@@ -53,8 +53,8 @@ def test_from_archives_to_a_bundle_with_its_card(
 
 def test_missing_archives_end_the_command_with_a_message(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        default_encoding.main(tmp_path, tmp_path / "encoding.npz")
+        gaussian_encoding.main(tmp_path, tmp_path / "encoding.npz")
     assert "is missing" in capsys.readouterr().err
     with pytest.raises(DataMissingError):
-        default_encoding.exposed_values(tmp_path, default_encoding.gaussian_kernel(4.0))
+        gaussian_encoding.exposed_values(tmp_path, gaussian_encoding.gaussian_kernel(4.0))
     assert not list(np.atleast_1d(list(tmp_path.glob("*.npz"))))

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from models.detector.archives import Photograph
 from models.detector.batches import exposed_codes, noise_recipe, noisy_codes
 from models.detector.cache import measured
-from models.detector.default_encoding import gaussian_kernel
 from models.detector.evaluate import fitted_scenes, inputs_of
+from models.detector.gaussian_encoding import gaussian_kernel
 from models.detector.scenes import Scene
 from optics.encoding import Encoding
 

@@ -17,7 +17,7 @@ from models.detector.batches import (
     window_cells,
 )
 from models.detector.cache import SHARD, Samples, build, cache_folder, measured
-from models.detector.default_encoding import gaussian_kernel
+from models.detector.gaussian_encoding import gaussian_kernel
 from models.detector.scenes import Scene, linear_to_srgb
 from models.detector.targets import make_targets
 from optics.bundle import read_bundle, resolve_bundle

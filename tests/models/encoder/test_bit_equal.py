@@ -23,7 +23,7 @@ from host.board.client import BoardClient  # noqa: E402 - after the skip
 from host.board.thresholds import dac_codes_to_fractions, thresholds_to_dac_codes  # noqa: E402
 from host.twin.board_process import BoardProcess  # noqa: E402
 from host.twin.feed import BoardFeed, Cells  # noqa: E402
-from models.detector.default_encoding import gaussian_kernel  # noqa: E402
+from models.detector.gaussian_encoding import gaussian_kernel  # noqa: E402
 from models.encoder.chain import Chain, ChainSettings  # noqa: E402
 from models.encoder.kernels import KernelKind, centre_surround, halves  # noqa: E402
 from optics.encoding import Encoding, Range, encode, pooled  # noqa: E402

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch", reason="learning needs torch: pip install 'canopic[train]'")
 
-from models.detector.default_encoding import gaussian_kernel  # noqa: E402
+from models.detector.gaussian_encoding import gaussian_kernel  # noqa: E402
 from models.encoder.kernels import centre_surround, halves, jet, make_kernels  # noqa: E402
 
 STARTS = {"psf": gaussian_kernel(2.0, 9), "pair": centre_surround(1.0, 3.0, 9), "signed": centre_surround(1.0, 3.0, 9)}

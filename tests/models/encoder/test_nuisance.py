@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.detector.batches import noisy_codes
-from models.detector.default_encoding import gaussian_kernel
+from models.detector.gaussian_encoding import gaussian_kernel
 from models.encoder.plan import NuisancePlan
 from optics.encoding import THRESHOLDS, Encoding
 

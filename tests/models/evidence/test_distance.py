@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from models.detector.default_encoding import gaussian_kernel
+from models.detector.gaussian_encoding import gaussian_kernel
 from models.evidence.distance import (
     BySize,
     detection_by_size,

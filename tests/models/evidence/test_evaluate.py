@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.detector.default_encoding import gaussian_kernel
+from models.detector.gaussian_encoding import gaussian_kernel
 from models.evidence.evaluate import Evaluation, all_jobs, evaluate, write_evidence
 from models.evidence.material import Limits
 from models.evidence.report import IDENTITY, SEVERAL

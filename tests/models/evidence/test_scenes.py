@@ -8,10 +8,10 @@ import pytest
 from numpy.typing import NDArray
 
 from models.attackers.views import BLUR_SIGMA_PX
-from models.detector import cache, default_encoding
+from models.detector import cache, gaussian_encoding
 from models.detector.archives import DataMissingError, Photograph
-from models.detector.default_encoding import gaussian_kernel
 from models.detector.evaluate import Answer
+from models.detector.gaussian_encoding import gaussian_kernel
 from models.detector.scenes import fitted, plain_image, srgb_to_linear
 from models.evidence import scenes
 from models.evidence.scenes import SceneSettings, blurred_image, detect_in_scenes, judged, placed
@@ -79,7 +79,7 @@ def test_the_blur_is_lost_hardly_any_more_by_its_sampling() -> None:
 def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Archives of the shared form with made-up pictures, and shards of four scenes."""
     monkeypatch.setattr(cache, "SHARD", 4)
-    monkeypatch.setattr(default_encoding, "validation_part", lambda _: False)
+    monkeypatch.setattr(gaussian_encoding, "validation_part", lambda _: False)
     rng = np.random.default_rng(0)
     names = [f"{index}.jpg" for index in range(5)]
     splits = ["train", "train", "test", "test", "test"]

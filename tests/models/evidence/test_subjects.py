@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from models.detector.default_encoding import gaussian_kernel
+from models.detector.gaussian_encoding import gaussian_kernel
 from models.evidence.bits import code_entropies
 from models.evidence.subjects import AGAINST, Subject, SubjectError, paper_subjects, resolve_subjects
 from optics.encoding import Encoding

@@ -1,6 +1,6 @@
-"""Chooses the default encoding from data: a Gaussian mask, and thresholds that make its codes equally frequent.
+"""An encoding without learning: a Gaussian mask, and thresholds that make the codes of scenes equally frequent.
 
-    python -m models.detector.default_encoding --data ../shared/data --out encoding.npz
+    python -m models.detector.gaussian_encoding --data ../shared/data --out encoding.npz
 
 `models.detector.compare_encodings` measures what it is based on.
 """
@@ -92,7 +92,7 @@ def main(
     sigma: Annotated[float, typer.Option(help="Width of the Gaussian mask, px.")] = SIGMA_PX,
     levels: Annotated[int, typer.Option(help="Codes that occur, 3..16.")] = LEVELS,
 ) -> None:
-    """Choose the default encoding from the training scenes and write it."""
+    """Choose the thresholds from the training scenes and write the encoding."""
     console = Console(stderr=True)
     try:
         encoding = chosen_encoding(data, sigma, levels)

@@ -12,7 +12,7 @@ from host.config import Config
 from host.daemon import Limits
 from host.sensor import load_equipment
 from host.twin.player import Twin
-from models.detector.default_encoding import gaussian_kernel
+from models.detector.gaussian_encoding import gaussian_kernel
 from models.detector.ship import assembled
 from optics.bundle import read_bundle, write_bundle
 from optics.description import PAIR, built_with

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from host.figures.evidence import draw_all, drawn_face, drawn_house, kernel_mosaic
-from models.detector.default_encoding import gaussian_kernel
+from models.detector.gaussian_encoding import gaussian_kernel
 from models.evidence.subjects import Subject
 from optics.encoding import Encoding
 

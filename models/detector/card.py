@@ -30,10 +30,10 @@ def model_card(bundle: Bundle) -> str:
         _head(bundle),
         _use(bundle),
         _data(evidence),
-        _detection(evidence["detector"]),
+        _detection(evidence["detector"], evidence["training"]),
         *_privacy(evidence),
         _encoding(bundle),
-        _repeat("encoder" in evidence),
+        _repeat(evidence),
     ]
     return "\n\n".join(section.strip() for section in sections) + "\n"
 
@@ -88,7 +88,7 @@ same photographs as the faces, and crops with and without faces are pasted alike
 """
 
 
-def _detection(report: dict[str, Any]) -> str:
+def _detection(report: Mapping[str, Any], training: Mapping[str, Any]) -> str:
     shown = [name for name in ORDER if name in report]
     lines = [
         "| | " + " | ".join(NAMES[name] for name in shown) + " | faces |",
@@ -116,13 +116,14 @@ def _detection(report: dict[str, Any]) -> str:
     recordings = _recordings(report["clips"], report["codes"]["score_threshold"]) if "clips" in report else ""
     constant_wins = base["constant_exact_share"] > base["exact_share"]
     verdict = "**That is more often exact than the detector is on these crowded photographs.**" if constant_wins else ""
+    begun = _head_start(training)
     return f"""
 ## Detection
 
 {scenes} WIDER test photographs, each fitted to the 480 x 640 plane in linear light, at steady exposure (2 % of the
 cells at the highest code), with simulated sensor and comparator noise. Sizes are a face's larger side on the plane;
 faces under 12 px count neither way. In brackets 95 % intervals: bootstrap over scenes, Wilson for shares. The ceiling
-is the same architecture with the same training on 8 x 8 means of the same scenes as sRGB bytes (60, 80, 3).
+is the same architecture with the same training on 8 x 8 means of the same scenes as sRGB bytes (60, 80, 3).{begun}
 
 {table}
 
@@ -199,10 +200,28 @@ thresholds, fractions of full scale: {distinct}.
 """
 
 
-def _repeat(learned: bool) -> str:
+def _head_start(training: Mapping[str, Any]) -> str:
+    """What this detector had before and the ceiling had not, or nothing."""
+    if not (start := training.get("started_from")):
+        return ""
+    steps = f"{start['steps_done']:,} steps" if "steps_done" in start else "training"
+    return (
+        f"\nThis detector began with the weights of another, of encoding `{start.get('encoding_id', 'unknown')[:16]}`, "
+        f"and trained {training['steps_done']:,} steps more; the ceiling had no such {steps} before it."
+    )
+
+
+def _repeat(evidence: Mapping[str, Any]) -> str:
+    learned, training = "encoder" in evidence, evidence["training"]
     encoding = "learned/encoding.npz" if learned else "encoding.npz"
+    steps = f" --steps {training['steps_done']}" if "steps_done" in training else ""
+    start = (
+        f" --from FOLDER --learning-rate {training['settings']['learning_rate']:g}"
+        if training.get("started_from")
+        else ""
+    )
     first = (
-        "canopic train encoder PLAN.yaml --data DATA --out learned"
+        f"canopic train encoder {evidence['encoder']['plan']['name']} --data DATA --out learned"
         if learned
         else "python -m models.detector.gaussian_encoding --data DATA --out encoding.npz"
     )
@@ -211,7 +230,7 @@ def _repeat(learned: bool) -> str:
 ## Repeat it, or train on your own data
 
     {first}
-    python -m models.detector.train --data DATA --encoding {encoding} --out detector
+    python -m models.detector.train --data DATA --encoding {encoding} --out detector{steps}{start}
     python -m models.detector.train --data DATA --encoding {encoding} --out ceiling --plain
     python -m models.detector.evaluate --data DATA --detector detector --ceiling ceiling --out evaluation.json
     canopic evaluate {encoding} --against clean,blur,pixelate --data DATA --out evidence

@@ -85,7 +85,12 @@ def learning(encoding: Encoding) -> dict[str, Any]:
     """The form of what `canopic train encoder` writes."""
     fresh = {"accuracy": 0.07}
     return {
-        "plan": {"seed": 3, "chain": {"kernels": "psf", "levels": 3, "pool": 8}, "privacy": {"alpha": 50.0}},
+        "plan": {
+            "name": "mine",
+            "seed": 3,
+            "chain": {"kernels": "psf", "levels": 3, "pool": 8},
+            "privacy": {"alpha": 50.0},
+        },
         "kept_cycle": 1,
         "finished": True,
         "encoding_id": encoding.id,
@@ -208,6 +213,19 @@ def test_the_card_says_how_it_was_learned_and_how_far_away_it_protects() -> None
     assert "Up to 12 px it is near chance (within 2 times chance)." in text
     assert "| 24 | 10.0 % | 5.0 % to 15.0 % | 90.0 % |" in text
     assert "canopic train encoder" in text
+
+
+def test_the_card_says_what_its_detector_had_before_and_the_ceiling_had_not() -> None:
+    assert "ceiling had no such" not in card()
+    found = {"detector": evaluation(), "attacks": attacks_of(evidence_of(ENCODING), ENCODING.id)}
+    begun = training(ENCODING) | {
+        "started_from": {"encoding_id": "ab" * 32, "steps_done": 10000},
+        "steps_done": 5000,
+        "settings": {"learning_rate": 0.001},
+    }
+    text = " ".join(model_card(assembled(ENCODING, b"model", begun, found)).split())
+    assert "of encoding `abababababababab`, and trained 5,000 steps more; the ceiling had no such 10,000 steps" in text
+    assert "--out detector --steps 5000 --from FOLDER --learning-rate 0.001" in text
 
 
 def test_a_card_of_a_learning_that_keeps_its_last_cycle_says_so() -> None:

@@ -426,9 +426,11 @@ def _rotation(spread: PointSpread, designed: Floats) -> dict[str, Any]:
 
 
 def _not_negative(psf: Floats) -> Floats:
-    """Noise below zero is no light: cut off, and each colour's sum restored."""
+    """Noise below zero is no light: cut off, and each colour's sum restored. Nor does a window hold more than all the
+    light: where noise around a sharp PSF says so, the sum is 1."""
     cut = np.maximum(psf, 0)
-    return np.asarray(cut * np.minimum(psf.sum(axis=(1, 2)) / cut.sum(axis=(1, 2)), 1)[:, np.newaxis, np.newaxis])
+    wanted = np.minimum(psf.sum(axis=(1, 2)), 1)
+    return np.asarray(cut * np.minimum(wanted / cut.sum(axis=(1, 2)), 1)[:, np.newaxis, np.newaxis])
 
 
 def _list(values: Any) -> list[float]:

@@ -154,7 +154,7 @@ def _source(rig: Rig, settings: Any, gain: float) -> StepData:
             reference = reduced[0].difference_dn if reduced else None
             reduced.append(reduce_frames(np.stack(lit), np.stack(dark), about.white_dn, reference))
         parts = [bracket_part(each, about) for each, about in zip(reduced, abouts, strict=True)]
-        snr = _snr(parts, abouts[0].bayer, int(settings["design_px"]))
+        snr = _snr(parts, abouts[0].bayer)
         if snr >= float(settings["snr"]) or len(on[0]) + ROUND_FRAMES > int(settings["most_frames"]):
             break
     for frames in (*on, *off):
@@ -306,17 +306,14 @@ def _brightest(sites: NDArray[np.float64]) -> float:
     return float(np.partition(sites.ravel(), -BRIGHTEST)[-BRIGHTEST])
 
 
-def _snr(parts: list[BracketPart], bayer: str, side_px: int) -> float:
-    """Signal-to-noise ratio of the worst colour so far, as the verdict counts it: rms of light over rms of noise
-    in the design's window. A sharp PSF leaves most of that dark, and needs more frames for the same figure."""
+def _snr(parts: list[BracketPart], bayer: str) -> float:
+    """Signal-to-noise ratio of the worst colour so far: rms of its light over rms of its noise."""
     light = source_light(parts, bayer, 0.0)
     ratios = []
     for plane, noise in zip(light.planes, light.noise, strict=True):
-        peak = np.unravel_index(int(np.argmax(scipy.ndimage.gaussian_filter(plane, 1))), plane.shape)
-        window = tuple(slice(max(0, int(at) - side_px // 2), int(at) + side_px // 2 + 1) for at in peak)
-        lit, dark = plane[window], noise[window]
-        seen = np.isfinite(dark)
-        ratios.append(float(np.sqrt((lit[seen] ** 2).sum() / max((dark[seen] ** 2).sum(), 1e-300))))
+        smooth = scipy.ndimage.gaussian_filter(plane, 1)
+        where = (smooth > 0.02 * smooth.max()) & np.isfinite(noise)
+        ratios.append(float(np.sqrt((plane[where] ** 2).sum() / max((noise[where] ** 2).sum(), 1e-300))))
     return min(ratios)
 
 

@@ -50,16 +50,24 @@ heat map at the resolution of the codes, {training["parameters"]:,} parameters, 
 
 
 def _use(bundle: Bundle) -> str:
+    found = findings(bundle)
     missed = [
         f"{row.from_px:g} to {row.to_px:g} px"
-        for row in findings(bundle).by_size
+        for row in found.by_size
         if row.codes is not None and row.codes.value < MOSTLY_MISSED
     ]
     small = f" On the 480 x 640 plane, faces of {', '.join(missed)} are mostly missed." if missed else ""
+    blind = found.detection is not None and found.detection.value < MOSTLY_MISSED
+    purpose = (
+        "For telling whether anybody is there, by change against the empty room, in research and in trials of this\n"
+        "project. **Not for counting faces: in whole scenes this detector finds almost none of them** (below)."
+        if blind
+        else "For counting faces turned towards the camera, in research and in trials of this project."
+    )
     return f"""
 ## For what, and for what not
 
-For counting faces turned towards the camera, in research and in trials of this project.
+{purpose}
 
 **Not** for identifying anybody; for telling age, sex or origin; for decisions about a person; for counting people who
 show no face (someone seen from behind is found by change against the empty room, not by this model); for safety, such

@@ -184,6 +184,15 @@ def test_the_card_says_who_attacked_and_what_they_reached() -> None:
     assert "## How the encoding was learned" not in text
 
 
+def test_the_card_of_a_detector_that_finds_almost_nothing_says_so_first() -> None:
+    assert "For counting faces turned towards the camera" in card()
+    found = evaluation()
+    found["codes"]["ap"] = found["codes"]["ap"] | {"value": 0.03}
+    text = " ".join(card(detector=found).split())
+    assert "Not for counting faces: in whole scenes this detector finds almost none" in text
+    assert "For counting faces turned" not in text
+
+
 def test_the_card_claims_no_anonymity_where_attackers_are_at_chance() -> None:
     found = attacks_of(evidence_of(ENCODING, identity=0.014, trained=0.03), ENCODING.id)
     found["results"]["identity, several looks"]["attackers"]["small"] |= {"interval_95": [0.01, 0.05]}

@@ -161,9 +161,10 @@ class Chain(nn.Module):
         count = self.settings.levels - 1
         if hasattr(self, "steps"):
             least = self._least_rises(len(self.steps))
-            free = (high - low - float(least.sum())) * torch.softmax(self.steps, dim=0)
+            rise = torch.cumsum(torch.softmax(self.steps, dim=0), dim=0)[:-1]
+            kept = torch.from_numpy(np.cumsum(least)[:-1]).to(self.device)
             # A sum of rises may round to a hair above its end.
-            distinct = (low + torch.cumsum(free + torch.from_numpy(least).to(self.device), dim=0)[:-1]).clamp(max=high)
+            distinct = (low + (high - low - float(least.sum())) * rise + kept).clamp(max=high)
             if self.settings.range == "fixed":
                 distinct = torch.cat([distinct, self.metered])
         else:
@@ -268,8 +269,8 @@ def _distinct(thresholds: Tensor) -> tuple[list[Tensor], list[int]]:
 
 def _steps(edges: NDArray[np.float64], least: NDArray[np.float32]) -> NDArray[np.float32]:
     """Logits of the rises from edge to edge beyond what each is at least, float32 (edges - 1,)."""
-    rises = np.diff(edges) - least
-    rises = np.maximum(rises / max(float(rises.sum()), 1e-9), 1e-4)
+    room = edges[-1] - edges[0] - float(least.sum()) if edges[-1] > edges[0] else 1.0
+    rises = np.maximum((np.diff(edges) - least) / room, 1e-4)
     return np.asarray(np.log(rises / rises.sum()), np.float32)
 
 

@@ -251,7 +251,7 @@ def test_alpha_takes_away_what_tells_people_apart_and_leaves_what_makes_a_face(t
             chain={"levels": 8, "start": {"sigma_px": [0.8], "side_px": 9}},
             privacy={"alpha": alpha},
             schedule={
-                "cycles": 2,
+                "cycles": 4,
                 "encoder_steps": 25,
                 "batch": 16,
                 "looks": 3,
@@ -260,7 +260,7 @@ def test_alpha_takes_away_what_tells_people_apart_and_leaves_what_makes_a_face(t
             },
             recognition={**adversary, "restart_below": 0.0},
             detection={**adversary, "epochs": 8},
-            choice={"keep": "last", "every": 2, "face_epochs": 15, "identity_epochs": 2},
+            choice={"keep": "last", "every": 4, "face_epochs": 15, "identity_epochs": 2},
             nuisance={"on": False},
         )
         left[alpha] = stripes_left(learn(plan, images, tmp_path / str(alpha)))

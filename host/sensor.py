@@ -23,6 +23,7 @@ from host.source import Source, open_source
 from host.stop import StopRequest
 from host.storage import open_storage
 from host.twin.scene import parse_scene
+from host.weak_detector import weak_detector_warning
 from models.detector.runtime import FaceDetector, ModelError
 from optics.archive import BundleError
 from optics.bundle import Bundle, read_bundle, resolve_bundle
@@ -117,7 +118,7 @@ def run_configured(
         stack.callback(source.close)
         opened(source)
         bundle = equipment.bundle
-        warning = mounting_warning(config, bundle)
+        warnings = (mounting_warning(config, bundle), weak_detector_warning(bundle))
         about = About(
             bundle_name=equipment.path.stem,
             bundle_id=bundle.id,
@@ -129,7 +130,7 @@ def run_configured(
             source=source.description,
             state_directory=str(settings.directory),
             kernel=source.kernel,
-            warnings=() if warning is None else (warning,),
+            warnings=tuple(each for each in warnings if each is not None),
         )
         daemon = Daemon(
             source.capture,

@@ -59,8 +59,8 @@ def _use(bundle: Bundle) -> str:
     small = f" On the 480 x 640 plane, faces of {', '.join(missed)} are mostly missed." if missed else ""
     blind = found.detection is not None and found.detection.value < MOSTLY_MISSED
     purpose = (
-        "For telling whether anybody is there, by change against the empty room, in research and in trials of this\n"
-        "project. **Not for counting faces: in whole scenes this detector finds almost none of them** (below)."
+        "For research on crops of faces. **Not for counting faces, nor for telling whether anybody is there: in whole\n"
+        "scenes this detector finds almost nobody** (below)."
         if blind
         else "For counting faces turned towards the camera, in research and in trials of this project."
     )

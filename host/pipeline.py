@@ -43,7 +43,6 @@ class Pipeline:
     def __init__(self, detector: FaceDetector, encoding: Encoding, config: Config, room_key: str | None = None) -> None:
         """`room_key`: what a stored room belongs to; by default the encoding's id."""
         self._detector = detector
-        self._pool = encoding.pool
         self._presence = None
         if config.presence.enabled:
             learning = PresenceConfig(absorb_s=config.presence.absorb_s, dark_hold_s=config.presence.dark_hold_s)
@@ -73,7 +72,7 @@ class Pipeline:
         presence = None
         if self._presence is not None:
             if self._presence.room is not None:
-                faces = faces[in_change(faces, self._presence.room.evidence > 0, self._pool)]
+                faces = faces[in_change(faces, self._presence.room.evidence > 0, self._presence.cell_px)]
             presence = self._presence.update(measured.codes, scale, faces, time_s, measured.gain)
         marks.append(time.perf_counter())
         completed = self._occupancy.update(time_s, len(faces), presence is not None and presence.present)
@@ -126,16 +125,16 @@ class Pipeline:
         return notices
 
 
-def in_change(boxes: NDArray[np.float32], changed: NDArray[np.bool_], pool: int) -> NDArray[np.bool_]:
+def in_change(boxes: NDArray[np.float32], changed: NDArray[np.bool_], cell_px: float) -> NDArray[np.bool_]:
     """Which boxes float32 (n, 4), x, y, width, height in sensor pixels, lie in change: bool (n,).
 
-    `changed` bool (rows, columns): cells that differ from the empty room, or moved while it was not known. A face on a
+    `changed` bool (rows, columns): cells of `cell_px` that differ from the empty room, or moved while it was not known. A face on a
     poster, or a motorcycle that looks like one, is part of the room; it must neither count nor keep its place from
     being learned.
     """
     rows, columns = changed.shape
     inside = np.zeros(len(boxes), dtype=bool)
-    for index, (x, y, width, height) in enumerate(np.asarray(boxes, dtype=np.float64) / pool):
+    for index, (x, y, width, height) in enumerate(np.asarray(boxes, dtype=np.float64) / cell_px):
         top, bottom = (int(np.clip(edge, 0, rows)) for edge in (np.floor(y), np.ceil(y + height)))
         left, right = (int(np.clip(edge, 0, columns)) for edge in (np.floor(x), np.ceil(x + width)))
         cells = changed[top:bottom, left:right]

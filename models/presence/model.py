@@ -17,6 +17,7 @@ interval too; what does not fit is evidence. Four steps:
 import numpy as np
 from numpy.typing import NDArray
 
+from models.presence.grid import divided, parts_of_a_cell, settings_for
 from models.presence.learning import absorb, doubt, is_patch, learn
 from models.presence.light import agreeing_shift, refined_shift, smooth_field
 from models.presence.motion import see_motion
@@ -57,7 +58,8 @@ class PresenceModel:
     restart.
 
     thresholds: float32 (15,), ascending fractions of full scale, duplicates allowed (the encoding's, range "fixed").
-    key: what a saved state belongs to (the encoding id). pool: sensor pixels per cell side, to place face boxes.
+    key: what a saved state belongs to (the encoding id). pool: sensor pixels per cell side; the room is kept in cells
+    of `cell_px`, which are smaller where the encoding's are large (`models.presence.grid`).
     """
 
     def __init__(
@@ -71,8 +73,9 @@ class PresenceModel:
         if (np.diff(self._thresholds) < 0).any():
             raise ValueError("thresholds must be ascending: sort them, and make sure that they are the encoding's")
         self._key = key
-        self._config = config or PresenceConfig()
-        self._pool = pool
+        self._parts = parts_of_a_cell(pool)
+        self.cell_px = pool / self._parts
+        self._config = settings_for(config or PresenceConfig(), self.cell_px)
         self._log_prior = np.log(code_prior(self._thresholds))
         self._room: Room | None = None
         self._last_time_s: float | None = None
@@ -100,6 +103,7 @@ class PresenceModel:
         that.
         """
         self._check(codes, exposure)
+        codes = divided(codes, self._parts)
         low_of, high_of = code_bounds(self._thresholds, self._config.noise, gain)
         offset = np.float32(np.log(exposure))
         low, high = (low_of - offset)[codes], (high_of - offset)[codes]
@@ -124,7 +128,7 @@ class PresenceModel:
                 room.settling_s = self._config.settle_s
             low -= room.shift
             high -= room.shift
-            body = body_mask(faces, low.shape[:2], self._pool)
+            body = body_mask(faces, low.shape[:2], self.cell_px)
             # Light and exposure apart: coarse codes let one hide the other.
             level = np.append(room.shift, offset)
             change = float(np.abs(level - room.level).max())

@@ -82,16 +82,16 @@ def outline_contrast(picture: Array, mask: Mask, lit: Mask) -> float:
     return total / pairs if pairs else 0.0
 
 
-def body_mask(faces: NDArray[np.float32], shape: tuple[int, int], pool: int) -> Mask:
+def body_mask(faces: NDArray[np.float32], shape: tuple[int, int], cell_px: float) -> Mask:
     """Cells that belong to the people whose faces were found: bool of `shape` (rows, columns).
 
-    faces: float32 (n, 4), x, y, width, height in sensor-plane pixels. A standing adult is about seven and a half heads
-    tall and three face widths across the shoulders; half a head is added for hair.
+    faces: float32 (n, 4), x, y, width, height in sensor-plane pixels; cell_px: side of a cell. A standing adult is about
+    seven and a half heads tall and three face widths across the shoulders; half a head is added for hair.
     """
     mask = np.zeros(shape, dtype=bool)
     rows, columns = shape
     for x, y, width, height in np.asarray(faces, dtype=np.float64).reshape(-1, 4):
-        top, bottom = int((y - 0.5 * height) // pool), int(-(-(y + 7.5 * height) // pool))
-        left, right = int((x - width) // pool), int(-(-(x + 2 * width) // pool))
+        top, bottom = int((y - 0.5 * height) // cell_px), int(-(-(y + 7.5 * height) // cell_px))
+        left, right = int((x - width) // cell_px), int(-(-(x + 2 * width) // cell_px))
         mask[max(top, 0) : min(max(bottom, 0), rows), max(left, 0) : min(max(right, 0), columns)] = True
     return mask

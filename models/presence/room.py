@@ -13,7 +13,8 @@ GUARD_CELLS = 2
 
 @dataclass(frozen=True)
 class PresenceConfig:
-    """What an installer may change. Times in seconds on the measurements' clock; scores in nats."""
+    """What an installer may change. Times in seconds on the measurements' clock; scores in nats, and scores and sizes
+    of regions as they are in cells of 8 px (`models.presence.grid` brings them to other cells)."""
 
     learn_s: float = 2.0  # calm time after which a cell that never moved belongs to the empty room
     relearn_s: float = 30.0  # the same where someone moved before the room was known and may still stand

@@ -128,9 +128,9 @@ class Pipeline:
 def in_change(boxes: NDArray[np.float32], changed: NDArray[np.bool_], cell_px: float) -> NDArray[np.bool_]:
     """Which boxes float32 (n, 4), x, y, width, height in sensor pixels, lie in change: bool (n,).
 
-    `changed` bool (rows, columns): cells of `cell_px` that differ from the empty room, or moved while it was not known. A face on a
-    poster, or a motorcycle that looks like one, is part of the room; it must neither count nor keep its place from
-    being learned.
+    `changed` bool (rows, columns): cells of `cell_px` that differ from the empty room, or moved while it was not known.
+    A face on a poster, or a motorcycle that looks like one, is part of the room; it must neither count nor keep its
+    place from being learned.
     """
     rows, columns = changed.shape
     inside = np.zeros(len(boxes), dtype=bool)

@@ -1,4 +1,4 @@
-"""The cells that presence works on: an encoding's own up to 16 px, larger ones in parts, and what counts as enough there.
+"""The cells that presence works on: an encoding's own up to 16 px, larger ones in parts, and what is enough there.
 
 The rules about regions (how far apart, how smooth, how large) are about people, but are counted in cells. They were
 made for cells of 8 px and hold up to 16; a person in cells of 32 px is a handful of them, which a mean over 3 x 3

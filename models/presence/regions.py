@@ -85,8 +85,8 @@ def outline_contrast(picture: Array, mask: Mask, lit: Mask) -> float:
 def body_mask(faces: NDArray[np.float32], shape: tuple[int, int], cell_px: float) -> Mask:
     """Cells that belong to the people whose faces were found: bool of `shape` (rows, columns).
 
-    faces: float32 (n, 4), x, y, width, height in sensor-plane pixels; cell_px: side of a cell. A standing adult is about
-    seven and a half heads tall and three face widths across the shoulders; half a head is added for hair.
+    faces: float32 (n, 4), x, y, width, height in sensor-plane pixels; cell_px: side of a cell. A standing adult is
+    about seven and a half heads tall and three face widths across the shoulders; half a head is added for hair.
     """
     mask = np.zeros(shape, dtype=bool)
     rows, columns = shape

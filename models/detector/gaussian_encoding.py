@@ -22,12 +22,16 @@ from optics.encoding import THRESHOLDS, Encoding, pooled
 from optics.exposure import steady_exposure
 
 KERNEL_SIDE_PX = 63
-SIGMA_PX = 4.0
-LEVELS = 8
+SIGMA_PX = 2.5
+LEVELS = 16
+POOL_PX = 8
 # Above sensor noise and comparator offset (1.5 mV of 2.5 V is 0.0006), so that darkness reads 0.
 LOWEST = 0.012
 # Below full scale, so that code 15 means "at the end of the range" and still leaves room to see by how much it is over.
 HIGHEST = 0.9
+# 21 mV of 2.5 V, more than four times the 5 mV of hysteresis that a comparator may have: a board's calibration allows a
+# quarter of the smallest step.
+LEAST_STEP = 0.0085
 
 
 def gaussian_kernel(sigma_px: float, side_px: int = KERNEL_SIDE_PX) -> NDArray[np.float32]:
@@ -41,29 +45,77 @@ def gaussian_kernel(sigma_px: float, side_px: int = KERNEL_SIDE_PX) -> NDArray[n
 
 
 def chosen_thresholds(
-    values: NDArray[np.float32], levels: int, lowest: float = LOWEST, highest: float = HIGHEST
+    values: NDArray[np.float32],
+    levels: int,
+    lowest: float = LOWEST,
+    highest: float = HIGHEST,
+    least_step: float = LEAST_STEP,
 ) -> NDArray[np.float32]:
     """Fifteen thresholds, float32 (15,), with `levels` - 1 distinct values, so that `levels` codes occur.
 
     values: pooled values under steady exposure, any shape. The lowest and the highest threshold are given; those
-    between are quantiles, so that the codes between are equally frequent. Fewer than 15 are repeated evenly.
-    Raises ValueError unless 3 <= levels <= 16.
+    between are quantiles, so that the codes between are equally frequent, moved as far as neighbours must be apart:
+    `least_step`, in shares of full scale as all of these. Fewer than 15 are repeated evenly. Raises ValueError unless
+    3 <= levels <= 16 and so many steps fit between the lowest and the highest.
     """
     if not 3 <= levels <= THRESHOLDS + 1:
         raise ValueError(f"levels must be 3..16, got {levels}")
     between = values[(values > lowest) & (values < highest)]
     inner = np.quantile(between, np.arange(1, levels - 2) / (levels - 2)) if levels > 3 else np.zeros(0)
+    if (levels - 2) * least_step > highest - lowest:
+        raise ValueError(
+            f"{levels - 1} thresholds {least_step:g} apart do not fit between {lowest:g} and {highest:g}: "
+            "ask for fewer levels or a smaller step"
+        )
     distinct = np.concatenate([[lowest], inner, [highest]])
+    steps = np.arange(len(distinct)) * least_step
+    # Pushed up from the lowest, then down from the highest: distances from an even ladder may only grow.
+    distinct = np.maximum.accumulate(distinct - steps)
+    distinct = np.minimum(distinct, highest - steps[-1]) + steps
     return np.asarray(distinct[np.arange(THRESHOLDS) * len(distinct) // THRESHOLDS], np.float32)
 
 
-def exposed_values(data: Path, kernel: NDArray[np.float32]) -> NDArray[np.float32]:
+def given_thresholds(distinct: list[float]) -> NDArray[np.float32]:
+    """Fifteen thresholds, float32 (15,), of 1 to 15 given ones, ascending shares of full scale; repeated evenly.
+
+    Raises ValueError for others than that, or for two that lie closer than `LEAST_STEP`.
+    """
+    values = np.asarray(distinct, np.float64)
+    if not (1 <= len(values) <= THRESHOLDS and 0 < values[0] and values[-1] <= 1 and (np.diff(values) > 0).all()):
+        raise ValueError(f"expected 1 to {THRESHOLDS} ascending thresholds in 0..1, got {', '.join(map(str, distinct))}")
+    if len(values) > 1 and np.diff(values).min() < LEAST_STEP:
+        raise ValueError(f"thresholds must lie {LEAST_STEP:g} of full scale apart, two are {np.diff(values).min():.4g}")
+    return np.asarray(values[np.arange(THRESHOLDS) * len(values) // THRESHOLDS], np.float32)
+
+
+def options_of(encoding: Encoding) -> str | None:
+    """The options with which this module makes an encoding again; None where it is not one of its own.
+
+    One that was chosen from the training scenes needs none; of all others the thresholds are named.
+    """
+    kernel = encoding.kernels
+    if encoding.range != "fixed" or len(kernel) != 1 or kernel.shape[1:] != (KERNEL_SIDE_PX, KERNEL_SIDE_PX):
+        return None
+    middle = KERNEL_SIDE_PX // 2
+    fall = float(kernel[0, middle, middle]) / max(float(kernel[0, middle, middle + 1]), 1e-30)
+    if not 1 < fall < np.inf:
+        return None
+    sigma_px = round(float(np.sqrt(0.5 / np.log(fall))), 2)
+    if not np.allclose(kernel, gaussian_kernel(sigma_px), rtol=0, atol=1e-6):
+        return None
+    distinct = np.unique(encoding.thresholds)
+    if sigma_px == SIGMA_PX and encoding.pool == POOL_PX and len(distinct) == LEVELS - 1:
+        return ""
+    return f" --sigma {sigma_px:g} --pool {encoding.pool} --thresholds {','.join(f'{one:.6g}' for one in distinct)}"
+
+
+def exposed_values(data: Path, kernel: NDArray[np.float32], pool: int = POOL_PX) -> NDArray[np.float32]:
     """Pooled values of every training scene, fitted as the twin fits it, under its steady exposure: float32 (n,).
 
     Cells on the black surroundings of a fitted photograph are left out.
     """
     # Steady exposure depends on the highest threshold alone, which is given.
-    encoding = Encoding(kernel, np.full(THRESHOLDS, HIGHEST, np.float32))
+    encoding = Encoding(kernel, np.full(THRESHOLDS, HIGHEST, np.float32), pool)
     found = []
     for photograph in read_scenes(data, "train"):
         if validation_part(photograph.name):
@@ -74,10 +126,12 @@ def exposed_values(data: Path, kernel: NDArray[np.float32]) -> NDArray[np.float3
     return values[values > 1e-4]
 
 
-def chosen_encoding(data: Path, sigma_px: float = SIGMA_PX, levels: int = LEVELS) -> Encoding:
+def chosen_encoding(
+    data: Path, sigma_px: float = SIGMA_PX, levels: int = LEVELS, pool: int = POOL_PX
+) -> Encoding:
     """The encoding that this module chooses from the training scenes in folder `data`."""
     kernel = gaussian_kernel(sigma_px)
-    return Encoding(kernel, chosen_thresholds(exposed_values(data, kernel), levels))
+    return Encoding(kernel, chosen_thresholds(exposed_values(data, kernel, pool), levels), pool)
 
 
 def training_material(data: Path) -> Material:
@@ -87,15 +141,25 @@ def training_material(data: Path) -> Material:
 
 
 def main(
-    data: Annotated[Path, typer.Option(help="Folder with the image archives.")],
     out: Annotated[Path, typer.Option(help="The .npz file to write.")],
+    data: Annotated[Path | None, typer.Option(help="Folder with the image archives, to choose thresholds from.")] = None,
     sigma: Annotated[float, typer.Option(help="Width of the Gaussian mask, px.")] = SIGMA_PX,
     levels: Annotated[int, typer.Option(help="Codes that occur, 3..16.")] = LEVELS,
+    pool: Annotated[int, typer.Option(help="Side of a cell, px.")] = POOL_PX,
+    thresholds: Annotated[
+        str | None, typer.Option(help="Given instead of chosen: shares of full scale, as 0.05,0.15,0.4,0.9.")
+    ] = None,
 ) -> None:
-    """Choose the thresholds from the training scenes and write the encoding."""
+    """Write an encoding: thresholds chosen from the training scenes, or given ones."""
     console = Console(stderr=True)
     try:
-        encoding = chosen_encoding(data, sigma, levels)
+        if thresholds is not None:
+            given = given_thresholds([float(part) for part in thresholds.split(",")])
+            encoding = Encoding(gaussian_kernel(sigma), given, pool)
+        elif data is not None:
+            encoding = chosen_encoding(data, sigma, levels, pool)
+        else:
+            raise ValueError("thresholds are chosen from images or given: add --data FOLDER or --thresholds T,T,...")
         np.savez(
             out, kernels=encoding.kernels, thresholds=encoding.thresholds, pool=encoding.pool, range=encoding.range
         )
@@ -103,7 +167,7 @@ def main(
         for index, threshold in enumerate(encoding.thresholds):
             table.add_row(str(index), f"{threshold:.4f}")
         console.print(table, f"encoding {encoding.id}, {encoding.effective_levels} effective levels")
-    except DataMissingError as error:
+    except (DataMissingError, ValueError) as error:
         console.print(f"[red]{error}")
         sys.exit(1)
 

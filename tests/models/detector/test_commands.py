@@ -27,7 +27,7 @@ def test_from_archives_to_a_bundle_with_its_card(
     for module in (gaussian_encoding, evaluate):
         monkeypatch.setattr(module, "validation_part", lambda name: name == "0.jpg")
     encoding, folder, kept = tmp_path / "encoding.npz", tmp_path / "detector", tmp_path / "cache"
-    gaussian_encoding.main(small_data, encoding)
+    gaussian_encoding.main(encoding, small_data)
     for plain, out in ((False, folder), (True, tmp_path / "ceiling")):
         train.main(small_data, out, str(encoding), scenes=4, steps=2, batch=2, cache=kept, plain=plain)
     evaluate.main(small_data, detector=folder, ceiling=tmp_path / "ceiling", out=tmp_path / "evaluation.json")
@@ -53,7 +53,7 @@ def test_from_archives_to_a_bundle_with_its_card(
 
 def test_missing_archives_end_the_command_with_a_message(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        gaussian_encoding.main(tmp_path, tmp_path / "encoding.npz")
+        gaussian_encoding.main(tmp_path / "encoding.npz", tmp_path)
     assert "is missing" in capsys.readouterr().err
     with pytest.raises(DataMissingError):
         gaussian_encoding.exposed_values(tmp_path, gaussian_encoding.gaussian_kernel(4.0))

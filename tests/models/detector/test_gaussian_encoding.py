@@ -8,9 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.detector.gaussian_encoding import (
+    HIGHEST,
+    LOWEST,
     chosen_encoding,
     chosen_thresholds,
     gaussian_kernel,
+    given_thresholds,
+    main,
+    options_of,
 )
 from models.encoding_file import read_encoding
 from optics.bundle import default_bundle_path, read_bundle
@@ -31,7 +36,7 @@ def test_the_kernel_is_a_point_spread_function(sigma_px: float) -> None:
 @given(levels=st.integers(3, 16), seed=st.integers(0, 1000))
 def test_thresholds_have_as_many_levels_as_asked_for_and_use_them_equally(levels: int, seed: int) -> None:
     values = np.random.default_rng(seed).lognormal(-2, 1, 20_000).astype(np.float32)
-    thresholds = chosen_thresholds(values, levels)
+    thresholds = chosen_thresholds(values, levels, least_step=0)
     assert Encoding(gaussian_kernel(4.0), thresholds).effective_levels == levels
     assert thresholds[0] == pytest.approx(0.012)
     assert thresholds[-1] == pytest.approx(0.9)
@@ -39,6 +44,60 @@ def test_thresholds_have_as_many_levels_as_asked_for_and_use_them_equally(levels
     counts = np.unique_counts(codes).counts
     assert len(counts) == levels - 2
     assert counts.max() < 1.1 * counts.min()
+
+
+@given(
+    levels=st.integers(3, 16), seed=st.integers(0, 1000), spread=st.floats(0.01, 2), least_step=st.floats(0, 0.06)
+)
+def test_neighbouring_thresholds_stay_apart_whatever_the_scenes(
+    levels: int, seed: int, spread: float, least_step: float
+) -> None:
+    values = np.random.default_rng(seed).lognormal(-2, spread, 2000).astype(np.float32)
+    thresholds = np.unique(chosen_thresholds(values, levels, least_step=least_step))
+    assert len(thresholds) == levels - 1
+    assert np.diff(thresholds).min() > least_step - 1e-6
+    assert (thresholds[0], thresholds[-1]) == (pytest.approx(LOWEST), pytest.approx(HIGHEST))
+
+
+def test_steps_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(ValueError, match="do not fit"):
+        chosen_thresholds(np.linspace(0, 1, 100, dtype=np.float32), 16, least_step=0.07)
+
+
+@given(seed=st.integers(0, 1000), count=st.integers(1, 15), sigma_px=st.sampled_from([1.5, 2.5, 8.0, 16.0]))
+def test_the_options_of_an_encoding_make_it_again(seed: int, count: int, sigma_px: float) -> None:
+    distinct = 0.02 + 0.88 * (np.arange(count) + np.random.default_rng(seed).uniform(0, 0.5, count)) / count
+    encoding = Encoding(gaussian_kernel(sigma_px), given_thresholds([float(one) for one in distinct]), 16)
+    words = (options_of(encoding) or "").split()
+    named = dict(zip(words[::2], words[1::2], strict=True))
+    thresholds = given_thresholds([float(part) for part in named["--thresholds"].split(",")])
+    assert (float(named["--sigma"]), int(named["--pool"])) == (sigma_px, 16)
+    np.testing.assert_allclose(thresholds, encoding.thresholds, rtol=1e-5)
+
+
+def test_an_encoding_that_is_no_gaussian_has_no_options() -> None:
+    ring = gaussian_kernel(8.0) - 0.2 * gaussian_kernel(4.0)
+    thresholds = given_thresholds([0.1, 0.9])
+    assert options_of(Encoding(ring / ring.sum(), thresholds)) is None
+    assert options_of(Encoding(np.concatenate([gaussian_kernel(4.0)] * 2), thresholds)) is None
+    assert options_of(Encoding(np.ones((1, 1, 1), np.float32), thresholds)) is None
+
+
+@pytest.mark.parametrize("given_ones", [[], [0.0], [0.5, 0.4], [0.5, 0.505], [1.2], list(np.linspace(0.1, 0.9, 16))])
+def test_senseless_thresholds_are_refused(given_ones: list[float]) -> None:
+    with pytest.raises(ValueError, match="thresholds"):
+        given_thresholds(given_ones)
+
+
+def test_given_thresholds_need_no_images(tmp_path: Path) -> None:
+    main(tmp_path / "wide.npz", sigma=16, pool=32, thresholds="0.05,0.15,0.4,0.9")
+    encoding = read_encoding(tmp_path / "wide.npz")
+    assert (encoding.pool, encoding.effective_levels) == (32, 5)
+    with pytest.raises(SystemExit):
+        main(tmp_path / "none.npz")
+    with pytest.raises(SystemExit):
+        main(tmp_path / "none.npz", thresholds="high,low")
+    assert not (tmp_path / "none.npz").exists()
 
 
 @pytest.mark.parametrize("levels", [2, 17])

@@ -5,6 +5,7 @@ source. What the room's light shows is in both and falls out; only what the sour
 own point through the mask. Of the frames without the source nothing leaves but the mean of each.
 """
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,12 +15,13 @@ from numpy.typing import NDArray
 
 from calibration.bayer import quads
 from calibration.hdr import NEAR_FULL, BracketPart
-from calibration.point_source import source_light
+from calibration.point_source import point_spread, source_light
 from calibration.point_source_frames import Reduced, reduce_frames
 from calibration.point_source_setup import LIT_SHARE, STATUS, covered, lit_elsewhere
 from host.boundary.rig import Rig, stack
 from host.calibrate.procedure import Step, StepData, scalar
 from host.camera.about import Exposed
+from optics.metrics import MetricError
 
 FIRST_US, LONGEST_US = 10_000.0, 200_000.0
 DARK_FRAMES = 8
@@ -142,12 +144,13 @@ def _source(rig: Rig, settings: Any, gain: float) -> StepData:
     off: list[list[NDArray[np.uint16]]] = [[] for _ in exposures]
     abouts: list[Exposed] = []
     reduced: list[Reduced] = []
+    most, due = int(settings["most_frames"]), LEAST_ROUNDS * ROUND_FRAMES
     while True:
         abouts = [
             _round(rig, exposure, gain, window, lit, dark, ambient)
             for exposure, lit, dark in zip(exposures, on, off, strict=True)
         ]
-        if len(on[0]) < LEAST_ROUNDS * ROUND_FRAMES:
+        if len(on[0]) < due:
             continue
         reduced = []
         for lit, dark, about in zip(on, off, abouts, strict=True):
@@ -155,8 +158,11 @@ def _source(rig: Rig, settings: Any, gain: float) -> StepData:
             reduced.append(reduce_frames(np.stack(lit), np.stack(dark), about.white_dn, reference))
         parts = [bracket_part(each, about) for each, about in zip(reduced, abouts, strict=True)]
         snr = _snr(parts, abouts[0].bayer)
-        if snr >= float(settings["snr"]) or len(on[0]) + ROUND_FRAMES > int(settings["most_frames"]):
+        if snr >= float(settings["snr"]) or len(on[0]) + ROUND_FRAMES > most:
             break
+        # The ratio grows with the root of the frames: what it takes, as far as these tell, but at most twice as many.
+        due = min(most, math.ceil(len(on[0]) * min(2.0, (float(settings["snr"]) / max(snr, 1e-3)) ** 2)))
+        due = min(due, most - most % ROUND_FRAMES)
     for frames in (*on, *off):
         for frame in frames:
             frame.fill(0)
@@ -307,14 +313,11 @@ def _brightest(sites: NDArray[np.float64]) -> float:
 
 
 def _snr(parts: list[BracketPart], bayer: str) -> float:
-    """Signal-to-noise ratio of the worst colour so far: rms of its light over rms of its noise."""
-    light = source_light(parts, bayer, 0.0)
-    ratios = []
-    for plane, noise in zip(light.planes, light.noise, strict=True):
-        smooth = scipy.ndimage.gaussian_filter(plane, 1)
-        where = (smooth > 0.02 * smooth.max()) & np.isfinite(noise)
-        ratios.append(float(np.sqrt((plane[where] ** 2).sum() / max((noise[where] ** 2).sum(), 1e-300))))
-    return min(ratios)
+    """Signal-to-noise ratio of the worst colour so far, as it will be judged: of the PSF in its window (0: no light)."""
+    try:
+        return float(point_spread(source_light(parts, bayer, 0.0), None).snr.min())
+    except MetricError:
+        return 0.0
 
 
 def _kept(reduced: list[Reduced], abouts: list[Exposed]) -> dict[str, NDArray[Any]]:

@@ -28,7 +28,7 @@ Floats = NDArray[np.float64]
 
 # Acquired until this signal-to-noise ratio, twice the least, or until so many frames.
 WANTED_SNR = 2 * LEAST_SNR
-MOST_FRAMES = 64
+MOST_FRAMES = 256
 # Below this correlation a model trained for the design sees another encoding (docs/decisions/0024).
 LEAST_CORRELATION = 0.9
 # A hot pixel always saturates and does no harm; a peak that does is another PSF.

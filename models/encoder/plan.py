@@ -193,7 +193,7 @@ class EncoderPlan(Section):
 def plan_file(word: str) -> Path:
     """The file of a plan: `word` itself as a path where there is such a file, else the shipped plan of that name."""
     shipped = PLANS / f"{word}.yaml"
-    # A folder is none: `train encoder useful --out useful` goes on when it is given again.
+    # A folder is none: `train encoder sharp --out sharp` goes on when it is given again.
     return shipped if not Path(word).is_file() and shipped.is_file() else Path(word)
 
 

@@ -13,7 +13,7 @@ torch = pytest.importorskip("torch", reason="training needs torch: pip install '
 @pytest.mark.parametrize(
     "command",
     [
-        ["train", "encoder", "useful", "--data", "{folder}", "--out", "{folder}/out"],
+        ["train", "encoder", "sharp", "--data", "{folder}", "--out", "{folder}/out"],
         ["train", "sweep", "quick", "--data", "{folder}", "--out", "{folder}/out"],
         ["train", "paper", "{folder}/none.yaml"],
         ["evaluate", "--data", "{folder}", "--out", "{folder}/out"],

@@ -84,16 +84,16 @@ def test_shipped_plans_can_be_read_by_name(path: Path) -> None:
 
 def test_a_file_comes_before_a_shipped_plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "private").write_text("name: mine\n", encoding="utf-8")
-    assert read_plan(plan_file("private")).name == "mine"
+    (tmp_path / "matched").write_text("name: mine\n", encoding="utf-8")
+    assert read_plan(plan_file("matched")).name == "mine"
     assert plan_file("no_such_plan") == Path("no_such_plan")
 
 
 def test_a_folder_of_that_name_is_no_plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "private").mkdir()
-    assert plan_file("private") == PLANS / "private.yaml"
-    with pytest.raises(PlanError, match=r"shipped one .*private.*conv1_maxpool_quantize_alpha50"):
+    (tmp_path / "matched").mkdir()
+    assert plan_file("matched") == PLANS / "matched.yaml"
+    with pytest.raises(PlanError, match=r"shipped one .*matched.*conv1_maxpool_quantize_alpha50"):
         read_plan(plan_file("no_such_plan"))
 
 

@@ -313,7 +313,7 @@ def _brightest(sites: NDArray[np.float64]) -> float:
 
 
 def _snr(parts: list[BracketPart], bayer: str) -> float:
-    """Signal-to-noise ratio of the worst colour so far, as it will be judged: of the PSF in its window (0: no light)."""
+    """Signal-to-noise ratio of the worst colour so far, as it will be judged: of the PSF in its window. 0: no light."""
     try:
         return float(point_spread(source_light(parts, bayer, 0.0), None).snr.min())
     except MetricError:

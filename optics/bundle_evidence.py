@@ -11,10 +11,13 @@ from typing import Any
 
 from optics.archive import BundleError, canonical_json
 from optics.bundle import Bundle
+from optics.bundle_presence import ScenePresence, read_presence
 
 IDENTITY, SEVERAL_LOOKS, FACE, SAME_PHOTOGRAPHS = "identity", "identity, several looks", "face", "same-photographs"
 EQUAL_ERROR, TRUE_ACCEPT = "verification, equal error rate", "verification, true accept at 1 % false accept"
 RETRIEVAL, DETECTION = "retrieval", "detection"
+# Followed by the name of a scene.
+PRESENCE = "presence in"
 DIGITS = 12
 # In the order in which they are shown.
 QUESTIONS = (IDENTITY, SEVERAL_LOOKS, RETRIEVAL, EQUAL_ERROR, TRUE_ACCEPT, FACE, SAME_PHOTOGRAPHS)
@@ -75,7 +78,8 @@ class Findings:
     attacks: question (see QUESTIONS) to the best attacker's number. detection, ceiling: average precision at IoU 0.5 on
     codes, and of the same architecture on the unencoded picture. detection_bound: whether detection names the encoding,
     the model and the pictures it was measured on; bundles from before that do not. bits: entropy of a face crop's
-    codes, which bounds what a measurement of it holds.
+    codes, which bounds what a measurement of it holds. presence: scenes in which it was measured whether a sensor with
+    this bundle knows that somebody is there.
     """
 
     attacks: Mapping[str, Measured]
@@ -85,6 +89,7 @@ class Findings:
     by_size: Sequence[SizeRow]
     bits: float | None
     distance: Distance | None
+    presence: Sequence[ScenePresence] = ()
 
     @property
     def share_of_ceiling(self) -> float | None:
@@ -101,19 +106,21 @@ def findings(bundle: Bundle) -> Findings:
     detector.
     """
     try:
-        for entry in ("attacks", "identity", "training", "distance", "detector", "encoder"):
+        for entry in ("attacks", "identity", "training", "distance", "detector", "encoder", "presence"):
             measured_on = (bundle.evidence.get(entry) or {}).get("encoding_id", bundle.encoding.id)
             if measured_on != bundle.encoding.id:
                 raise BundleError(
                     f"its evidence ({entry}) was measured on encoding {measured_on}, it holds {bundle.encoding.id}: "
                     "measure this encoding, or use the bundle that the evidence came with"
                 )
-        model = (bundle.evidence.get("detector") or {}).get("model_sha256")
-        if model is not None and model not in {hashlib.sha256(one).hexdigest() for one in bundle.models.values()}:
-            raise BundleError(
-                f"its evidence (detector) was measured on the model with SHA-256 {model}, which it does not hold: "
-                "evaluate its own model, or use the bundle that the evidence came with"
-            )
+        held = {hashlib.sha256(one).hexdigest() for one in bundle.models.values()}
+        for entry in ("detector", "presence"):
+            model = (bundle.evidence.get(entry) or {}).get("model_sha256")
+            if model is not None and model not in held:
+                raise BundleError(
+                    f"its evidence ({entry}) was measured on the model with SHA-256 {model}, which it does not hold: "
+                    "evaluate its own model, or use the bundle that the evidence came with"
+                )
         return _findings(bundle.evidence)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         if isinstance(error, BundleError):
@@ -137,6 +144,7 @@ def _findings(evidence: Mapping[str, Any]) -> Findings:
         _by_size(detector),
         None if bits is None else float(bits),
         _distance(evidence.get("distance")),
+        read_presence(evidence.get("presence")),
     )
 
 
@@ -159,16 +167,25 @@ def best_of(attackers: Sequence[str]) -> str:
 def protocols_differ(found: Mapping[str, Findings]) -> list[str]:
     """A sentence for each number that bundles (by name) measured by different protocols, so that nobody compares it."""
     sentences = []
-    for what in (*QUESTIONS, DETECTION):
+    scenes = dict.fromkeys(scene.scene for one in found.values() for scene in one.presence)
+    for what in (*QUESTIONS, DETECTION, *(f"{PRESENCE} {scene}" for scene in scenes)):
         groups: dict[str, list[str]] = {}
         for name, one in found.items():
-            measured = one.detection if what == DETECTION else one.attacks.get(what)
-            if measured is not None:
-                groups.setdefault(measured.protocol, []).append(name)
+            protocol = _protocols(one).get(what)
+            if protocol is not None:
+                groups.setdefault(protocol, []).append(name)
         if len(groups) > 1:
             said = "; ".join(f"{', '.join(names)}: {protocol}" for protocol, names in groups.items())
             sentences.append(f"{what} was measured by different protocols and does not compare ({said})")
     return sentences
+
+
+def _protocols(found: Findings) -> dict[str, str]:
+    """By what each number was measured."""
+    protocols = {question: measured.protocol for question, measured in found.attacks.items()}
+    if found.detection is not None:
+        protocols[DETECTION] = found.detection.protocol
+    return protocols | {f"{PRESENCE} {scene.scene}": scene.protocol for scene in found.presence}
 
 
 def _attacks(attacks: Mapping[str, Any]) -> dict[str, Measured]:

@@ -1,26 +1,33 @@
 """canopic score: a scene through the whole camera, then its measurements against the truth."""
 
+import hashlib
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.progress import Progress, TextColumn
 
 from host.commands.common import BLIND, DONE, FAILED, WRONG_INPUT, expected, out, print_json, say
 from host.commands.options import overrides
+from host.config import Config
 from host.config_file import ConfigError, load_config
 from host.daemon import Limits
 from host.outputs.claims import kernel_line
 from host.outputs.report import About, Event, Reading, Standing, Summary
 from host.score import Truth, TruthError, constant_truth, read_truth, score_measurements, score_table
-from host.sensor import Settings, run_configured
+from host.sensor import DETECTOR, Settings, run_configured
 from host.source import Source
 from host.stop import StopRequest, stop_on_signals
 from host.storage import StorageError
 from host.twin.demo import demo_truth
 from host.twin.frame import SceneError
 from host.twin.player import TwinError, TwinKernelError
+from optics.archive import BundleError
+from optics.bundle import read_bundle, resolve_bundle
+
+DEMO = "demo"
 
 
 class Tally:
@@ -28,11 +35,13 @@ class Tally:
 
     def __init__(self, progress: Progress) -> None:
         self.measurements: list[tuple[int, bool, int]] = []
+        self.about: About | None = None
         self.wanted = True
         self._progress = progress
         self._task = progress.add_task("starting", total=None)
 
     def start(self, about: About) -> None:
+        self.about = about
         self._progress.update(self._task, description=about.source)
 
     def standing(self, standing: Standing) -> None:
@@ -72,7 +81,7 @@ def score_scene(
         loaded = load_config(None, given)
         if (counts is not None) + (people is not None) > 1:
             raise ValueError("canopic: --counts and --people exclude each other")
-        if counts is None and people is None and loaded.config.capture.scene != "demo":
+        if counts is None and people is None and loaded.config.capture.scene != DEMO:
             raise ValueError("canopic: only the demo scene brings its truth; give --counts FILE or --people N")
         truth = read_truth(counts) if counts else None
     sources: list[Source] = []
@@ -97,13 +106,49 @@ def score_scene(
         scored = score_measurements(tally.measurements, truth, twin.fps if twin else 10.0)
     if as_json:
         used = None if twin is None or twin.kernel is None else asdict(twin.kernel)
-        document = {"scene": loaded.config.capture.scene, "kernel": used}
-        print_json(document | {"run": summary.to_dict(), "score": scored.to_dict()})
+        with expected(BundleError, OSError):
+            document = scored_what(loaded.config, tally.about, counts, people, frames)
+        print_json(document | {"kernel": used, "run": summary.to_dict(), "score": scored.to_dict()})
     else:
         if twin is not None and twin.kernel is not None:
             out().print(f"optics: {kernel_line(twin.kernel)}")
         out().print(score_table(scored))
     return DONE
+
+
+def scored_what(
+    config: Config, about: About | None, counts: Path | None, people: int | None, frames: int | None
+) -> dict[str, Any]:
+    """What a score is of, so that it stands for nothing else: docs/bundle.md ("presence") says what each key means.
+
+    Files by their names alone, and by their digests: what the folders of this machine are called is nobody's business.
+    Raises BundleError where the bundle's file is no longer the one that measured, OSError.
+    """
+    bundle = read_bundle(resolve_bundle(config.bundle))
+    if about is None or about.bundle_id != bundle.id:
+        raise BundleError(f"{config.bundle} changed while the scene was measured: score it again")
+    built_in, scene = config.capture.scene == DEMO, Path(config.capture.scene)
+    # What happens to be called as the built-in scene is not taken for it.
+    name = f"./{DEMO}" if scene.name == DEMO and not built_in else scene.name
+    used = [path for path in (None if built_in else scene, counts) if path is not None and path.is_file()]
+    truth = "built in" if counts is None else f"counts {counts.name}"
+    return {
+        "scene": name,
+        "truth": truth if people is None else f"always {people}",
+        "data_sha256": {path.name: _digest(path) for path in used},
+        "bundle_id": bundle.id,
+        "encoding_id": bundle.encoding.id,
+        "model_sha256": hashlib.sha256(bundle.models[DETECTOR]).hexdigest(),
+        "capture_path": about.capture_path,
+        "seed": config.capture.seed,
+        "light": config.capture.light,
+        "frames": frames,
+    }
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _truth(people: int | None, measurements: list[tuple[int, bool, int]]) -> Truth:

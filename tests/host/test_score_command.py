@@ -1,5 +1,6 @@
 """canopic score and canopic bench pipeline: real clips and the built-in scene through the firmware, as commands."""
 
+import hashlib
 import json
 import os
 import subprocess
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from optics.bundle import default_bundle_path, read_bundle
 from tests.host.sensing import board_missing
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -37,6 +39,10 @@ def test_the_built_in_scene_brings_its_truth():
     report = scored("--frames", "80")
     assert report["scene"] == "demo"
     assert report["kernel"] is None
+    default = read_bundle(default_bundle_path())
+    assert (report["bundle_id"], report["encoding_id"]) == (default.id, default.encoding.id)
+    assert report["model_sha256"] == hashlib.sha256(default.models["detector.onnx"]).hexdigest()
+    assert (report["seed"], report["frames"], report["light"]) == (0, 80, [])
     assert report["run"]["measurements"] == 80
     assert report["score"]["frames"] + report["score"]["left_out"] == 500 - report["score"]["unmeasured"]
 

@@ -108,7 +108,8 @@ def score_scene(
         used = None if twin is None or twin.kernel is None else asdict(twin.kernel)
         with expected(BundleError, OSError):
             document = scored_what(loaded.config, tally.about, counts, people, frames)
-        print_json(document | {"kernel": used, "run": summary.to_dict(), "score": scored.to_dict()})
+        document |= {"truth_frames": len(truth.people), "kernel": used}
+        print_json(document | {"run": summary.to_dict(), "score": scored.to_dict()})
     else:
         if twin is not None and twin.kernel is not None:
             out().print(f"optics: {kernel_line(twin.kernel)}")

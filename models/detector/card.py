@@ -3,6 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
+from models.detector.card_presence import (
+    MOSTLY_MISSED,
+    mostly_missed,
+    presence_section,
+    tells_presence,
+)
 from models.detector.card_privacy import (
     attacks_section,
     distance_section,
@@ -13,13 +19,18 @@ from models.detector.card_privacy import (
 )
 from models.detector.scenes import plane_cells
 from optics.bundle import Bundle
-from optics.bundle_evidence import findings
+from optics.bundle_evidence import Findings, findings
 from optics.description import built_with
 
 ORDER = ("codes", "plain")
-# Average precision of a range of face sizes below which most of such faces are not found.
-MOSTLY_MISSED = 0.15
 SURROUNDINGS = {"black": "is black", "continued": "continues its outermost pixels"}
+# Presence is measured with a bundle, so a bundle is shipped first without it, and then again.
+SCORED = """\
+    canopic score --scene demo --bundle ./mine.canopic --json > demo.json
+    python -m models.detector.ship ... --score demo.json --score ANOTHER.json --out mine.canopic
+
+"...": the options of the line before it; one score of each scene.
+"""
 NAMES = {"codes": "codes (this bundle)", "plain": "unencoded picture (ceiling)"}
 
 
@@ -31,11 +42,12 @@ def model_card(bundle: Bundle) -> str:
         _use(bundle),
         _data(evidence),
         _detection(evidence["detector"], evidence["training"]),
+        presence_section(findings(bundle)),
         *_privacy(evidence),
         _encoding(bundle),
         _repeat(evidence),
     ]
-    return "\n\n".join(section.strip() for section in sections) + "\n"
+    return "\n\n".join(section.strip() for section in sections if section) + "\n"
 
 
 def _head(bundle: Bundle) -> str:
@@ -57,17 +69,10 @@ def _use(bundle: Bundle) -> str:
         if row.codes is not None and row.codes.value < MOSTLY_MISSED
     ]
     small = f" On the 480 x 640 plane, faces of {', '.join(missed)} are mostly missed." if missed else ""
-    blind = found.detection is not None and found.detection.value < MOSTLY_MISSED
-    purpose = (
-        "For research on crops of faces. **Not for counting faces, nor for telling whether anybody is there: in whole\n"
-        "scenes this detector finds almost nobody** (below)."
-        if blind
-        else "For counting faces turned towards the camera, in research and in trials of this project."
-    )
     return f"""
 ## For what, and for what not
 
-{purpose}
+{_purpose(found)}
 
 **Not** for identifying anybody; for telling age, sex or origin; for decisions about a person; for counting people who
 show no face (someone seen from behind is found by change against the empty room, not by this model); for safety, such
@@ -75,6 +80,21 @@ as evacuation counts; and not for any product that is sold: the photographs it l
 weights made from them are to be treated the same way. Skin tones and ages were neither balanced nor measured for the
 detector.{small}
 """
+
+
+def _purpose(found: Findings) -> str:
+    if not mostly_missed(found):
+        return "For counting faces turned towards the camera, in research and in trials of this project."
+    if tells_presence(found):
+        return (
+            "For telling an occupied room from an empty one by change against the learned empty room, in research and\n"
+            "in trials of this project, as far as it was measured (below). **Not for counting: in whole scenes this\n"
+            "detector finds almost nobody** (below)."
+        )
+    return (
+        "For research on crops of faces. **Not for counting faces, nor for telling whether anybody is there: in whole\n"
+        "scenes this detector finds almost nobody** (below)."
+    )
 
 
 def _data(evidence: Mapping[str, Any]) -> str:
@@ -234,6 +254,7 @@ def _repeat(evidence: Mapping[str, Any]) -> str:
         else "python -m models.detector.gaussian_encoding --data DATA --out encoding.npz"
     )
     more = " --encoder learned/learning.json" if learned else ""
+    scored = SCORED if "presence" in evidence else ""
     return f"""
 ## Repeat it, or train on your own data
 
@@ -244,7 +265,7 @@ def _repeat(evidence: Mapping[str, Any]) -> str:
     canopic evaluate {encoding} --against clean,blur,pixelate --data DATA --out evidence
     python -m models.detector.ship --detector detector --evaluation evaluation.json \\
         --evidence evidence/evidence.json{more} --out mine.canopic
-
+{scored}
 `DATA` is a folder with archives of the same names and tables: to train on photographs of your own, put them there in
 that form. The settings behind these numbers are in the bundle: `canopic bundle show --json`.
 """

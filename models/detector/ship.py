@@ -1,7 +1,7 @@
 """Puts encoding, detector and evidence into one bundle and writes its model card, every number of it from the evidence.
 
     python -m models.detector.ship --detector DIR --evaluation FILE --evidence evidence.json --out private.canopic \\
-        [--subject NAME] [--encoder learning.json] [--distance distance.json]
+        [--subject NAME] [--encoder learning.json] [--distance distance.json] [--score demo.json --score room.json]
 
 The card is written beside the bundle (private.md). No torch needed. What is said about another encoding than the
 detector's is refused.
@@ -31,8 +31,10 @@ KEPT = (
     "mean", "interval_95", "n", "people", "per_class", "train_accuracy", "n_train", "chance", "constant", "looks",
     "seeds", "by_seed",
 )  # fmt: skip
-# What an evaluation of a detector names, so that it stands for no other.
+# What an evaluation of a detector names, so that it stands for no other; a score names them too.
 BOUND = ("encoding_id", "model_sha256", "data_sha256")
+# Shares of frames that are kept of a score.
+SHARES = ("precision", "recall", "specificity", "count_exact")
 FACTS = ("bits_per_measurement", "bits_per_code", "codes_per_measurement", "faces_measured", "build", "noise_of_parts")
 # Subjects whose headline is kept beside the bundle's own, so that a card can say what a number is small against.
 BESIDE = ("baseline", "paper", "handmade")
@@ -132,6 +134,65 @@ def detector_of(evaluation: Mapping[str, Any], encoding_id: str, model: bytes) -
     return dict(evaluation)
 
 
+def presence_of(scores: Mapping[str, Mapping[str, Any]], encoding_id: str, model: bytes) -> dict[str, Any]:
+    """The entry "presence" of a bundle, from what `canopic score --json` wrote. scores: file's name to its content.
+
+    Raises ShipError for a score of another encoding, model or kernel, of a part of a scene, of a scene that another of
+    them is of, and for a file in another form.
+    """
+    digest = hashlib.sha256(model).hexdigest()
+    scenes: dict[str, dict[str, Any]] = {}
+    for file, score in scores.items():
+        try:
+            scene = _scored_scene(file, score, encoding_id, digest)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ShipError(
+                f"{file} is not what `canopic score --json` of this version writes ({error!r}): score the scene again"
+            ) from error
+        if scene["scene"] in scenes:
+            raise ShipError(f"{file} is of scene {scene['scene']}, as is another score: name one score of each scene")
+        scenes[scene["scene"]] = scene
+    return {"encoding_id": encoding_id, "model_sha256": digest, "scenes": list(scenes.values())}
+
+
+def _scored_scene(file: str, score: Mapping[str, Any], encoding_id: str, model_sha256: str) -> dict[str, Any]:
+    if missing := [name for name in BOUND if name not in score]:
+        raise ShipError(
+            f"{file} has no {missing[0]}, so nothing binds its numbers to this detector (older versions wrote none): "
+            "make it again with `canopic score --json`"
+        )
+    for name, what, ours in (("encoding_id", "encoding", encoding_id), ("model_sha256", "the model", model_sha256)):
+        if score[name] != ours:
+            raise ShipError(
+                f"{file} is of {what} {score[name]}, the bundle is to hold {ours}: score a bundle of this detector"
+            )
+    if score["kernel"] is not None:
+        raise ShipError(f"{file} was scored behind kernel {score['kernel']['file']}: score without --kernel")
+    run, found = score["run"], score["score"]
+    if run["failed"] or run["state"] == "blind":
+        raise ShipError(f"{file} is of a run that ended {run['state']} ({run['why_stopped']}): score the scene again")
+    lost = run["unmeasured"] or found["unmeasured"] or run["frames"] is None
+    if score["frames"] is not None or lost or min(run["measurements"], score["truth_frames"]) < run["frames"]:
+        raise ShipError(
+            f"{file} is of a part of scene {score['scene']}: score all of it, without --frames, with a truth of all of "
+            "its frames"
+        )
+    return {
+        **{name: score[name] for name in ("scene", "truth", "data_sha256", "capture_path", "seed", "light")},
+        **{name: found[name] for name in ("frames", "visits", "block_s")},
+        "occupied_frames": found["recall"]["total"],
+        **{name: _counted(found[name]) for name in SHARES},
+    }
+
+
+def _counted(share: Mapping[str, Any]) -> dict[str, Any]:
+    def bounds(low: str, high: str) -> list[float] | None:
+        return None if share[low] is None else [share[low], share[high]]
+
+    kept = {name: share[name] for name in ("value", "hits", "total")}
+    return kept | {"interval_95": bounds("low", "high"), "block_interval_95": bounds("block_low", "block_high")}
+
+
 def encoder_of(learning: Mapping[str, Any], encoding_id: str) -> dict[str, Any]:
     """The entry "encoder" of a bundle, from the learning.json of `canopic train encoder`.
 
@@ -157,6 +218,7 @@ def main(
     subject: Annotated[str | None, typer.Option(help="Its name in the evidence (default: by its encoding).")] = None,
     encoder: Annotated[Path | None, typer.Option(help="learning.json made by `canopic train encoder`.")] = None,
     distance: Annotated[Path | None, typer.Option(help="JSON of identity and detection by face size.")] = None,
+    score: Annotated[list[Path] | None, typer.Option(help="JSON of `canopic score --json`; once a scene.")] = None,
 ) -> None:
     """Write the bundle and, beside it, its model card."""
     console = Console(stderr=True)
@@ -172,6 +234,9 @@ def main(
             entries["encoder"] = encoder_of(_document(encoder), encoding.id)
         if distance is not None:
             entries["distance"] = _document(distance)
+        if score:
+            scores = {str(path): _document(path) for path in score}
+            entries["presence"] = presence_of(scores, encoding.id, model)
         bundle = assembled(encoding, model, training, entries)
         write_bundle(bundle, out)
     except KeyError as error:

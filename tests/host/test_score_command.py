@@ -42,7 +42,7 @@ def test_the_built_in_scene_brings_its_truth():
     default = read_bundle(default_bundle_path())
     assert (report["bundle_id"], report["encoding_id"]) == (default.id, default.encoding.id)
     assert report["model_sha256"] == hashlib.sha256(default.models["detector.onnx"]).hexdigest()
-    assert (report["seed"], report["frames"], report["light"]) == (0, 80, [])
+    assert (report["seed"], report["frames"], report["truth_frames"], report["light"]) == (0, 80, 500, [])
     assert report["run"]["measurements"] == 80
     assert report["score"]["frames"] + report["score"]["left_out"] == 500 - report["score"]["unmeasured"]
 
@@ -53,6 +53,8 @@ def test_the_room_against_its_counts():
     report = scored("--scene", str(SHARED / "occupancy_room.mp4"), "--counts", str(counts), "--frames", "400")
     precision, recall = report["score"]["precision"], report["score"]["recall"]
     assert report["run"]["measurements"] == 400
+    assert (report["scene"], report["truth"]) == ("occupancy_room.mp4", "counts occupancy_room_counts.csv")
+    assert set(report["data_sha256"]) == {"occupancy_room.mp4", "occupancy_room_counts.csv"}
     assert precision["low"] - 1e-9 <= precision["value"] <= precision["high"] + 1e-9
     # Far below what is reached: this test finds a broken chain, the report says how good it is.
     assert precision["value"] > 0.9

@@ -118,7 +118,7 @@ def run_configured(
         stack.callback(source.close)
         opened(source)
         bundle = equipment.bundle
-        warnings = (mounting_warning(config, bundle), weak_detector_warning(bundle))
+        warnings = (mounting_warning(config, bundle), weak_detector_warning(bundle, config.presence.enabled))
         about = About(
             bundle_name=equipment.path.stem,
             bundle_id=bundle.id,

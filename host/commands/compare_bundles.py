@@ -23,6 +23,7 @@ from optics.bundle_evidence import (
     findings,
     protocols_differ,
 )
+from optics.bundle_presence import Counted
 from optics.description import describe
 
 NOT_MEASURED = "not measured"
@@ -42,7 +43,10 @@ LEGEND = (
     "is more private. Verification: are two pictures of one person, of people that no attacker was trained on; an "
     "equal error rate of 50 % is chance, and so is 1 % true accept at 1 % false accept. Detection: average precision "
     "at IoU 0.5 in scenes; its ceiling is the same network on the unencoded picture. Bits: entropy of a face crop's "
-    "codes, which bounds what a measurement of it holds."
+    "codes, which bounds what a measurement of it holds. "
+    "Presence: of the frames with somebody, those called occupied (recall), and of the frames called occupied, those "
+    "with somebody (precision), in a scene played whole through a simulated camera; the first interval takes frames "
+    "for independent, the second comes from resampling blocks of them."
 )
 
 
@@ -141,6 +145,13 @@ def measured(found: Findings) -> dict[str, str]:
         column["identity near chance"] = "at no size measured" if below is None else f"faces up to {below:g} px"
     else:
         column["identity near chance"] = NOT_MEASURED
+    column["presence in scenes"] = ", ".join(scene.scene for scene in found.presence) or NOT_MEASURED
+    for scene in found.presence:
+        column[f"  {scene.scene}, recall"] = _counted(scene.recall, "occupied frames")
+        column[f"  {scene.scene}, precision"] = (
+            _counted(scene.precision, "frames called occupied")
+            + f"\nalways occupied: {_percent(scene.occupied_frames / scene.frames)}"
+        )
     return column
 
 
@@ -165,6 +176,15 @@ def _attack(measured: Measured) -> str:
 
 def _precision(measured: Measured) -> str:
     return f"{measured.value:.3f} ({measured.low:.3f} to {measured.high:.3f})\nn {measured.n} faces"
+
+
+def _counted(share: Counted | None, of: str) -> str:
+    if share is None:
+        return f"no {of}"
+    lines = [f"{_percent(share.value)} ({_percent(share.low)} to {_percent(share.high)})"]
+    if share.block_low is not None and share.block_high is not None:
+        lines.append(f"blocks: {_percent(share.block_low)} to {_percent(share.block_high)}")
+    return "\n".join([*lines, f"{share.hits} of {share.n} {of}"])
 
 
 def _percent(share: float) -> str:

@@ -1,5 +1,6 @@
 """canopic bundle compare: a table, JSON and a figure that say what was measured, and what was not."""
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from host.commands.bundle import show
 from host.commands.compare_bundles import compare
 from optics.bundle import Bundle, shipped_bundles, write_bundle
 from optics.encoding import Encoding
+from tests.optics.presence_entries import presence, scene
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -21,7 +23,14 @@ def attacker(mean: float, chance: float) -> dict[str, Any]:
             "chance": chance, "seeds": 3}  # fmt: skip
 
 
-def write(path: Path, *, identity: float | None = 0.05, protocol: str = "a" * 64, taps: Any = ((0.7, -0.3),)) -> None:
+def write(
+    path: Path,
+    *,
+    identity: float | None = 0.05,
+    protocol: str = "a" * 64,
+    taps: Any = ((0.7, -0.3),),
+    scenes: tuple[dict[str, Any], ...] = (),
+) -> None:
     encoding = Encoding(np.asarray([taps], np.float32), np.linspace(0.1, 0.9, 15, dtype=np.float32), pool=16)
     evidence: dict[str, Any] = {}
     if identity is not None:
@@ -43,7 +52,12 @@ def write(path: Path, *, identity: float | None = 0.05, protocol: str = "a" * 64
             "private_below_px": 12,
             "rule": "within 2 times chance",
         }
-    write_bundle(Bundle(encoding, evidence=evidence), path)
+    if scenes:
+        evidence["presence"] = presence(encoding.id, hashlib.sha256(b"model").hexdigest(), *scenes)
+    models = {"d.onnx": b"model"}
+    write_bundle(
+        Bundle(encoding, models=models, metadata={"d.onnx": {"encoding_id": encoding.id}}, evidence=evidence), path
+    )
 
 
 def row(text: str, start: str) -> str:
@@ -71,6 +85,48 @@ def test_the_table_has_what_was_measured_and_says_what_was_not(
     assert "Near chance: within 2 times chance." in done.out
     assert row(done.out, "pool, range").count("16 px, fixed") == 2
     assert done.err == ""
+
+
+def test_presence_is_shown_for_each_scene_and_not_made_up_where_there_is_none(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    silent = scene("room.mp4", found=0, right=96)
+    write(tmp_path / "bare.canopic")
+    write(tmp_path / "mine.canopic", scenes=(scene(), silent))
+    assert compare([str(tmp_path / "bare.canopic"), str(tmp_path / "mine.canopic")], None, as_json=False) == 0
+    done = capsys.readouterr()
+    listed = row(done.out, "presence in scenes")
+    assert "not measured" in listed
+    assert "demo, room.mp4" in listed
+    recall = row(done.out, "demo, recall")
+    assert "not measured" in recall
+    assert "98.5 % (96.5 % to 100.0 %)" in recall
+    assert "330 of 335 occupied frames" in done.out
+    assert "blocks: 78.8 % to 100.0 %" in done.out
+    assert "99.1 % (97.1 % to 100.0 %)" in row(done.out, "demo, precision")
+    assert "330 of 333 frames called occupied" in done.out
+    assert done.out.count("always occupied: 77.7 %") == 2
+    assert "0.0 % (0.0 % to 2.0 %)" in row(done.out, "room.mp4, recall")
+    assert "no frames called occupied" in row(done.out, "room.mp4, precision")
+    assert show(str(tmp_path / "mine.canopic"), as_json=False) == 0
+    shown = capsys.readouterr().out
+    assert "330 of 335 occupied frames" in row(shown, "demo, recall")
+    assert show(str(tmp_path / "bare.canopic"), as_json=False) == 0
+    assert "not measured" in row(capsys.readouterr().out, "presence in scenes")
+
+
+def test_presence_is_in_the_json_and_other_seeds_are_not_compared_in_silence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(tmp_path / "one.canopic", scenes=(scene(),))
+    write(tmp_path / "two.canopic", scenes=(scene(seed=1),))
+    write(tmp_path / "bare.canopic")
+    assert compare([str(tmp_path / f"{name}.canopic") for name in ("one", "two", "bare")], None, as_json=True) == 0
+    document = json.loads(capsys.readouterr().out)
+    one, _, bare = (each["measured"]["presence"] for each in document["bundles"])
+    assert one[0]["recall"]["hits"] == 330
+    assert bare == []
+    assert [warning.split(" was")[0] for warning in document["warnings"]] == ["presence in demo"]
 
 
 def test_json_has_every_number_and_nothing_else_is_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

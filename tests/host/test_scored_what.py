@@ -4,13 +4,17 @@ import hashlib
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from host.commands.score import scored_what
 from host.config import Config
-from host.outputs.report import About
+from host.outputs.report import About, Summary
+from host.score import Truth, score_measurements
+from models.detector.ship import presence_of
 from optics.archive import BundleError
 from optics.bundle import Bundle, default_bundle_path, read_bundle
+from optics.bundle_presence import read_presence
 
 
 @pytest.fixture(scope="module")
@@ -65,3 +69,30 @@ def test_a_bundle_that_changed_meanwhile_is_not_the_one_that_measured() -> None:
     for measured in (about("0" * 64), None):
         with pytest.raises(BundleError, match="default changed while the scene was measured: score it again"):
             scored_what(config(), measured, None, None, None)
+
+
+@pytest.mark.parametrize("people", [[0, 0, 1, 1, 2, 0], [0] * 6, [1] * 6], ids=["both", "nobody", "always"])
+@pytest.mark.parametrize("occupied", [[0, 1, 1, 0, 1, 0], [0] * 6, [1] * 6], ids=["mostly right", "never", "always"])
+def test_what_is_scored_is_what_ships_and_what_is_read(bundle: Bundle, people: list[int], occupied: list[int]) -> None:
+    """Every share that can be without a single frame is, in one of them."""
+    run = Summary(6, 6, 0, 1.0, {}, 0.5, 6.0, None, None, "sensing", None, "end of the scene")
+    truth = Truth(np.array(people), np.zeros(6, dtype=bool))
+    score = score_measurements([(frame, bool(one), one) for frame, one in enumerate(occupied)], truth, 1.0)
+    document = scored_what(config(), about(bundle.id), None, None, None) | {"truth_frames": 6, "kernel": None}
+    written = json.loads(json.dumps(document | {"run": run.to_dict(), "score": score.to_dict()}))
+    entry = presence_of({"demo.json": written}, bundle.encoding.id, bundle.models["detector.onnx"])
+    (scene,) = read_presence(json.loads(json.dumps(entry)))
+    for found, expected in (
+        (scene.precision, score.precision),
+        (scene.recall, score.recall),
+        (scene.specificity, score.specificity),
+        (scene.count_exact, score.count_exact),
+    ):
+        if expected.value is None:
+            assert found is None
+        else:
+            assert found is not None
+            assert (found.value, found.low, found.high) == (expected.value, expected.low, expected.high)
+            assert (found.hits, found.n) == (expected.hits, expected.total)
+            assert (found.block_low, found.block_high) == (expected.block_low, expected.block_high)
+    assert (scene.frames, scene.occupied_frames, scene.visits) == (6, sum(one > 0 for one in people), score.visits)

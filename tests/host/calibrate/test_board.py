@@ -147,14 +147,19 @@ def test_what_remains_after_trimming_is_at_the_physical_limit(boards: list[Board
     assert _rms(before) > 50 * _rms(measured)
 
 
-def test_the_quantizer_gets_its_levels_back(boards: list[Board]) -> None:
+def test_the_quantizer_gets_its_levels_back(boards: list[Board], bundle: Bundle) -> None:
     for board in boards:
         levels = board.outcome.result["effective_levels"]
-        assert levels["after"] == levels["wanted"] == 8
+        assert levels["after"] == levels["wanted"] == bundle.encoding.effective_levels
         assert board.outcome.result["after"]["missing_codes"] == []
         assert board.outcome.result["after"]["unwanted_codes"] == []
-    # Without trims, offsets pull the equal thresholds of the default encoding apart.
-    assert np.mean([b.outcome.result["effective_levels"]["before"] for b in boards]) > 10
+
+
+def test_trims_bring_equal_thresholds_together_that_offsets_pull_apart(bundle: Bundle) -> None:
+    eight = with_thresholds(bundle, np.linspace(0.1, 0.9, 7)[np.arange(COMPARATORS) * 7 // COMPARATORS])
+    levels = [calibrated(eight, seed)[0].result["effective_levels"] for seed in range(5)]
+    assert all(one["after"] == one["wanted"] == 8 for one in levels)
+    assert np.mean([one["before"] for one in levels]) > 10
 
 
 def test_the_shipped_encodings_pass_with_the_comparators_they_are_made_for() -> None:

@@ -17,10 +17,12 @@ from models.detector.card_privacy import (
     older_identity_section,
     percent,
 )
+from models.detector.gaussian_encoding import options_of
 from models.detector.scenes import plane_cells
 from optics.bundle import Bundle
 from optics.bundle_evidence import Findings, findings
 from optics.description import built_with
+from optics.encoding import Encoding
 
 ORDER = ("codes", "plain")
 SURROUNDINGS = {"black": "is black", "continued": "continues its outermost pixels"}
@@ -45,7 +47,7 @@ def model_card(bundle: Bundle) -> str:
         presence_section(findings(bundle)),
         *_privacy(evidence),
         _encoding(bundle),
-        _repeat(evidence),
+        _repeat(evidence, bundle.encoding),
     ]
     return "\n\n".join(section.strip() for section in sections if section) + "\n"
 
@@ -239,7 +241,7 @@ def _head_start(training: Mapping[str, Any]) -> str:
     )
 
 
-def _repeat(evidence: Mapping[str, Any]) -> str:
+def _repeat(evidence: Mapping[str, Any], made: Encoding) -> str:
     learned, training = "encoder" in evidence, evidence["training"]
     encoding = "learned/encoding.npz" if learned else "encoding.npz"
     steps = f" --steps {training['steps_done']}" if "steps_done" in training else ""
@@ -248,11 +250,14 @@ def _repeat(evidence: Mapping[str, Any]) -> str:
         if training.get("started_from")
         else ""
     )
-    first = (
-        f"canopic train encoder {evidence['encoder']['plan']['name']} --data DATA --out learned"
-        if learned
-        else "python -m models.detector.gaussian_encoding --data DATA --out encoding.npz"
-    )
+    first = f"canopic train encoder {evidence['encoder']['plan']['name']} --data DATA --out learned"
+    if not learned:
+        options = options_of(made)
+        if options is None:
+            first = "# encoding.npz: kernels, thresholds, pool and range as this bundle has them"
+        else:
+            images = "" if "--thresholds" in options else " --data DATA"
+            first = f"python -m models.detector.gaussian_encoding{images}{options} --out encoding.npz"
     more = " --encoder learned/learning.json" if learned else ""
     scored = SCORED if "presence" in evidence else ""
     return f"""

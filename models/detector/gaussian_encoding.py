@@ -1,6 +1,7 @@
 """An encoding without learning: a Gaussian mask, and thresholds that make the codes of scenes equally frequent.
 
     python -m models.detector.gaussian_encoding --data ../shared/data --out encoding.npz
+    python -m models.detector.gaussian_encoding --sigma 16 --pool 32 --thresholds 0.05,0.15,0.4,0.9 --out wide.npz
 
 `models.detector.compare_encodings` measures what it is based on.
 """
@@ -82,7 +83,9 @@ def given_thresholds(distinct: list[float]) -> NDArray[np.float32]:
     """
     values = np.asarray(distinct, np.float64)
     if not (1 <= len(values) <= THRESHOLDS and 0 < values[0] and values[-1] <= 1 and (np.diff(values) > 0).all()):
-        raise ValueError(f"expected 1 to {THRESHOLDS} ascending thresholds in 0..1, got {', '.join(map(str, distinct))}")
+        raise ValueError(
+            f"expected 1 to {THRESHOLDS} ascending thresholds in 0..1, got {', '.join(map(str, distinct))}"
+        )
     if len(values) > 1 and np.diff(values).min() < LEAST_STEP:
         raise ValueError(f"thresholds must lie {LEAST_STEP:g} of full scale apart, two are {np.diff(values).min():.4g}")
     return np.asarray(values[np.arange(THRESHOLDS) * len(values) // THRESHOLDS], np.float32)
@@ -126,9 +129,7 @@ def exposed_values(data: Path, kernel: NDArray[np.float32], pool: int = POOL_PX)
     return values[values > 1e-4]
 
 
-def chosen_encoding(
-    data: Path, sigma_px: float = SIGMA_PX, levels: int = LEVELS, pool: int = POOL_PX
-) -> Encoding:
+def chosen_encoding(data: Path, sigma_px: float = SIGMA_PX, levels: int = LEVELS, pool: int = POOL_PX) -> Encoding:
     """The encoding that this module chooses from the training scenes in folder `data`."""
     kernel = gaussian_kernel(sigma_px)
     return Encoding(kernel, chosen_thresholds(exposed_values(data, kernel, pool), levels), pool)
@@ -142,7 +143,9 @@ def training_material(data: Path) -> Material:
 
 def main(
     out: Annotated[Path, typer.Option(help="The .npz file to write.")],
-    data: Annotated[Path | None, typer.Option(help="Folder with the image archives, to choose thresholds from.")] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Folder with the image archives, to choose thresholds from.")
+    ] = None,
     sigma: Annotated[float, typer.Option(help="Width of the Gaussian mask, px.")] = SIGMA_PX,
     levels: Annotated[int, typer.Option(help="Codes that occur, 3..16.")] = LEVELS,
     pool: Annotated[int, typer.Option(help="Side of a cell, px.")] = POOL_PX,

@@ -46,9 +46,7 @@ def test_thresholds_have_as_many_levels_as_asked_for_and_use_them_equally(levels
     assert counts.max() < 1.1 * counts.min()
 
 
-@given(
-    levels=st.integers(3, 16), seed=st.integers(0, 1000), spread=st.floats(0.01, 2), least_step=st.floats(0, 0.06)
-)
+@given(levels=st.integers(3, 16), seed=st.integers(0, 1000), spread=st.floats(0.01, 2), least_step=st.floats(0, 0.06))
 def test_neighbouring_thresholds_stay_apart_whatever_the_scenes(
     levels: int, seed: int, spread: float, least_step: float
 ) -> None:

@@ -82,7 +82,7 @@ def given_thresholds(distinct: list[float]) -> NDArray[np.float32]:
     Raises ValueError for others than that, or for two that lie closer than `LEAST_STEP`.
     """
     values = np.asarray(distinct, np.float64)
-    if not (1 <= len(values) <= THRESHOLDS and 0 < values[0] and values[-1] <= 1 and (np.diff(values) > 0).all()):
+    if not (1 <= len(values) <= THRESHOLDS and values[0] > 0 and values[-1] <= 1 and (np.diff(values) > 0).all()):
         raise ValueError(
             f"expected 1 to {THRESHOLDS} ascending thresholds in 0..1, got {', '.join(map(str, distinct))}"
         )

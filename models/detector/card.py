@@ -250,14 +250,14 @@ def _repeat(evidence: Mapping[str, Any], made: Encoding) -> str:
         if training.get("started_from")
         else ""
     )
-    first = f"canopic train encoder {evidence['encoder']['plan']['name']} --data DATA --out learned"
-    if not learned:
-        options = options_of(made)
-        if options is None:
-            first = "# encoding.npz: kernels, thresholds, pool and range as this bundle has them"
-        else:
-            images = "" if "--thresholds" in options else " --data DATA"
-            first = f"python -m models.detector.gaussian_encoding{images}{options} --out encoding.npz"
+    options = options_of(made)
+    if learned:
+        first = f"canopic train encoder {evidence['encoder']['plan']['name']} --data DATA --out learned"
+    elif options is None:
+        first = "# encoding.npz: kernels, thresholds, pool and range as this bundle has them"
+    else:
+        images = "" if "--thresholds" in options else " --data DATA"
+        first = f"python -m models.detector.gaussian_encoding{images}{options} --out encoding.npz"
     more = " --encoder learned/learning.json" if learned else ""
     scored = SCORED if "presence" in evidence else ""
     return f"""

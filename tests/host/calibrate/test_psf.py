@@ -36,6 +36,7 @@ from optics.bundle import (
     bundle_to_bytes,
     default_bundle_path,
     read_bundle,
+    resolve_bundle,
 )
 from optics.encoding import Encoding
 from optics.masks.contour import contour_mask
@@ -164,14 +165,22 @@ def test_a_psf_that_changes_over_the_field_fails_its_limit_and_says_so() -> None
     assert "off the axis" in outcome.reason
 
 
-def test_the_shipped_bundle_calibrates_on_the_bench_that_the_command_uses() -> None:
-    bench = make_bench("psf", 4)
-    procedure = make_procedure(read_bundle(default_bundle_path()), quick=True)
+@pytest.mark.parametrize("name", ["default", "private", "useful"])
+def test_the_shipped_bundles_calibrate_on_the_bench_that_the_command_uses(name: str) -> None:
+    shipped = read_bundle(resolve_bundle(name))
+    bench = make_bench("psf", 4, bundle=shipped)
+    procedure = make_procedure(shipped, quick=True)
     outcome, data = run_procedure(procedure, _InProcess(bench))
     assert outcome.passed, outcome.reason
-    # Its Gaussian kernel has no rotation: no number rather than a wrong one.
-    assert outcome.result["rotation_deg"] is None
-    assert "alike in every rotation" in outcome.result["rotation_note"]
+    if name == "private":
+        # A Gaussian that its square window cuts at two sigma has the rotation of the square.
+        assert (
+            abs(outcome.result["rotation_deg"] - bench.truth["rotation_deg"]) < 3 * outcome.result["rotation_deg_sigma"]
+        )
+    else:
+        # A Gaussian kernel has no rotation: no number rather than a wrong one.
+        assert outcome.result["rotation_deg"] is None
+        assert "alike in every rotation" in outcome.result["rotation_note"]
     psf = outcome.arrays["psf"]
     assert psf.dtype == np.float32
     assert psf.min() >= 0

@@ -22,6 +22,7 @@ from host.seal.sealing import (
     sealed_psf,
     sealed_trims,
 )
+from models.detector.gaussian_encoding import SIGMA_PX
 from optics.archive import BundleError
 from optics.bundle import (
     Attachment,
@@ -165,7 +166,7 @@ UNLIKE = {
     "a letter": letter(),
     "no mask, a sharp picture": gaussian(0.3),
     "even": np.ones((63, 63)),
-    "half": gaussian(2),
+    "half": gaussian(SIGMA_PX / 2),
 }
 
 

@@ -160,18 +160,16 @@ def read_numbers(path: Path) -> NDArray[np.float64]:
 def separate(inputs: Iterable[str | Path], outputs: Iterable[Path]) -> None:
     """Refuse to write over what is read, under whatever name. Raises OpticFileError.
 
-    inputs: paths, or what `read_optic` takes. outputs: files that will be written, each by way of one with
-    `.unfinished` added.
+    inputs: paths, or what `read_optic` takes. outputs: files that will be written.
     """
     shipped = shipped_bundles()
     read = {(shipped.get(str(each)) or Path(_parts(str(each))[0])).resolve(): each for each in inputs}
     for output in outputs:
-        for path in (output, output.with_name(output.name + ".unfinished")):
-            same = [each for file, each in read.items() if file == path.resolve() or _one_file(file, path)]
-            if same:
-                raise OpticFileError(
-                    f"{output} would be written over {same[0]}, which is read: name another file for what is written"
-                )
+        same = [each for file, each in read.items() if file == output.resolve() or _one_file(file, output)]
+        if same:
+            raise OpticFileError(
+                f"{output} would be written over {same[0]}, which is read: name another file for what is written"
+            )
 
 
 def write_json(document: dict[str, Any], path: Path) -> None:

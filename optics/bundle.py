@@ -27,6 +27,7 @@ from optics.archive import (
     unpack,
 )
 from optics.encoding import Encoding
+from optics.whole_file import write_whole
 
 SCHEMA = 1
 SUFFIX = ".canopic"
@@ -125,11 +126,8 @@ def read_bundle(path: str | Path) -> Bundle:
 
 
 def write_bundle(bundle: Bundle, path: str | Path) -> None:
-    """Write a bundle file; the path either keeps its old content or gets the whole new one."""
-    target = Path(path)
-    unfinished = target.with_name(target.name + ".unfinished")
-    unfinished.write_bytes(bundle_to_bytes(bundle))
-    unfinished.replace(target)
+    """Write a bundle file, whole or not at all. Raises OSError, BundleError for a bundle that cannot be stored."""
+    write_whole(Path(path), bundle_to_bytes(bundle))
 
 
 def shipped_bundles() -> dict[str, Path]:

@@ -22,6 +22,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from optics.archive import ZIP_ERRORS
 from optics.materials import FUSED_SILICA, Material, find_material
+from optics.whole_file import whole_file
 
 FORMAT = "canopic-mask-1"
 Surface = Literal["stepped", "smooth"]
@@ -187,12 +188,10 @@ def write_mask(mask: Mask, path: str | Path) -> None:
         about = json.dumps(mask.about, allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
         raise MaskError(f"about must be a JSON object, so that it can be stored: {error}") from error
-    target = Path(path)
-    unfinished = target.with_name(target.name + ".unfinished")
     geometry = asdict(mask.geometry)
     if math.isinf(mask.geometry.source_distance_m):
         geometry["source_distance_m"] = None  # JSON has no infinity
-    with unfinished.open("wb") as file:
+    with whole_file(Path(path)) as partial, partial.open("wb") as file:
         np.savez_compressed(
             file,
             format=np.array(FORMAT),
@@ -205,7 +204,6 @@ def write_mask(mask: Mask, path: str | Path) -> None:
             geometry=np.array(json.dumps(geometry)),
             about=np.array(about),
         )
-    unfinished.replace(target)
 
 
 def read_mask(path: str | Path) -> Mask:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from calibration.outcome import KINDS, Kind, Outcome
 from host.calibrate.store import write_arrays
 from optics.mask import FILE_ERRORS
+from optics.whole_file import write_whole
 
 # Far above any real calibration (a PSF of three 255 x 255 windows is 800 kB).
 LARGEST_BYTES = 64 * 1024 * 1024
@@ -58,10 +59,7 @@ def save_outcome(
         document["truth"] = dict(truth)
     text = json.dumps(document, allow_nan=False, indent=1) + "\n"
     write_arrays(directory / f"{outcome.kind}.npz", outcome.arrays)
-    target = directory / f"{outcome.kind}.json"
-    unfinished = target.with_name(target.name + ".unfinished")
-    unfinished.write_text(text)
-    unfinished.replace(target)
+    write_whole(directory / f"{outcome.kind}.json", text)
 
 
 def load_outcome(directory: Path, kind: Kind) -> Kept:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from host.calibrate.procedure import Procedure, StepData
 from optics.archive import ZIP_ERRORS
+from optics.whole_file import whole_file, write_whole
 
 RUN = "run.json"
 DAMAGED = (*ZIP_ERRORS, ValueError, KeyError, EOFError, OSError, zipfile.BadZipFile)
@@ -35,7 +36,7 @@ class StepStore:
         if kept != self._key:
             self.forget()
             self._make()
-            _whole(run, json.dumps({"key": self._key, "kind": procedure.kind, "device": device}).encode())
+            write_whole(run, json.dumps({"key": self._key, "kind": procedure.kind, "device": device}).encode())
 
     def _make(self) -> None:
         # For this user alone: difference pictures of a point source may show what it lit, too.
@@ -75,14 +76,6 @@ def run_key(procedure: Procedure, device: str) -> str:
 
 def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     """Write an .npz, whole or not at all. Raises OSError."""
-    unfinished = path.with_name(path.name + ".unfinished")
-    with unfinished.open("wb") as file:
+    with whole_file(path) as partial, partial.open("wb") as file:
         named: dict[str, Any] = {name: np.asarray(value) for name, value in arrays.items()}
         np.savez(file, **named)
-    unfinished.replace(path)
-
-
-def _whole(path: Path, content: bytes) -> None:
-    unfinished = path.with_name(path.name + ".unfinished")
-    unfinished.write_bytes(content)
-    unfinished.replace(path)

@@ -1,7 +1,7 @@
 """One look for all figures, and the way from a figure to a file: no display, no global figure, the same bytes again."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+from optics.whole_file import whole_file
 
 DPI = 110
 RED, GREEN, BLUE = "#c0392b", "#1e8449", "#2259a8"
@@ -47,24 +49,16 @@ STYLE: Any = {  # Matplotlib types its keys one by one
 def figure(path: str | Path, width_in: float, height_in: float) -> Iterator[Figure]:
     """A figure to draw on; at the end of the block it is written to `path` (.png), whole or not at all.
 
-    Raises OSError, which names `path`, where it cannot be written.
+    Its folder is made. Raises OSError, which names `path` or the folder, where it cannot be written.
     """
-    target = Path(path)
     with matplotlib.rc_context(STYLE):
         layout = ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.08, wspace=0.03, hspace=0.05)
         made = Figure(figsize=(width_in, height_in), dpi=DPI, layout=layout, facecolor="white")
         canvas = FigureCanvasAgg(made)
         yield made
-        unfinished = target.with_name(target.name + ".unfinished")
-        # Without the name and version of the program, so that the same figure has the same bytes.
-        try:
-            with unfinished.open("wb") as file:
-                canvas.print_png(file, metadata={"Software": None})  # type: ignore[no-untyped-call]
-            unfinished.replace(target)
-        except OSError as error:
-            with suppress(OSError):
-                unfinished.unlink()
-            raise OSError(error.errno, error.strerror, str(target)) from error
+        with whole_file(Path(path)) as partial, partial.open("wb") as file:
+            # Without the name and version of the program, so that the same figure has the same bytes.
+            canvas.print_png(file, metadata={"Software": None})  # type: ignore[no-untyped-call]
 
 
 def heading(made: Figure, title: str, facts: str = "") -> None:

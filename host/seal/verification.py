@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from optics.whole_file import write_whole
+
 FILE_NAME = "verification.json"
 LARGEST_BYTES = 1_000_000
 
@@ -86,9 +88,7 @@ def write_verification(record: Verification, directory: Path) -> Path:
     """Write DIRECTORY/verification.json, whole or not at all; returns its path. Raises OSError."""
     directory.mkdir(parents=True, exist_ok=True, mode=0o750)
     target = directory / FILE_NAME
-    unfinished = target.with_name(target.name + ".unfinished")
-    unfinished.write_text(json.dumps(record.as_json(), allow_nan=False, indent=1) + "\n")
-    unfinished.replace(target)
+    write_whole(target, json.dumps(record.as_json(), allow_nan=False, indent=1) + "\n")
     return target
 
 

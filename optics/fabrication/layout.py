@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from optics.mask import Mask, MaskError, circular_stop
 from optics.materials import refractive_index
+from optics.whole_file import whole_file
 
 FORMAT = "canopic-fabrication-1"
 Faces = Literal["sensor", "scene"]
@@ -221,17 +222,11 @@ def unfinished(path: Path) -> Iterator[Path]:
     Missing folders are made. Raises FabricationError, with the cause, where `path` cannot be written.
     """
     prepare_path(path)
-    partial = path.with_name(path.name + ".unfinished")
     try:
-        # There before anybody else opens it: libraries report on standard error what they cannot open.
-        partial.touch()
-        yield partial
-        partial.replace(path)
+        with whole_file(path) as partial:
+            yield partial
     except OSError as error:
         raise _unwritable(path, error) from error
-    finally:
-        with suppress(OSError):  # the error above says why
-            partial.unlink(missing_ok=True)
 
 
 def _unwritable(path: Path, error: OSError) -> FabricationError:

@@ -108,8 +108,19 @@ def test_a_figure_that_fails_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError), figure(tmp_path / "f.png", 2, 2):
         raise RuntimeError
     assert not list(tmp_path.iterdir())
-    with pytest.raises(OSError, match=r"No such file.*f\.png'$"), figure(tmp_path / "no" / "f.png", 2, 2):
+    (tmp_path / "no").write_text("a file")
+    with pytest.raises(OSError, match=r"exists.*no'$"), figure(tmp_path / "no" / "f.png", 2, 2):
         pass
+    (tmp_path / "f.png").mkdir()
+    with pytest.raises(OSError, match=r"f\.png'$"), figure(tmp_path / "f.png", 2, 2):
+        pass
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["f.png", "no"]
+
+
+def test_the_folder_of_a_figure_is_made(tmp_path: Path) -> None:
+    with figure(tmp_path / "new" / "f.png", 2, 2):
+        pass
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["f.png"]
 
 
 def test_the_orientation_picture_shows_the_letter_unflipped(tmp_path: Path) -> None:

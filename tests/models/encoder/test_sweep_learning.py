@@ -97,7 +97,10 @@ def here(data: Path, tmp_path_factory: pytest.TempPathFactory) -> "tuple[list[di
             killed.append(time.monotonic())
             os.kill(executor.process_ids[0], signal.SIGKILL)
 
-    progress = run_points(points, data, out, learn_and_judge, lambda: executor, watch, StopRequest())
+    with pytest.MonkeyPatch.context() as patch:
+        # A learning so small is over within two looks of half a second.
+        patch.setattr("host.sweep.run.POLL_S", 0.02)
+        progress = run_points(points, data, out, learn_and_judge, lambda: executor, watch, StopRequest())
     assert reasons(progress, out) == []
     assert killed
     return progress.results(), len(killed)

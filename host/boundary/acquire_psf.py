@@ -161,8 +161,8 @@ def _source(rig: Rig, settings: Any, gain: float) -> StepData:
         if snr >= float(settings["snr"]) or len(on[0]) + ROUND_FRAMES > most:
             break
         # The ratio grows with the root of the frames: what it takes, as far as these tell, but at most twice as many.
-        due = min(most, math.ceil(len(on[0]) * min(2.0, (float(settings["snr"]) / max(snr, 1e-3)) ** 2)))
-        due = min(due, most - most % ROUND_FRAMES)
+        needed = math.ceil(len(on[0]) * min(2.0, (float(settings["snr"]) / max(snr, 1e-3)) ** 2))
+        due = min(needed, most - most % ROUND_FRAMES)
     for frames in (*on, *off):
         for frame in frames:
             frame.fill(0)

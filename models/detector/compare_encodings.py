@@ -1,4 +1,4 @@
-"""Measures encodings of other widths and numbers of levels: what the default encoding rests on. Needs torch.
+"""Measures encodings of other widths and numbers of levels: what decision 8 rests on. Needs torch.
 
     python -m models.detector.compare_encodings --data ../shared/data --out choice.json
 

@@ -1,4 +1,4 @@
-"""An encoding without learning: a Gaussian mask, and thresholds that make the codes of scenes equally frequent.
+"""An encoding without learning: a Gaussian mask, and thresholds that are given or make codes equally frequent.
 
     python -m models.detector.gaussian_encoding --data ../shared/data --out encoding.npz
     python -m models.detector.gaussian_encoding --sigma 16 --pool 32 --thresholds 0.05,0.15,0.4,0.9 --out wide.npz

@@ -22,9 +22,12 @@ STATUS = {"measured": 0, "no light": 1, "saturated": 2, "skipped": 3, "lit elsew
 # Of the light that is switched, so much outside the region of the PSF is more than a mask scatters: something besides
 # the mask is lit, and what is lit can be somebody. Light is looked for in tiles, above so many standard deviations.
 LIT_SHARE, LIT_TILE_PX, LIT_SIGMAS = 0.05, 8, 8.0
-# Dark frames are this dark at the longest exposure, above black and in shares of full scale: some ten times what dark
-# current of a warm sensor gives in a fifth of a second.
-DARK_SHARE = 0.01
+# Dark frames that are this dark at the longest exposure, above black and in shares of full scale, are dark whatever is
+# in them. A warm sensor's own current gives more: 2 000 electrons per second fill an eighth of a well of 3 000 in a
+# fifth of a second. Current knows nothing of the filters, light does: up to so much of full scale is taken for current
+# where the sites of a quad fill alike, to this share of their mean (the noise of a plane's mean, hot pixels included,
+# is far below it). Beyond that sites come near saturation, which has no colours either.
+DARK_SHARE, WARM_SHARE, COLOURED = 0.01, 0.25, 0.03
 # Ambient light: scatter around a straight line, or a jump, by more than this share of its own level ...
 AMBIENT_SHARE, AMBIENT_SIGMAS = 0.03, 6.0
 # ... and by more than this share of the source's mean light in the region, which is all that it can spoil.
@@ -53,9 +56,25 @@ GROWN_CORRELATION = 0.9
 EDGE_SHARE = 0.35
 
 
-def covered(level_dn: float, black_dn: float, white_dn: float) -> bool:
-    """Whether a mean level is that of a sensor under its cover."""
-    return level_dn - black_dn < DARK_SHARE * (white_dn - black_dn)
+def covered(level_dn: float, black_dn: float, white_dn: float, coloured: float) -> bool:
+    """Whether a mean level is that of a sensor under its cover. coloured: of the same frames, see `colours_differ`."""
+    share = (level_dn - black_dn) / (white_dn - black_dn)
+    return share < DARK_SHARE or (share < WARM_SHARE and coloured < COLOURED)
+
+
+def colours_differ(short_dn: Floats, long_dn: Floats) -> float:
+    """By how much the four sites of a quad fill unequally from a short to a long exposure, as a share of their mean.
+
+    short_dn, long_dn: (rows, columns), averages of mosaics; black levels fall out, whatever each site's own is. 0 where
+    nothing fills.
+    """
+    filled = _site_means(long_dn) - _site_means(short_dn)
+    return float(np.ptp(filled) / filled.mean()) if filled.mean() > 0 else 0.0
+
+
+def _site_means(mosaic: Floats) -> Floats:
+    rows, columns = mosaic.shape
+    return np.asarray(mosaic.reshape(rows // 2, 2, columns // 2, 2).mean(axis=(0, 2)).ravel(), np.float64)
 
 
 def cover_is_on(ambient_rates: Floats, scales_us: Floats, dark_rates: Floats, dark_scales_us: Floats) -> bool:

@@ -2,7 +2,8 @@
 
 What leaves the boundary are differences, light with the source on less light with it off, cut to a window around the
 source. What the room's light shows is in both and falls out; only what the source itself lights remains, which is its
-own point through the mask. Of the frames without the source nothing leaves but the mean of each.
+own point through the mask. Of the frames without the source nothing leaves but the mean of each, and of the dark ones
+by how much their colours differ.
 """
 
 import math
@@ -17,7 +18,7 @@ from calibration.bayer import quads
 from calibration.hdr import NEAR_FULL, BracketPart
 from calibration.point_source import point_spread, source_light
 from calibration.point_source_frames import Reduced, reduce_frames
-from calibration.point_source_setup import LIT_SHARE, STATUS, covered, lit_elsewhere
+from calibration.point_source_setup import LIT_SHARE, STATUS, colours_differ, covered, lit_elsewhere
 from host.boundary.rig import Rig, stack
 from host.calibrate.procedure import Step, StepData, scalar
 from host.camera.about import Exposed
@@ -66,7 +67,8 @@ def acquire(rig: Rig, step: Step, before: dict[str, StepData]) -> StepData:
 
 def _covered(dark: StepData) -> bool:
     """Whether the dark frames were dark."""
-    return covered(float(np.max(dark["level_dn"])), float(np.mean(dark["black_dn"])), float(dark["white_dn"]))
+    level, black = float(np.max(dark["level_dn"])), float(np.mean(dark["black_dn"]))
+    return covered(level, black, float(dark["white_dn"]), float(dark["coloured"]))
 
 
 def _dark(rig: Rig) -> StepData:
@@ -82,6 +84,7 @@ def _dark(rig: Rig) -> StepData:
         "exposure_us": np.array([level.about.exposure_us for level in levels]),
         "level_dn": np.array([level.mean_dn.mean() for level in levels]),
         "scatter_dn": np.array([level.means_dn.std(ddof=1) for level in levels]),
+        "coloured": scalar(colours_differ(levels[0].mean_dn, levels[1].mean_dn)),
         "black_dn": np.array(levels[0].about.black_dn, dtype=np.float64),
         "white_dn": scalar(levels[0].about.white_dn),
         "bayer": _text(identity.bayer),

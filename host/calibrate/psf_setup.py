@@ -9,6 +9,7 @@ from calibration.point_source_leftover import Leftover
 from calibration.point_source_setup import (
     MOST_REFUSED,
     STATUS,
+    WARM_SHARE,
     ambient_fault,
     cover_is_on,
     covered,
@@ -36,12 +37,17 @@ MOST_AMBIENT = 0.8
 def before_measuring(name: str, step: StepData, dark: StepData) -> Outcome | None:
     """What is wrong with a step's set-up before its light is looked at."""
     level, black, white = float(np.max(dark["level_dn"])), float(np.mean(dark["black_dn"])), float(dark["white_dn"])
-    if not covered(level, black, white):
+    coloured, share = float(dark["coloured"]), (level - black) / (white - black)
+    if not covered(level, black, white, coloured):
+        what, advice = f"their colours differ by {coloured * 100:.0f} %, as a light's do", ""
+        if share >= WARM_SHARE:
+            what = "a warm sensor's own current gives less"
+            advice = "; if it is on, let the sensor cool"
         return wrong_setup(
             "psf",
             "cover_off",
-            f"the dark frames are not dark: {(level - black) / (white - black) * 100:.1f} % of full scale at "
-            f"{float(np.max(dark['exposure_us'])) / 1000:.0f} ms. Put the lens cover on for them",
+            f"the dark frames are not dark: {share * 100:.1f} % of full scale at "
+            f"{float(np.max(dark['exposure_us'])) / 1000:.0f} ms, and {what}. Put the lens cover on for them{advice}",
         )
     where = "" if name == "axis" else f" (step {name})"
     status = int(step["status"])

@@ -4,7 +4,16 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from calibration.point_source_setup import ambient_fault, cover_is_on, creep_px, moves, near_edge, wander_px
+from calibration.point_source_setup import (
+    ambient_fault,
+    colours_differ,
+    cover_is_on,
+    covered,
+    creep_px,
+    moves,
+    near_edge,
+    wander_px,
+)
 
 Floats = NDArray[np.float64]
 SCALES = np.tile(np.repeat([10_000.0, 40_000.0, 160_000.0], 8), 3)
@@ -44,6 +53,25 @@ def test_a_covered_sensor_is_told_from_a_dark_room() -> None:
     noise = np.random.default_rng(1).normal(0, 0.02, SCALES.size) / SCALES
     assert cover_is_on(1e-5 + noise, SCALES, dark, scales)
     assert not cover_is_on(3e-5 + noise, SCALES, dark, scales)
+
+
+def test_current_fills_the_sites_of_a_quad_alike_and_light_does_not() -> None:
+    noise = np.random.default_rng(3).normal(0, 2, (2, 128, 160))
+    black = np.tile([[64.0, 65.0], [63.5, 64.5]], (64, 80))  # each site has a black level of its own
+    tint = np.tile([[0.6, 1.0], [1.0, 0.7]], (64, 80))
+    assert colours_differ(black + noise[0], black + 40 + noise[1]) < 0.01
+    assert colours_differ(black + noise[0], black + 40 * tint + noise[1]) == pytest.approx(0.4 / 0.825, abs=0.01)
+    # Half of it light is still seen, and nothing at all is no colour.
+    assert colours_differ(black + noise[0], black + 20 + 20 * tint + noise[1]) > 0.1
+    assert colours_differ(black, black) == 0
+
+
+@pytest.mark.parametrize(
+    ("share", "coloured", "dark"),
+    [(0.005, 0.5, True), (0.13, 0.001, True), (0.13, 0.1, False), (0.5, 0.0, False), (1.0, 0.0, False)],
+)
+def test_what_is_dark(share: float, coloured: float, dark: bool) -> None:
+    assert covered(64 + share * 959, 64, 1023, coloured) == dark
 
 
 def test_a_swaying_source_moves_and_a_noisy_one_does_not() -> None:

@@ -33,6 +33,11 @@ SCORED = """\
 
 "...": the options of the line before it; one score of each scene.
 """
+# Where thresholds are named, in the command that makes an encoding again.
+CHOSEN = """
+The first line makes this very encoding, without images. To choose thresholds from the training scenes instead, give it
+`--data DATA --levels N` in place of `--thresholds`, for `N` levels, 3 to 16.
+"""
 NAMES = {"codes": "codes (this bundle)", "plain": "unencoded picture (ceiling)"}
 
 
@@ -250,14 +255,14 @@ def _repeat(evidence: Mapping[str, Any], made: Encoding) -> str:
         if training.get("started_from")
         else ""
     )
-    options = options_of(made)
+    options, chosen = options_of(made), ""
     if learned:
         first = f"canopic train encoder {evidence['encoder']['plan']['name']} --data DATA --out learned"
     elif options is None:
         first = "# encoding.npz: kernels, thresholds, pool and range as this bundle has them"
     else:
-        images = "" if "--thresholds" in options else " --data DATA"
-        first = f"python -m models.detector.gaussian_encoding{images}{options} --out encoding.npz"
+        first = f"python -m models.detector.gaussian_encoding {options} --out encoding.npz"
+        chosen = CHOSEN
     more = " --encoder learned/learning.json" if learned else ""
     scored = SCORED if "presence" in evidence else ""
     return f"""
@@ -270,7 +275,7 @@ def _repeat(evidence: Mapping[str, Any], made: Encoding) -> str:
     canopic evaluate {encoding} --against clean,blur,pixelate --data DATA --out evidence
     python -m models.detector.ship --detector detector --evaluation evaluation.json \\
         --evidence evidence/evidence.json{more} --out mine.canopic
-{scored}
+{scored}{chosen}
 `DATA` is a folder with archives of the same names and tables: to train on photographs of your own, put them there in
 that form. The settings behind these numbers are in the bundle: `canopic bundle show --json`.
 """

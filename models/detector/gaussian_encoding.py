@@ -33,6 +33,8 @@ HIGHEST = 0.9
 # 21 mV of 2.5 V, more than four times the 5 mV of hysteresis that a comparator may have: a board's calibration allows a
 # quarter of the smallest step.
 LEAST_STEP = 0.0085
+# What thresholds as float32 (24 bits) may lose of it.
+ROUNDING = 1e-6
 
 
 def gaussian_kernel(sigma_px: float, side_px: int = KERNEL_SIDE_PX) -> NDArray[np.float32]:
@@ -86,15 +88,15 @@ def given_thresholds(distinct: list[float]) -> NDArray[np.float32]:
         raise ValueError(
             f"expected 1 to {THRESHOLDS} ascending thresholds in 0..1, got {', '.join(map(str, distinct))}"
         )
-    if len(values) > 1 and np.diff(values).min() < LEAST_STEP:
+    if len(values) > 1 and np.diff(values).min() < LEAST_STEP - ROUNDING:
         raise ValueError(f"thresholds must lie {LEAST_STEP:g} of full scale apart, two are {np.diff(values).min():.4g}")
     return np.asarray(values[np.arange(THRESHOLDS) * len(values) // THRESHOLDS], np.float32)
 
 
 def options_of(encoding: Encoding) -> str | None:
-    """The options with which this module makes an encoding again; None where it is not one of its own.
+    """The options with which this module makes an encoding again, bit for bit; None where it cannot.
 
-    One that was chosen from the training scenes needs none; of all others the thresholds are named.
+    Thresholds are always named: how they were found cannot be seen in them.
     """
     kernel = encoding.kernels
     if encoding.range != "fixed" or len(kernel) != 1 or kernel.shape[1:] != (KERNEL_SIDE_PX, KERNEL_SIDE_PX):
@@ -104,12 +106,15 @@ def options_of(encoding: Encoding) -> str | None:
     if not 1 < fall < np.inf:
         return None
     sigma_px = round(float(np.sqrt(0.5 / np.log(fall))), 2)
-    if not np.allclose(kernel, gaussian_kernel(sigma_px), rtol=0, atol=1e-6):
+    # As few digits as make the same float32 again.
+    distinct = [np.format_float_positional(one, trim="-") for one in np.unique(encoding.thresholds)]
+    try:
+        again = Encoding(gaussian_kernel(sigma_px), given_thresholds([float(one) for one in distinct]), encoding.pool)
+    except ValueError:
         return None
-    distinct = np.unique(encoding.thresholds)
-    if sigma_px == SIGMA_PX and encoding.pool == POOL_PX and len(distinct) == LEVELS - 1:
-        return ""
-    return f" --sigma {sigma_px:g} --pool {encoding.pool} --thresholds {','.join(f'{one:.6g}' for one in distinct)}"
+    if again != encoding:
+        return None
+    return f"--sigma {sigma_px:g} --pool {encoding.pool} --thresholds {','.join(distinct)}"
 
 
 def exposed_values(data: Path, kernel: NDArray[np.float32], pool: int = POOL_PX) -> NDArray[np.float32]:

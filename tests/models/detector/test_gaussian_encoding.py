@@ -4,9 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from models.detector.card import model_card
 from models.detector.gaussian_encoding import (
     HIGHEST,
     LOWEST,
@@ -18,7 +19,7 @@ from models.detector.gaussian_encoding import (
     options_of,
 )
 from models.encoding_file import read_encoding
-from optics.bundle import default_bundle_path, read_bundle
+from optics.bundle import default_bundle_path, read_bundle, resolve_bundle
 from optics.encoding import Encoding, quantize
 
 
@@ -62,15 +63,47 @@ def test_steps_that_do_not_fit_are_refused() -> None:
         chosen_thresholds(np.linspace(0, 1, 100, dtype=np.float32), 16, least_step=0.07)
 
 
-@given(seed=st.integers(0, 1000), count=st.integers(1, 15), sigma_px=st.sampled_from([1.5, 2.5, 8.0, 16.0]))
-def test_the_options_of_an_encoding_make_it_again(seed: int, count: int, sigma_px: float) -> None:
-    distinct = 0.02 + 0.88 * (np.arange(count) + np.random.default_rng(seed).uniform(0, 0.5, count)) / count
-    encoding = Encoding(gaussian_kernel(sigma_px), given_thresholds([float(one) for one in distinct]), 16)
+def made_again(encoding: Encoding, path: Path) -> Encoding:
+    """What the command with the options of an encoding writes."""
     words = (options_of(encoding) or "").split()
     named = dict(zip(words[::2], words[1::2], strict=True))
-    thresholds = given_thresholds([float(part) for part in named["--thresholds"].split(",")])
-    assert (float(named["--sigma"]), int(named["--pool"])) == (sigma_px, 16)
-    np.testing.assert_allclose(thresholds, encoding.thresholds, rtol=1e-5)
+    main(path, sigma=float(named["--sigma"]), pool=int(named["--pool"]), thresholds=named["--thresholds"])
+    return read_encoding(path)
+
+
+@settings(deadline=None, max_examples=12)
+@given(seed=st.integers(0, 1000), count=st.integers(1, 15), sigma_px=st.sampled_from([1.5, 2.5, 8.0, 16.0]))
+def test_the_options_of_an_encoding_make_it_again(
+    tmp_path_factory: pytest.TempPathFactory, seed: int, count: int, sigma_px: float
+) -> None:
+    distinct = 0.02 + 0.88 * (np.arange(count) + np.random.default_rng(seed).uniform(0, 0.5, count)) / count
+    encoding = Encoding(gaussian_kernel(sigma_px), given_thresholds([float(one) for one in distinct]), 16)
+    assert made_again(encoding, tmp_path_factory.mktemp("again") / "encoding.npz").id == encoding.id
+
+
+@pytest.mark.parametrize("name", ["default", "useful", "private"])
+def test_the_options_of_a_shipped_bundle_make_its_very_encoding(tmp_path: Path, name: str) -> None:
+    shipped = read_bundle(resolve_bundle(name))
+    assert made_again(shipped.encoding, tmp_path / "again.npz").id == shipped.encoding.id
+    assert f"gaussian_encoding {options_of(shipped.encoding)} --out" in model_card(shipped)
+
+
+def test_thresholds_are_named_however_they_were_found(tmp_path: Path) -> None:
+    """Fifteen of them, width and pool as the defaults: nothing tells that they were not chosen from the scenes."""
+    even = Encoding(gaussian_kernel(2.5), np.linspace(0.05, 0.95, 15, dtype=np.float32))
+    assert made_again(even, tmp_path / "even.npz").id == even.id
+    # As near to each other as thresholds may lie.
+    near = Encoding(gaussian_kernel(2.5), chosen_thresholds(np.full(100, 0.3, np.float32), 16))
+    assert made_again(near, tmp_path / "near.npz").id == near.id
+
+
+def test_what_the_options_cannot_make_has_none() -> None:
+    kernel = gaussian_kernel(2.5)
+    uneven = np.sort(np.array([0.1] * 14 + [0.9], np.float32))
+    too_near = np.linspace(0.1, 0.11, 15, dtype=np.float32)
+    assert options_of(Encoding(kernel, uneven)) is None
+    assert options_of(Encoding(kernel, too_near)) is None
+    assert options_of(Encoding(gaussian_kernel(2.5004), given_thresholds([0.1, 0.9]))) is None
 
 
 def test_an_encoding_that_is_no_gaussian_has_no_options() -> None:

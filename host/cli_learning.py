@@ -108,6 +108,9 @@ def evaluate(
     ] = None,
     width: Annotated[float, typer.Option(min=0.01, help="Width of the attackers' networks; 1 as published.")] = 0.25,
     looks: Annotated[int, typer.Option(min=1, help="Measurements of each test face, for several looks.")] = 16,
+    sizes: Annotated[
+        str | None, typer.Option(help="Of faces in pixels, for distance: 12,16,24, say. Else ten from 12 to 120.")
+    ] = None,
     paper: Annotated[Path | None, typer.Option(help="The paper's released parameters (.npz).")] = None,
     teacher: Annotated[Path | None, typer.Option(help="Face embedding (ONNX) that teaches an attacker.")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
@@ -127,7 +130,7 @@ def evaluate(
 
     status = evaluate_encodings(
         encodings or [], against, data, out, questions, attackers, seeds, width, looks,
-        pretrained_seeds=pretrained_seeds, detection_seeds=detection_seeds, paper=paper, teacher=teacher,
+        pretrained_seeds=pretrained_seeds, detection_seeds=detection_seeds, sizes=sizes, paper=paper, teacher=teacher,
         workers=workers, device=device, quick=quick, as_json=as_json,
     )  # fmt: skip
     raise typer.Exit(status)

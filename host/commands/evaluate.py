@@ -1,9 +1,7 @@
 """`canopic evaluate`: encodings beside the paper's and the conventional ones, under the same fresh attackers."""
 
-import math
 import multiprocessing
 import signal
-import time
 from collections.abc import Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -13,18 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-from rich.console import Console, Group
-from rich.live import Live
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
+from rich.console import Console
 
 from host.commands.checks import OptionError, asked_device, check_out, check_positive, check_torch
 from host.commands.common import DONE, WRONG_INPUT, expected, out, print_json, say
+from host.commands.evaluate_progress import Shown, announcement, drawn, live_table
 from models.detector.archives import DataMissingError, archive_path
-from models.evidence.evaluate import Evaluation, all_jobs, evaluate, material_of, write_evidence
+from models.evidence.evaluate import evaluate, write_evidence
+from models.evidence.jobs import Evaluation, material_of, planned
 from models.evidence.material import QUICK_LIMITS, needed_archives
-from models.evidence.report import FACE, IDENTITY, headline, summarised
-from models.evidence.runs import Run, RunError, find_run
+from models.evidence.runs import Run, RunError, RunKey
 from models.evidence.settings import (
     CROP_QUESTIONS,
     PRETRAINED,
@@ -35,6 +31,7 @@ from models.evidence.settings import (
 )
 from models.evidence.subjects import SubjectError, resolve_subjects
 from models.evidence.whole import ARCHIVES as ARCHIVES_OF_WHOLE
+from models.evidence.whole import check_sizes
 
 PAPER_FILE = Path("reference_encoders") / "canopic_paper.npz"
 TEACHER_FILE = Path("models") / "mobilefacenet.onnx"
@@ -56,6 +53,7 @@ def evaluate_encodings(
     *,
     pretrained_seeds: int | None = None,
     detection_seeds: int | None = None,
+    sizes: str | None = None,
     paper: Path | None = None,
     teacher: Path | None = None,
     workers: int = 1,
@@ -65,9 +63,10 @@ def evaluate_encodings(
 ) -> int:
     """Do every run that is not in the folder yet, and write evidence.json, evidence.md and the figures.
 
-    attackers: None stands for `ATTACKERS`, or with `quick` for `QUICK_ATTACKERS`. device: "cpu", "cuda" or "auto", for
-    attackers of crops; detectors of scenes and distance stay on the processor. Status 0: done; 1: something there is
-    damaged or cannot be written; 2: it cannot be done as asked; 130: interrupted (the same command goes on).
+    attackers: None stands for `ATTACKERS`, or with `quick` for `QUICK_ATTACKERS`. sizes: of faces in px, separated by
+    commas, for distance. device: "cpu", "cuda" or "auto", for attackers of crops; detectors of scenes and distance stay
+    on the processor. Status 0: done; 1: something there is damaged or cannot be written; 2: it cannot be done as asked;
+    130: interrupted (the same command goes on).
     """
     try:
         with (
@@ -83,6 +82,7 @@ def evaluate_encodings(
                 detection_seeds=detection_seeds,
                 width=width,
                 looks=looks,
+                sizes_px=None if sizes is None else _sizes(sizes),
             )
             check_attackers(settings.attackers)
             check_out(out_folder)
@@ -166,59 +166,15 @@ def quick_settings(settings: EvidenceSettings) -> EvidenceSettings:
 def _all_runs(evaluation: Evaluation, workers: int, console: Console) -> list[Run]:
     from models.evidence.estimate import estimated_seconds
 
-    jobs = all_jobs(evaluation)
-    missing = [job for job in jobs if find_run(evaluation.runs, job.key) is None]
-    left = 0.0
-    if missing:
-        with console.status("Timing a few steps of every attacker"):
-            costs = estimated_seconds(evaluation, missing)
-        left = sum(costs.values())
-        console.print(
-            f"{len(missing)} of {len(jobs)} runs to do: about {_duration(left / workers)} with {workers} "
-            f"process{'es' if workers > 1 else ''} (measured here, just now)"
-            + (", and detection and distance, which are not estimated" if len(costs) < len(missing) else "")
-        )
-    else:
-        costs = {}
-        console.print(f"all {len(jobs)} runs are there already")
-    progress = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("{task.fields[left]} left"),
-        console=console,
-    )
-    task = progress.add_task("runs", total=len(jobs), left="?")
-    names = [
-        {"name": one.name, "kind": one.kind, "digest": one.digest, "build": one.build} for one in evaluation.subjects
-    ]
-    seen: list[Run] = []
-    begun = time.monotonic()
-    done = 0.0
-    with _line_ended(console), Live(console=console, refresh_per_second=2) as live, _pool(workers) as executor:
-
-        def report(run: Run, to_do: int) -> None:
-            nonlocal done
-            seen.append(run)
-            done += costs.get(run.key, 0.0)
-            # What a second of the estimate took so far tells what the rest takes.
-            pace = (time.monotonic() - begun) / done if done else 1 / workers
-            rest = max(0.0, left - done) * pace if to_do else 0.0
-            progress.update(task, completed=len(seen), left=_duration(rest))
-            live.update(Group(live_table(summarised(names, seen), evaluation.settings.quick), progress))
-
-        return evaluate(evaluation, executor, report)
-
-
-@contextmanager
-def _line_ended(console: Console) -> Iterator[None]:
-    """Where it is no terminal, a live table ends within its last line, and what comes next would stand there."""
-    try:
-        yield
-    finally:
-        if not console.is_terminal:
-            console.line()
+    plan = planned(evaluation)
+    costs: dict[RunKey, float] = {}
+    if plan.missing:
+        with console.status("Timing a few steps of every attacker and a few looks"):
+            costs = estimated_seconds(evaluation, plan)
+    console.print(announcement(plan, costs, workers), soft_wrap=True)
+    shown = Shown(evaluation, plan, costs, workers, console)
+    with drawn(shown, console), _pool(workers) as executor:
+        return evaluate(evaluation, executor, shown, workers)
 
 
 @contextmanager
@@ -243,29 +199,15 @@ def _start_worker() -> None:
     cv2.setNumThreads(1)
 
 
-def live_table(rows: list[dict[str, Any]], quick: bool) -> Table:
-    """The two axes of every subject, so far."""
-    table = Table("subject", "identity", "", "face or no face", "", title="QUICK, not for quoting" if quick else None)
-    for row in rows:
-        who, face = headline(row, IDENTITY), headline(row, FACE)
-        table.add_row(row["name"], *_cells(who), *_cells(face))
-    return table
-
-
-def _cells(found: dict[str, Any] | None) -> tuple[str, str]:
-    if found is None:
-        return "", ""
-    low, high = found["interval_95"]
-    seeds = f"{found['seeds']} seed" + ("s" if found["seeds"] > 1 else "")
-    return f"{100 * found['mean']:.1f} % ({100 * low:.1f}..{100 * high:.1f})", seeds
-
-
 def _words(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
 
 
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{max(1, math.ceil(seconds))} s"
-    minutes = math.ceil(seconds / 60)
-    return f"{minutes} min" if minutes < 120 else f"{minutes / 60:.1f} h"
+def _sizes(text: str) -> tuple[float, ...]:
+    """Sizes of faces in pixels. Raises OptionError for what is no number, QuestionError for sizes that cannot be."""
+    try:
+        sizes = tuple(float(word) for word in _words(text))
+    except ValueError:
+        raise OptionError(f"--sizes {text}: expected numbers separated by commas, such as 12,16,24") from None
+    check_sizes(sizes)
+    return sizes

@@ -1,67 +1,147 @@
-"""How long an evaluation will take here: a few steps of every attacker, timed, times the steps that there are."""
+"""How long an evaluation will take here: steps of every attacker and a few looks, timed, times those there are."""
 
 import time
 from dataclasses import replace
 
 import numpy as np
 
-from models.evidence.evaluate import Evaluation, Job, material_of
+from models.datasets.windows import CROP_PX
 from models.evidence.head_start import NETWORK
-from models.evidence.kept_looks import test_looks
-from models.evidence.questions import OF_MEANS, fit_settings, side_and_channels
+from models.evidence.jobs import Evaluation, Job, Plan, material_of
+from models.evidence.kept_looks import is_picture, test_looks, training_looks
+from models.evidence.questions import OF_MEANS, PAIR_LOOKS, fit_settings
 from models.evidence.runs import RunKey
-from models.evidence.settings import CONTROLS, CROP_QUESTIONS, PRETRAINED
+from models.evidence.settings import LINEAR, NEAREST, PRETRAINED
+from models.evidence.sized import parted, pool_of, sized_crops
+from models.evidence.subjects import Subject
+from models.evidence.whole import DETECTION, DISTANCE
 
 BATCHES = 2
-# A linear probe of the evaluation's size; the nearest neighbour takes less.
-SECONDS_OF_A_CONTROL = 10.0
+LOOKS = 8
+# Of a control, for every value of every training image, as run files say (3.5 s and 0.5 s on 192 values of 1,400).
+SECONDS_PER_VALUE = {LINEAR: 1.3e-5, NEAREST: 7e-7}
+LEAST_SECONDS = 0.3
+# Reading the images and the runs by size that distance is put together from.
+SECONDS_TO_ASSEMBLE = 5.0
 # A test image passes forwards only, itself and its mirror image: about this share of a training step's cost.
 FORWARD_SHARE = 0.5
+# Questions that are not estimated.
+NOT_ESTIMATED = (DETECTION,)
 
 
-def estimated_seconds(evaluation: Evaluation, jobs: list[Job]) -> dict[RunKey, float]:
-    """Seconds of one core for each job on crops, at this machine's present load; scenes and distance are left out.
+def estimated_seconds(evaluation: Evaluation, plan: Plan) -> dict[RunKey, float]:
+    """Seconds of one core for each missing job, at this machine's present load; `NOT_ESTIMATED` are left out.
 
-    Times `BATCHES` training steps of every kind of network on inputs of every size, once each.
+    Times `BATCHES` training steps of every kind of network on inputs of every size, once each, and `LOOKS` looks of
+    every subject at every size. The first of the jobs that share looks is taken to measure them.
     """
-    per_image: dict[tuple[str, int, int], float] = {}
-    material = material_of(evaluation)
+    clock = _Clock(evaluation)
+    measured = {job.shared for job in plan.jobs if job.key in plan.found}
     found = {}
-    for job in jobs:
-        question = job.key.question
-        if question not in CROP_QUESTIONS:
+    for job in plan.missing:
+        if job.key.question in NOT_ESTIMATED:
             continue
-        if job.key.attacker in CONTROLS:
-            found[job.key] = SECONDS_OF_A_CONTROL
+        if job.key.question == DISTANCE:
+            found[job.key] = SECONDS_TO_ASSEMBLE
             continue
-        settings = evaluation.settings
-        # The pretrained attacker's student is of the first network's kind.
-        attacker = NETWORK if job.key.attacker == PRETRAINED else job.key.attacker
-        side, channels = side_and_channels(job.subject)
-        kind = (attacker, side, channels)
-        if kind not in per_image:
-            per_image[kind] = _seconds_per_image(job, attacker, side, channels, evaluation)
-        passes = 0 if job.key.attacker == PRETRAINED else settings.epochs(question)
-        if job.key.attacker == OF_MEANS and question == "identity" and settings.looks > 1:
-            # It is trained once more, on mean codes.
-            passes *= 2
-        trained = len(material.parts[f"{question} train"]) * (passes + FORWARD_SHARE)
-        if job.key.attacker == PRETRAINED:
-            trained += len(material.parts["pretraining train"]) * settings.student_epochs
-        tested = len(material.parts[f"{question} test"]) * (test_looks(question, settings) + 1)
-        found[job.key] = per_image[kind] * (trained + FORWARD_SHARE * tested)
+        found[job.key] = clock.answering(job)
+        if job.shared not in measured:
+            measured.add(job.shared)
+            found[job.key] += clock.measuring(job)
     return found
 
 
-def _seconds_per_image(job: Job, attacker: str, side: int, channels: int, evaluation: Evaluation) -> float:
+class _Clock:
+    """What was timed for one estimate."""
+
+    def __init__(self, evaluation: Evaluation) -> None:
+        self.evaluation = evaluation
+        # By the network, and the side and channels of what it reads.
+        self.per_image: dict[tuple[str, int, int], float] = {}
+        # By the subject and the size of the face: seconds of one look, and the look's side and channels.
+        self.per_look: dict[tuple[str, float | None], tuple[float, int, int]] = {}
+
+    def answering(self, job: Job) -> float:
+        """Seconds to train the attacker of a job and to ask it."""
+        attacker, question = job.key.attacker, job.key.question
+        settings = self.evaluation.settings if job.sized is None else job.sized.settings
+        _, side, channels = self._look(job)
+        training, test = self._images(job)
+        if attacker in SECONDS_PER_VALUE:
+            return max(LEAST_SECONDS, SECONDS_PER_VALUE[attacker] * side**2 * channels * training)
+        # The pretrained attacker's student is of the first network's kind.
+        kind = (NETWORK if attacker == PRETRAINED else attacker, side, channels)
+        if kind not in self.per_image:
+            self.per_image[kind] = _seconds_per_image(job, *kind, self._device(job), self.evaluation)
+        passes = 0 if attacker == PRETRAINED else settings.epochs(question)
+        if attacker == OF_MEANS and question == "identity" and settings.looks > 1:
+            # It is trained once more, on mean codes.
+            passes *= 2
+        trained = training * (passes + FORWARD_SHARE)
+        if attacker == PRETRAINED:
+            trained += len(material_of(self.evaluation).parts["pretraining train"]) * settings.student_epochs
+        tested = test * (test_looks(question, settings) + 1)
+        return self.per_image[kind] * (trained + FORWARD_SHARE * tested)
+
+    def measuring(self, job: Job) -> float:
+        """Seconds to measure the looks that a job shares with others."""
+        question, subject = job.key.question, job.subject
+        settings = self.evaluation.settings if job.sized is None else job.sized.settings
+        training, test = self._images(job)
+        each = training_looks(subject, settings)
+        looks = training * each + test * test_looks(question, settings)
+        if question == "identity" and settings.looks > 1 and not is_picture(subject):
+            # Looks that no mirror turned, for mean codes.
+            looks += training * each
+        if question == "identity" and job.sized is None:
+            parts = material_of(self.evaluation).parts
+            looks += len(parts["identity unseen"])
+            if "pretraining train" in parts:
+                looks += len(parts["pretraining train"]) * min(each, PAIR_LOOKS)
+        return looks * self._look(job)[0]
+
+    def _images(self, job: Job) -> tuple[int, int]:
+        """Training and test images."""
+        question, evaluation = job.key.question, self.evaluation
+        if job.sized is None:
+            parts = material_of(evaluation).parts
+        else:
+            limits = job.sized.settings.limits
+            parts = parted(question, evaluation.data, limits, evaluation.cache)[job.sized.fold]
+        return len(parts[f"{question} train"]), len(parts[f"{question} test"])
+
+    def _look(self, job: Job) -> tuple[float, int, int]:
+        at = (job.key.subject, None if job.sized is None else job.sized.face_px)
+        if at not in self.per_look:
+            self.per_look[at] = _timed_look(job.subject, at[1])
+        return self.per_look[at]
+
+    def _device(self, job: Job) -> str:
+        """Runs by size stay on the processor."""
+        return self.evaluation.device if job.sized is None else "cpu"
+
+
+def _timed_look(subject: Subject, face_px: float | None) -> tuple[float, int, int]:
+    """Seconds of one look of a crop (of a face of `face_px`, or as it is), and its side and channels."""
+    rng = np.random.default_rng(0)
+    crops = rng.integers(0, 256, (LOOKS, CROP_PX, CROP_PX, 3), np.uint8)
+    if face_px is not None:
+        crops = sized_crops(crops, face_px, pool_of(subject))
+    subject.look(crops[:1], rng)
+    started = time.perf_counter()
+    inputs = subject.look(crops, rng).inputs
+    return (time.perf_counter() - started) / LOOKS, int(inputs.shape[1]), int(inputs.shape[3])
+
+
+def _seconds_per_image(job: Job, attacker: str, side: int, channels: int, device: str, evaluation: Evaluation) -> float:
     from models.attackers.fit import fit
 
     settings = fit_settings(job.subject, job.key.question, attacker, 0, evaluation.settings)
     count = BATCHES * settings.batch
     looks = np.random.default_rng(0).integers(0, 16, (count, 1, side, side, channels), np.uint8)
     labels = np.arange(count, dtype=np.int64) % 2
-    fit(looks[: settings.batch], 15, labels[: settings.batch], 2, replace(settings, epochs=1), device=evaluation.device)
+    fit(looks[: settings.batch], 15, labels[: settings.batch], 2, replace(settings, epochs=1), device=device)
     started = time.perf_counter()
-    fit(looks, 15, labels, 2, replace(settings, epochs=1), device=evaluation.device)
+    fit(looks, 15, labels, 2, replace(settings, epochs=1), device=device)
     # What is timed is one pass and the forward pass that follows it.
     return (time.perf_counter() - started) / (count * (1 + FORWARD_SHARE))

@@ -1,197 +1,139 @@
-"""The whole evaluation: which runs there are to do, doing them one by one or by a pool, and what came out.
+"""The whole evaluation: doing the runs that are not there yet one by one or by a pool, and what came out.
 
 Everything that was finished is kept in DIR/runs and found again, so an interrupted evaluation goes on where it stopped,
 and a subject, a seed or a question added later costs only itself.
 """
 
 import json
-import time
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from dataclasses import asdict, dataclass
-from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from models.evidence import questions
 from models.evidence.bits import code_entropies
-from models.evidence.head_start import teacher_embeddings
-from models.evidence.material import Material, read_material
+from models.evidence.jobs import Evaluation, Job, material_of, planned, prepare_job, run_job, teach
 from models.evidence.report import SCHEMA, goals, summarised, verdicts
-from models.evidence.runs import Run, RunKey, canonical, find_run, write_run
-from models.evidence.settings import CROP_QUESTIONS, PRETRAINED, EvidenceSettings, asked_of
+from models.evidence.runs import Run
+from models.evidence.settings import PRETRAINED
 from models.evidence.subjects import Subject
 from models.evidence.tables import page
-from models.evidence.whole import ask_whole, whole_attacker, whole_settings
+from models.evidence.whole import DISTANCE
 from optics.whole_file import write_whole
 
-# Called with every run that is there: found or just finished, and how many are still to do.
-Report = Callable[[Run, int], None]
-
-
-# Subjects whose looks are measured before the attackers that wait for them have ended.
-PREPARED_AHEAD = 2
-
 
 @dataclass(frozen=True, eq=False)
-class Evaluation:
-    """Subjects, the folder of archives, the folder for what comes out, settings, the pretrained attacker's teacher (a
-    face embedding in ONNX form), and the device on which attackers of crops are trained (`models.attackers.device`).
+class Task:
+    """What a process is busy with: a run, or (`looks`) measuring what the run shares with others that wait for it."""
 
-    No run's key names the device: what was finished on one is not done again on another."""
-
-    subjects: tuple[Subject, ...]
-    data: Path
-    folder: Path
-    settings: EvidenceSettings
-    teacher: Path | None = None
-    device: str = "cpu"
+    job: Job
+    looks: bool = False
 
     @property
-    def runs(self) -> Path:
-        """Folder of the run files."""
-        return self.folder / "runs"
-
-    @property
-    def cache(self) -> Path:
-        """Folder of what can be made again: crops and looks."""
-        return self.folder / "cache"
+    def name(self) -> str:
+        """For people."""
+        return f"{self.job.name}: measuring" if self.looks else self.job.name
 
 
-@dataclass(frozen=True, eq=False)
-class Job:
-    """One run to do."""
+class Watcher:
+    """Who is told how an evaluation goes on. This one does nothing with it; what it raises ends the evaluation, and
+    what was finished stays."""
 
-    subject: Subject
-    key: RunKey
+    def there(self, job: Job, run: Run, to_do: int) -> None:
+        """A run is there, found or just finished, and so many are still to do."""
 
+    def began(self, task: Task) -> None:
+        """A process has begun with a task."""
 
-def material_of(evaluation: Evaluation) -> Material:
-    """The images of the evaluation, read once per process. Raises DataMissingError where an archive is missing."""
-    asked = tuple(one for one in evaluation.settings.questions if one in CROP_QUESTIONS)
-    if PRETRAINED in evaluation.settings.attackers and "identity" in asked:
-        asked = (*asked, "pretraining")
-    return _material(evaluation.data, asked, evaluation.settings, evaluation.cache)
+    def step(self, task: Task, what: str, done: int, total: int) -> None:
+        """How far a task is. Only tasks of this process say so."""
 
-
-@lru_cache(maxsize=1)
-def _material(data: Path, asked: tuple[str, ...], settings: EvidenceSettings, cache: Path) -> Material:
-    return read_material(data, asked, settings.limits, cache)
+    def ended(self, task: Task) -> None:
+        """A task is done."""
 
 
-def all_jobs(evaluation: Evaluation) -> list[Job]:
-    """Every run of the evaluation, subject by subject, the first seed of all of them before the second."""
-    material = material_of(evaluation)
-    settings = evaluation.settings
-    wholes = {
-        question: whole_settings(question, evaluation.data, settings)
-        for question in settings.questions
-        if question not in CROP_QUESTIONS
-    }
-    jobs = []
-    for seed in range(settings.seeds):
-        for subject in evaluation.subjects:
-            for question in (one for one in settings.questions if one in CROP_QUESTIONS):
-                for attacker in settings.attackers:
-                    if not asked_of(attacker, question, seed, settings.pretrained_seeds):
-                        continue
-                    rest = questions.run_settings(subject, question, attacker, material, settings, evaluation.teacher)
-                    jobs.append(Job(subject, RunKey(subject.digest, question, attacker, seed, canonical(rest))))
-            for question, rest in wholes.items():
-                who = whole_attacker(question, settings, seed)
-                if who is not None:
-                    jobs.append(Job(subject, RunKey(subject.digest, question, who, seed, canonical(rest))))
-    return jobs
+def evaluate(
+    evaluation: Evaluation, executor: Executor | None = None, watcher: Watcher | None = None, workers: int = 1
+) -> list[Run]:
+    """The runs that evidence is made of, in the order of `all_jobs`; those that are not there yet are done.
+
+    executor: `workers` processes to do them in (each on one thread), or None for this one. Distance is put together
+    here, when its parts are there. Raises RunError for a damaged run file.
+    """
+    watcher = watcher or Watcher()
+    plan = planned(evaluation)
+    found = dict(plan.found)
+    missing = plan.missing
+    for job in plan.jobs:
+        if job.key in plan.found:
+            watcher.there(job, plan.found[job.key], len(missing))
+    if any(job.key.attacker == PRETRAINED for job in missing):
+        teach(evaluation)
+    for left, (job, run) in zip(
+        range(len(missing) - 1, -1, -1), _finished(evaluation, missing, executor, watcher, workers), strict=True
+    ):
+        found[run.key] = run
+        watcher.there(job, run, left)
+    return [found[job.key] for job in plan.jobs if job.sized is None]
 
 
-def run_job(evaluation: Evaluation, job: Job) -> Run:
-    """Do one run on this process's core and write its file."""
-    started = time.process_time()
-    subject, question, seed = job.subject, job.key.question, job.key.seed
-    settings, cache = evaluation.settings, evaluation.cache
-    if question in CROP_QUESTIONS:
-        material = material_of(evaluation)
-        results = questions.ask(
-            subject, question, job.key.attacker, seed, material, settings, cache, evaluation.teacher, evaluation.device
-        )
-    else:
-        results = ask_whole(question, subject, seed, evaluation.data, evaluation.folder, settings)
-    run = Run(job.key, job.subject.name, results, time.process_time() - started)
-    write_run(evaluation.runs, run)
+def _finished(
+    evaluation: Evaluation, jobs: list[Job], executor: Executor | None, watcher: Watcher, workers: int
+) -> Iterator[tuple[Job, Run]]:
+    if executor is not None:
+        yield from _by_pool(evaluation, [job for job in jobs if not _assembles(job)], executor, watcher, workers)
+        jobs = [job for job in jobs if _assembles(job)]
+    for job in jobs:
+        yield job, _here(evaluation, Task(job), watcher)
+
+
+def _assembles(job: Job) -> bool:
+    """Whether it only puts together what other jobs leave."""
+    return job.key.question == DISTANCE
+
+
+def _here(evaluation: Evaluation, task: Task, watcher: Watcher) -> Run:
+    watcher.began(task)
+    run = run_job(evaluation, task.job, lambda what, done, total: watcher.step(task, what, done, total))
+    watcher.ended(task)
     return run
 
 
-def teach(evaluation: Evaluation) -> None:
-    """Ask the teacher about the faces that the pretrained attacker learns from; its answers are kept."""
-    part = material_of(evaluation).parts.get("pretraining train")
-    if part is not None and evaluation.teacher is not None:
-        teacher_embeddings(evaluation.teacher, part.images, evaluation.cache)
+def _by_pool(
+    evaluation: Evaluation, jobs: list[Job], executor: Executor, watcher: Watcher, workers: int
+) -> Iterator[tuple[Job, Run]]:
+    """Runs as they are finished. What several jobs share is measured first, by one process, then they start.
 
-
-def prepare_job(evaluation: Evaluation, subject: Subject, question: str) -> None:
-    """Measure the looks that a subject's attackers share."""
-    if question not in CROP_QUESTIONS:
-        return
-    questions.prepare(subject, question, material_of(evaluation), evaluation.settings, evaluation.cache)
-
-
-def evaluate(evaluation: Evaluation, executor: Executor | None = None, report: Report | None = None) -> list[Run]:
-    """All runs of the evaluation, in the order of `all_jobs`; those that are not there yet are done.
-
-    executor: processes to do them in (each on one thread), or None for this one. report: see `Report`; what it raises
-    ends the evaluation, and what was finished stays. Raises RunError for a damaged run file.
+    No more is handed out than there are processes, so whatever is handed out has begun. Looks are measured ahead as
+    long as fewer runs are ready than there are processes.
     """
-    jobs = all_jobs(evaluation)
-    found = {job.key: run for job in jobs if (run := find_run(evaluation.runs, job.key)) is not None}
-    missing = [job for job in jobs if job.key not in found]
-    for run in found.values():
-        if report is not None:
-            report(run, len(missing))
-    if any(job.key.attacker == PRETRAINED for job in missing):
-        teach(evaluation)
-    finished = _one_by_one(evaluation, missing) if executor is None else _by_pool(evaluation, missing, executor)
-    for left, run in zip(range(len(missing) - 1, -1, -1), finished, strict=True):
-        found[run.key] = run
-        if report is not None:
-            report(run, left)
-    return [found[job.key] for job in jobs]
-
-
-def _one_by_one(evaluation: Evaluation, jobs: list[Job]) -> Iterator[Run]:
+    groups: dict[object, list[Job]] = {}
     for job in jobs:
-        yield run_job(evaluation, job)
-
-
-def _by_pool(evaluation: Evaluation, jobs: list[Job], executor: Executor) -> Iterator[Run]:
-    """Runs as they are finished. What several jobs share is measured first, by one process, then they start."""
-    groups: dict[tuple[str, str, int], list[Job]] = {}
-    for job in jobs:
-        groups.setdefault((job.subject.digest, job.key.question, job.key.seed), []).append(job)
-    waiting = iter(groups.values())
-    pending: set[Future[Any]] = set()
-    prepared: dict[Future[Any], list[Job]] = {}
-
-    def prepare_next() -> None:
-        mine = next(waiting, None)
-        if mine is not None:
-            future = executor.submit(prepare_job, evaluation, mine[0].subject, mine[0].key.question)
-            prepared[future] = mine
-            pending.add(future)
-
-    for _ in range(PREPARED_AHEAD):
-        prepare_next()
-    while pending:
-        done, others = wait(pending, return_when=FIRST_COMPLETED)
-        pending = set(others)
-        for future in done:
-            result = future.result()
-            if future in prepared:
-                pending |= {executor.submit(run_job, evaluation, job) for job in prepared[future]}
-                prepare_next()
+        groups.setdefault((job.shared, job.key.seed), []).append(job)
+    waiting = deque(groups.values())
+    ready: deque[Job] = deque()
+    pending: dict[Future[Any], tuple[Task, list[Job]]] = {}
+    while waiting or ready or pending:
+        while len(pending) < workers and (waiting or ready):
+            group = waiting.popleft() if waiting and len(ready) < workers else []
+            task = Task(group[0] if group else ready.popleft(), looks=len(group) > 1)
+            if task.looks:
+                future: Future[Any] = executor.submit(prepare_job, evaluation, task.job)
             else:
-                yield result
+                future = executor.submit(run_job, evaluation, task.job)
+            pending[future] = task, group
+            watcher.began(task)
+        done, _ = wait(pending, return_when=FIRST_COMPLETED)
+        for future in done:
+            task, group = pending.pop(future)
+            result = future.result()
+            watcher.ended(task)
+            if task.looks:
+                ready.extend(group)
+            else:
+                yield task.job, result
 
 
 def facts(subject: Subject, evaluation: Evaluation) -> dict[str, Any]:

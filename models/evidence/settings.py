@@ -38,7 +38,8 @@ class EvidenceSettings:
     looks: measurements of each test face at sub-cell shifts, of which the first is the face as it is. training_looks:
     measurements of each training image. epochs: passes over the training images by question. pretrained_seeds: seeds of
     the pretrained attacker, which takes three times as long as the small one; detection_seeds: detectors of scenes;
-    None: as many as of the others.
+    None: as many as of the others. sizes_px: sizes of the face that distance is asked about, ascending; None: those of
+    `models.evidence.whole`.
     """
 
     questions: tuple[str, ...] = ("identity", "face", "same-photographs")
@@ -55,6 +56,7 @@ class EvidenceSettings:
     student_epochs: int = 14
     scenes: int = 4000
     scene_steps: int = 1500
+    sizes_px: tuple[float, ...] | None = None
     limits: Limits = field(default_factory=Limits)
     quick: bool = False
 

@@ -1,19 +1,23 @@
 """The questions that need more than crops: faces found in whole scenes, and everything against a face's size."""
 
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from models.detector.archives import FACES, FACES_BY_PERSON, NON_FACES, SCENES, archive_path, file_digest
-from models.evidence import distance, scenes
+from models.detector.scenes import PLANE_ROWS_PX
+from models.evidence import distance, scenes, sized
 from models.evidence.runs import Measure
 from models.evidence.settings import CONTROLS, NETWORK_NAMES, EvidenceSettings, QuestionError
+from models.evidence.sized import LEAST_FACE_PX, SizedRun
 from models.evidence.subjects import Subject
 
 DETECTION, DISTANCE = "detection", "distance"
 # What stands where other runs name their attacker.
 DETECTOR, BEST = "detector", "best"
 QUICK_SIZES_PX = (24.0, 48.0)
+Report = Callable[[str, int, int], None]
 ARCHIVES = {DETECTION: (SCENES, FACES, NON_FACES), DISTANCE: (FACES_BY_PERSON, FACES, NON_FACES)}
 
 
@@ -30,31 +34,71 @@ def whole_settings(question: str, data: Path, settings: EvidenceSettings) -> dic
     sums = {name: file_digest(archive_path(data, name)) for name in ARCHIVES[question]}
     if question == DETECTION:
         return {"recipe": scenes.RECIPE, "settings": asdict(_scene_settings(settings, 0)), "data": sums}
-    sizes = list(_sizes(settings))
-    return {"recipe": distance.RECIPE, "settings": asdict(_sized(settings)), "sizes_px": sizes, "data": sums}
+    # The sizes stand beside the settings, whether they were asked for or not.
+    how = asdict(_sized(settings))
+    del how["sizes_px"]
+    return {"recipe": sized.RECIPE, "settings": how, "sizes_px": list(sizes_of(settings)), "data": sums}
+
+
+def runs_of_distance(subjects: Iterable[Subject], data: Path, settings: EvidenceSettings) -> list[list[SizedRun]]:
+    """The runs that each subject's distance is put together from, those of identity first.
+
+    Raises DataMissingError without the archives, QuestionError without an attacker to ask.
+    """
+    asked = [(question, how, sized.archive_sums(data, question)) for question, how in _asked_by_size(settings).items()]
+    sizes = sizes_of(settings)
+    return [
+        [run for question, how, sums in asked for run in sized.sized_runs(question, subject, sums, how, sizes)]
+        for subject in subjects
+    ]
 
 
 def ask_whole(
-    question: str, subject: Subject, seed: int, data: Path, folder: Path, settings: EvidenceSettings
+    question: str,
+    subject: Subject,
+    seed: int,
+    data: Path,
+    folder: Path,
+    settings: EvidenceSettings,
+    report: Report | None = None,
 ) -> dict[str, Measure]:
     """The answer: {"detection": `scenes.detect_in_scenes`} or {"distance": `distance.distance_evidence`}.
 
-    Measured scenes and trained detectors are kept in the user's cache folder (CANOPIC_CACHE), runs by size in `folder`.
+    Measured scenes and trained detectors are kept in the user's cache folder (CANOPIC_CACHE). Distance is put together
+    from `runs_of_distance` in `folder`; those that are not there are done. report(what, done, total) is called as it
+    goes.
     """
     if question == DETECTION:
-        return {DETECTION: scenes.detect_in_scenes(subject, data, _scene_settings(settings, seed))}
-    sized, sizes = _sized(settings), _sizes(settings)
-    identity = distance.identity_by_size(subject, data, sized, folder, sizes)
-    face = distance.detection_by_size(subject, data, replace(sized, attackers=_networks(settings)[:1]), folder, sizes)
+        return {DETECTION: scenes.detect_in_scenes(subject, data, _scene_settings(settings, seed), report=report)}
+    asked, sizes = _asked_by_size(settings), sizes_of(settings)
+    identity = distance.identity_by_size(subject, data, asked["identity"], folder, sizes, report)
+    face = distance.detection_by_size(subject, data, asked["face"], folder, sizes, report)
     return {DISTANCE: distance.distance_evidence(identity, face)}
+
+
+def check_sizes(sizes_px: tuple[float, ...]) -> None:
+    """Raises QuestionError, which says what is expected, for sizes that no face can be brought to."""
+    ascending = bool(sizes_px) and list(sizes_px) == sorted(set(sizes_px))
+    if not ascending or not all(LEAST_FACE_PX <= size <= PLANE_ROWS_PX for size in sizes_px):
+        raise QuestionError(
+            f"sizes of faces {', '.join(f'{size:g}' for size in sizes_px)}: expected pixels of the face's larger side, "
+            f"ascending, from {LEAST_FACE_PX:g} to {PLANE_ROWS_PX} (the height of the plane), such as 12,16,24"
+        )
 
 
 def _scene_settings(settings: EvidenceSettings, seed: int) -> scenes.SceneSettings:
     return scenes.SceneSettings(scenes=settings.scenes, steps=settings.scene_steps, seed=seed)
 
 
-def _sizes(settings: EvidenceSettings) -> tuple[float, ...]:
-    return QUICK_SIZES_PX if settings.quick else distance.SIZES_PX
+def sizes_of(settings: EvidenceSettings) -> tuple[float, ...]:
+    """The sizes of the face's larger side that distance is asked about, px."""
+    return settings.sizes_px or (QUICK_SIZES_PX if settings.quick else distance.SIZES_PX)
+
+
+def _asked_by_size(settings: EvidenceSettings) -> dict[str, EvidenceSettings]:
+    """What distance asks at each size, and how."""
+    how = _sized(settings)
+    return {"identity": how, "face": replace(how, attackers=how.attackers[:1])}
 
 
 def _sized(settings: EvidenceSettings) -> EvidenceSettings:

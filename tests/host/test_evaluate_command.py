@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from host.cli import app
 from host.commands import evaluate as command
-from models.evidence.evaluate import Evaluation
+from models.evidence.jobs import Evaluation
 from models.evidence.material import ARCHIVES
 
 ROOT = Path(__file__).parents[2]

@@ -13,8 +13,12 @@ IMAGES = 10
 
 @pytest.fixture(scope="session")
 def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Four people with ten images each, other people, crops without a face, and three scenes."""
-    folder = tmp_path_factory.mktemp("data")
+    """`write_tiny_data`, once."""
+    return write_tiny_data(tmp_path_factory.mktemp("data"))
+
+
+def write_tiny_data(folder: Path) -> Path:
+    """Four people with ten images each, other people, and crops without a face; returns `folder`."""
     rng = np.random.default_rng(0)
     looks = rng.integers(30, 226, (PEOPLE + 12, 2, 2, 3))
 

@@ -14,13 +14,13 @@ from models.evidence.distance import (
     detection_by_size,
     distance_evidence,
     identity_by_size,
-    sized_crops,
 )
 from models.evidence.folds import folds_of, summary_of_folds
 from models.evidence.material import Labelled, Limits, Material
 from models.evidence.mounting import distance_m, face_px, guesser_passes, private_below_px, upper_bound
 from models.evidence.runs import share
 from models.evidence.settings import EvidenceSettings
+from models.evidence.sized import sized_crops
 from models.evidence.subjects import Subject
 from optics.encoding import Encoding, pooled
 from tests.models.archive_files import write_archive
@@ -197,6 +197,6 @@ def test_folds_test_every_image_once_and_every_person_counts_the_same() -> None:
     assert found["n_effective"] == int(9 / (1 / 9 + 1 / 6 + 1 / 30))
 
 
-def test_sizes_have_to_ascend(tmp_path: Path) -> None:
+def test_sizes_have_to_ascend(data: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="ascend"):
-        identity_by_size(SUBJECT, tmp_path, EvidenceSettings(), tmp_path, (48.0, 12.0))
+        identity_by_size(SUBJECT, data, EvidenceSettings(), tmp_path, (48.0, 12.0))

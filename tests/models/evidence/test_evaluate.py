@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from models.detector.gaussian_encoding import gaussian_kernel
-from models.evidence.evaluate import Evaluation, all_jobs, evaluate, write_evidence
+from models.evidence.evaluate import Watcher, evaluate, write_evidence
+from models.evidence.jobs import Evaluation, Job, all_jobs
 from models.evidence.material import Limits
 from models.evidence.report import IDENTITY, SEVERAL
 from models.evidence.runs import MEANS, Run, read_run
@@ -47,17 +48,20 @@ class StoppedError(Exception):
     """Stands for Ctrl-C."""
 
 
+class Stop(Watcher):
+    """Stops when seven runs are left."""
+
+    def there(self, _job: Job, _run: Run, to_do: int) -> None:
+        if to_do == 7:
+            raise StoppedError
+
+
 def test_interrupted_and_resumed_gives_the_same_report(
     whole: tuple[Evaluation, list[Run]], tiny_data: Path, tmp_path: Path
 ) -> None:
     evaluation = Evaluation((LEAKS, BLIND), tiny_data, tmp_path, SETTINGS)
-
-    def stop(_: Run, to_do: int) -> None:
-        if to_do == 7:
-            raise StoppedError
-
     with pytest.raises(StoppedError):
-        evaluate(evaluation, report=stop)
+        evaluate(evaluation, watcher=Stop())
     kept = {path.name: path.stat().st_mtime_ns for path in evaluation.runs.iterdir()}
     assert 0 < len(kept) < len(all_jobs(evaluation))
     write_evidence(evaluation, evaluate(evaluation))

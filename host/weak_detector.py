@@ -2,6 +2,7 @@
 for: what was measured of presence, or nothing."""
 
 from models.detector.card_presence import mostly_missed, tells_presence
+from models.presence import VERSION
 from optics.archive import BundleError
 from optics.bundle import Bundle
 from optics.bundle_evidence import Findings, findings
@@ -51,4 +52,5 @@ def _scene(one: ScenePresence) -> str:
     if one.specificity is not None:
         parts.append(f"nobody in {one.specificity.hits} of {one.specificity.n} empty ones")
     kind = " (made up)" if one.built_in else ""
-    return f"{one.scene}{kind}: {', '.join(parts)}"
+    other = "" if one.version == VERSION else f" (by presence model {one.version}, here is {VERSION})"
+    return f"{one.scene}{kind}: {', '.join(parts)}{other}"

@@ -14,6 +14,8 @@ from optics.archive import canonical_json
 # The scene that the twin makes up itself; all others are recordings.
 BUILT_IN = "demo"
 DIGITS = 12
+# Of the presence model, where an entry names none: it was written before there was another.
+FIRST_VERSION = 1
 # A share is its hits out of its total, less what rounding may do.
 ROUNDING = 1e-6
 
@@ -39,7 +41,8 @@ class ScenePresence:
     frames: those with a certain truth, occupied_frames of them with somebody. visits: separate times with somebody.
     precision: of frames called occupied, those with somebody; recall: of frames with somebody, those called occupied;
     specificity: of frames with nobody, those called empty. count_exact: frames with the true number of people. light:
-    steps (seconds, factor). block_s: length of the blocks that are resampled. protocol: equal for numbers that compare.
+    steps (seconds, factor). block_s: length of the blocks that are resampled. version: of the presence model that gave
+    the answers. protocol: equal for numbers that compare.
     """
 
     scene: str
@@ -54,6 +57,7 @@ class ScenePresence:
     seed: int
     light: tuple[tuple[float, float], ...]
     block_s: float
+    version: int
     protocol: str
 
     @property
@@ -100,6 +104,9 @@ def _scene(one: Mapping[str, Any]) -> ScenePresence:
     seed, truth = _whole(one["seed"], "seed"), _text(one["truth"], "truth")
     files = {_text(name, "a file"): _text(digest, "a digest") for name, digest in one["data_sha256"].items()}
     played: dict[str, Any] = {"truth": truth, "seed": seed, "light": [list(step) for step in light], "files": files}
+    version = _whole(one.get("presence_version", FIRST_VERSION), "presence_version")
+    if version < FIRST_VERSION:
+        raise ValueError(f"presence_version is {version}: versions count from {FIRST_VERSION}")
     digest = hashlib.sha256(canonical_json(played)).hexdigest()[:DIGITS]
     return ScenePresence(
         scene=_text(one["scene"], "scene"),
@@ -111,7 +118,8 @@ def _scene(one: Mapping[str, Any]) -> ScenePresence:
         seed=seed,
         light=light,
         block_s=_number(one["block_s"]),
-        protocol=f"{frames} frames, {occupied} occupied, of {digest}",
+        version=version,
+        protocol=f"{frames} frames, {occupied} occupied, of {digest}, presence model {version}",
     )
 
 

@@ -5,8 +5,8 @@ from typing import Any
 
 from rich.table import Table
 
-from host.commands.common import DONE, WRONG_INPUT, expected, out, print_json
-from host.commands.compare_bundles import measured
+from host.commands.common import DONE, WRONG_INPUT, expected, out, print_json, say
+from host.commands.compare_bundles import measured, presence_is_anothers
 from optics.archive import BundleError
 from optics.bundle import read_bundle, resolve_bundle
 from optics.bundle_evidence import findings
@@ -19,6 +19,14 @@ def show(name: str, as_json: bool) -> int:
         path = resolve_bundle(name)
         bundle = read_bundle(path)
     about = describe(bundle)
+    warnings: list[str] = []
+    try:
+        found = findings(bundle)
+        rows, warnings = measured(found), presence_is_anothers(name, found)
+    except BundleError as error:
+        rows = {"evidence": str(error)}
+    for warning in warnings:
+        say(f"canopic: {warning}")
     if as_json:
         print_json({"file": str(path), **about})
         return DONE
@@ -28,10 +36,6 @@ def show(name: str, as_json: bool) -> int:
     table.add_row("file", str(path))
     for key, value in _flat({name: part for name, part in about.items() if name != "evidence"}):
         table.add_row(key, value)
-    try:
-        rows = measured(findings(bundle))
-    except BundleError as error:
-        rows = {"evidence": str(error)}
     for key, value in rows.items():
         table.add_row(key.strip(), value.replace("\n", "; "))
     out().print(table)

@@ -8,6 +8,7 @@ from typing import Any
 from rich.table import Table
 
 from host.commands.common import DONE, FAILED, WRONG_INPUT, expected, out, print_json, say
+from models.presence import VERSION
 from optics.archive import BundleError
 from optics.bundle import Bundle, read_bundle, resolve_bundle, shipped_bundles
 from optics.bundle_evidence import (
@@ -55,7 +56,7 @@ def compare(names: Sequence[str], figure: Path | None, as_json: bool) -> int:
     with expected(BundleError, status=WRONG_INPUT):
         bundles = _read(names)
         found = {name: _findings(name, bundle) for name, bundle in bundles.items()}
-    warnings = protocols_differ(found)
+    warnings = [*protocols_differ(found), *(line for name in found for line in presence_is_anothers(name, found[name]))]
     if as_json:
         print_json({"bundles": [_as_json(name, bundles[name], found[name]) for name in bundles], "warnings": warnings})
     else:
@@ -148,11 +149,27 @@ def measured(found: Findings) -> dict[str, str]:
     column["presence in scenes"] = ", ".join(scene.scene for scene in found.presence) or NOT_MEASURED
     for scene in found.presence:
         column[f"  {scene.scene}, recall"] = _counted(scene.recall, "occupied frames")
+        if scene.version != VERSION:
+            column[f"  {scene.scene}, recall"] += f"\nby presence model {scene.version}, not {VERSION}"
         column[f"  {scene.scene}, precision"] = (
             _counted(scene.precision, "frames called occupied")
             + f"\nalways occupied: {_percent(scene.occupied_frames / scene.frames)}"
         )
     return column
+
+
+def presence_is_anothers(name: str, found: Findings) -> list[str]:
+    """A sentence where presence of the bundle called `name` was measured with another version of the presence model
+    than the installed one; else none."""
+    versions: dict[int, list[str]] = {}
+    for scene in found.presence:
+        if scene.version != VERSION:
+            versions.setdefault(scene.version, []).append(scene.scene)
+    return [
+        f"presence of {name} in {', '.join(scenes)} was measured with presence model {version}, and {VERSION} is "
+        "installed, whose answers may be others: score the scenes again (`canopic score`)"
+        for version, scenes in versions.items()
+    ]
 
 
 def _rules(found: dict[str, Findings]) -> list[str]:

@@ -24,6 +24,7 @@ from host.storage import StorageError
 from host.twin.demo import demo_truth
 from host.twin.frame import SceneError
 from host.twin.player import TwinError, TwinKernelError
+from models.presence import VERSION
 from optics.archive import BundleError
 from optics.bundle import read_bundle, resolve_bundle
 
@@ -140,6 +141,7 @@ def scored_what(
         "bundle_id": bundle.id,
         "encoding_id": bundle.encoding.id,
         "model_sha256": hashlib.sha256(bundle.models[DETECTOR]).hexdigest(),
+        "presence_version": VERSION,
         "capture_path": about.capture_path,
         "seed": config.capture.seed,
         "light": config.capture.light,

@@ -38,13 +38,15 @@ def presence_section(found: Findings) -> str:
     if not found.presence:
         return ""
     lengths = " or ".join(dict.fromkeys(f"{scene.block_s:g} s" for scene in found.presence))
+    versions = " or ".join(dict.fromkeys(str(scene.version) for scene in found.presence))
     told = [
         "Whether somebody is there comes from change against the learned empty room; a face that is found counts too. "
         "Each scene was played whole through the simulated camera with this encoding and this detector "
         "(`canopic score`). Frames whose truth is uncertain are left out. Precision: of frames called occupied, those "
         "with somebody. Recall: of frames with somebody, those called occupied. The first interval (95 %) takes frames "
         f"for independent, which those of one visit are not; the second comes from resampling blocks of {lengths}. "
-        "What a claim about another room rests on is the number of visits and of scenes.",
+        "What a claim about another room rests on is the number of visits and of scenes. "
+        f"The answers are those of version {versions} of the presence model: a sensor with another gives others.",
         "Always answering occupied has a recall of 100 %, calls no empty frame empty, and has the precision in the "
         "last column.",
     ]

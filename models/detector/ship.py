@@ -20,9 +20,11 @@ from rich.console import Console
 from models.detector.card import model_card
 from models.detector.scenes import PLANE_COLUMNS_PX, PLANE_ROWS_PX, plane_cells
 from models.encoding_file import read_encoding
+from models.presence import VERSION
 from optics.archive import canonical_json
 from optics.bundle import Bundle, read_bundle, write_bundle
 from optics.bundle_evidence import findings
+from optics.bundle_presence import FIRST_VERSION
 from optics.encoding import Encoding
 
 MODEL = "detector.onnx"
@@ -137,8 +139,8 @@ def detector_of(evaluation: Mapping[str, Any], encoding_id: str, model: bytes) -
 def presence_of(scores: Mapping[str, Mapping[str, Any]], encoding_id: str, model: bytes) -> dict[str, Any]:
     """The entry "presence" of a bundle, from what `canopic score --json` wrote. scores: file's name to its content.
 
-    Raises ShipError for a score of another encoding, model or kernel, of a part of a scene, of a scene that another of
-    them is of, and for a file in another form.
+    Raises ShipError for a score of another encoding, model or kernel, by another version of the presence model than the
+    installed one, of a part of a scene, of a scene that another of them is of, and for a file in another form.
     """
     digest = hashlib.sha256(model).hexdigest()
     scenes: dict[str, dict[str, Any]] = {}
@@ -166,6 +168,9 @@ def _scored_scene(file: str, score: Mapping[str, Any], encoding_id: str, model_s
             raise ShipError(
                 f"{file} is of {what} {score[name]}, the bundle is to hold {ours}: score a bundle of this detector"
             )
+    version = score.get("presence_version", FIRST_VERSION)
+    if version != VERSION:
+        raise ShipError(f"{file} is by presence model {version}, installed is {VERSION}: score the scene again")
     if score["kernel"] is not None:
         raise ShipError(f"{file} was scored behind kernel {score['kernel']['file']}: score without --kernel")
     run, found = score["run"], score["score"]
@@ -180,6 +185,8 @@ def _scored_scene(file: str, score: Mapping[str, Any], encoding_id: str, model_s
     return {
         **{name: score[name] for name in ("scene", "truth", "data_sha256", "capture_path", "seed", "light")},
         **{name: found[name] for name in ("frames", "visits", "block_s")},
+        # Older scores name none, and a bundle of theirs keeps its id.
+        **({"presence_version": version} if "presence_version" in score else {}),
         "occupied_frames": found["recall"]["total"],
         **{name: _counted(found[name]) for name in SHARES},
     }

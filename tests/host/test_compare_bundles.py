@@ -11,6 +11,7 @@ import typer
 
 from host.commands.bundle import show
 from host.commands.compare_bundles import compare
+from models.presence import VERSION
 from optics.bundle import Bundle, shipped_bundles, write_bundle
 from optics.encoding import Encoding
 from tests.optics.presence_entries import presence, scene
@@ -127,6 +128,36 @@ def test_presence_is_in_the_json_and_other_seeds_are_not_compared_in_silence(
     assert one[0]["recall"]["hits"] == 330
     assert bare == []
     assert [warning.split(" was")[0] for warning in document["warnings"]] == ["presence in demo"]
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_presence_of_another_version_than_the_installed_one_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], as_json: bool
+) -> None:
+    now = scene("room.mp4", presence_version=VERSION)
+    mine = str(tmp_path / "mine.canopic")
+    write(tmp_path / "mine.canopic", scenes=(now, scene(presence_version=VERSION + 1)))
+    stale = (
+        f"in demo was measured with presence model {VERSION + 1}, and {VERSION} is installed, whose answers may be "
+        "others: score the scenes again (`canopic score`)"
+    )
+    for command in (lambda: compare([mine], None, as_json=as_json), lambda: show(mine, as_json=as_json)):
+        assert command() == 0
+        done = capsys.readouterr()
+        assert stale in " ".join(done.err.split())
+        if not as_json:
+            assert done.out.count(f"by presence model {VERSION + 1}, not {VERSION}") == 1
+    assert compare([mine], None, as_json=True) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert [one["version"] for one in document["bundles"][0]["measured"]["presence"]] == [VERSION, VERSION + 1]
+    assert any(stale in warning for warning in document["warnings"])
+    # What is of the installed one is not spoken of.
+    write(tmp_path / "mine.canopic", scenes=(now,))
+    for command in (lambda: compare([mine], None, as_json=as_json), lambda: show(mine, as_json=as_json)):
+        assert command() == 0
+        done = capsys.readouterr()
+        assert done.err == ""
+        assert "presence model" not in done.out or as_json
 
 
 def test_json_has_every_number_and_nothing_else_is_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

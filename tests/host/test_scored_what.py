@@ -12,6 +12,7 @@ from host.config import Config
 from host.outputs.report import About, Summary
 from host.score import Truth, score_measurements
 from models.detector.ship import presence_of
+from models.presence import VERSION
 from optics.archive import BundleError
 from optics.bundle import Bundle, default_bundle_path, read_bundle
 from optics.bundle_presence import read_presence
@@ -38,6 +39,7 @@ def test_the_built_in_scene_has_no_file(bundle: Bundle) -> None:
         "bundle_id": bundle.id,
         "encoding_id": bundle.encoding.id,
         "model_sha256": hashlib.sha256(bundle.models["detector.onnx"]).hexdigest(),
+        "presence_version": VERSION,
         "capture_path": "twin",
         "seed": 3,
         "light": [],
@@ -95,4 +97,5 @@ def test_what_is_scored_is_what_ships_and_what_is_read(bundle: Bundle, people: l
             assert (found.value, found.low, found.high) == (expected.value, expected.low, expected.high)
             assert (found.hits, found.n) == (expected.hits, expected.total)
             assert (found.block_low, found.block_high) == (expected.block_low, expected.block_high)
+    assert scene.version == VERSION
     assert (scene.frames, scene.occupied_frames, scene.visits) == (6, sum(one > 0 for one in people), score.visits)

@@ -10,6 +10,7 @@ import pytest
 
 from host.config import Config
 from host.weak_detector import weak_detector_warning
+from models.presence import VERSION
 from optics.bundle import Bundle
 from optics.encoding import Encoding
 from tests.optics.presence_entries import presence, scene
@@ -69,6 +70,9 @@ def test_measured_presence_is_said_with_its_numbers_and_the_count_is_not_to_be_r
     assert '"empty"' not in warning
     assert warning.endswith(INSTEAD)
     assert "measured on one scene, room.mp4: " in warned(0.002, room)
+    assert "presence model" not in warning
+    later = warned(0.002, scene(presence_version=VERSION + 1), room)
+    assert f"nobody in 93 of 96 empty ones (by presence model {VERSION + 1}, here is {VERSION}); room.mp4:" in later
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,22 @@ def test_every_number_of_a_scene_is_read() -> None:
     assert (room.scene, room.truth, room.precision.value) == ("room.mp4", "counts room.csv", 1.0)
 
 
+def test_a_scene_that_names_no_version_of_the_presence_model_is_of_the_first() -> None:
+    old, new = findings(bundle(scene(), scene("room.mp4", presence_version=3))).presence
+    assert (old.version, new.version) == (1, 3)
+    for wrong in (0, -1, 1.5, "2", True, None):
+        with pytest.raises(BundleError, match="presence_version"):
+            findings(bundle(scene(presence_version=wrong)))
+
+
+def test_presence_of_two_versions_does_not_compare() -> None:
+    old, new = findings(bundle(scene())), findings(bundle(scene(presence_version=2)))
+    (sentence,) = protocols_differ({"old": old, "new": new})
+    assert "presence model 1" in sentence
+    assert "presence model 2" in sentence
+    assert protocols_differ({"old": old, "same": findings(bundle(scene(presence_version=1)))}) == []
+
+
 def test_a_bundle_without_the_entry_has_no_presence() -> None:
     assert findings(BARE).presence == ()
 

@@ -43,6 +43,8 @@ def test_every_scene_has_its_numbers_intervals_and_what_a_constant_answer_gets()
     ) in text
     assert "| room.mp4 (seed 0) | 2 | 1034 of 1394 | 1013/1013, 100.0 %" in text
     assert "resampling blocks of 2 s." in text
+    assert "version 1 of the presence model" in text
+    assert "version 1 or 2 of the presence model" in card(scene(), scene("room.mp4", presence_version=2))
     assert "Always answering occupied has a recall of 100 %, calls no empty frame empty" in text
     assert "demo is made up" in text
     assert "One recording is few (room.mp4)" in text

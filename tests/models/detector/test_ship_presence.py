@@ -11,6 +11,7 @@ import pytest
 
 from models.detector.card import model_card
 from models.detector.ship import ShipError, main, presence_of
+from models.presence import VERSION
 from optics.bundle import read_bundle
 from optics.bundle_evidence import findings
 from tests.models.detector.test_ship import ENCODING, OTHER, bound_evaluation, evidence_of, training
@@ -42,6 +43,7 @@ def scored(name: str = "demo", *, run: Any = None, score: Any = None, **more: An
         "bundle_id": "b0" * 32,
         "encoding_id": ENCODING.id,
         "model_sha256": SHA256,
+        "presence_version": VERSION,
         "capture_path": "twin",
         "seed": 0,
         "light": [],
@@ -77,6 +79,8 @@ def test_what_is_kept_of_a_score_is_what_the_reader_of_evidence_knows() -> None:
         (scored(encoding_id=OTHER.id), f"a.json is of encoding {OTHER.id}, the bundle is to hold"),
         (scored(model_sha256="0" * 64), "a.json is of the model 0{64}, the bundle is to hold"),
         (scored(kernel={"file": "psf.npz", "digest": "0" * 12}), "behind kernel psf.npz: score without --kernel"),
+        (scored(presence_version=VERSION + 1), f"by presence model {VERSION + 1}, installed is {VERSION}: score the"),
+        (scored(presence_version="1"), "by presence model 1, installed is"),
         (scored(frames=80), "of a part of scene demo: score all of it, without --frames"),
         (scored(score={"unmeasured": 3}), "of a part of scene demo"),
         (scored(truth_frames=499), "with a truth of all of its frames"),
@@ -93,6 +97,20 @@ def test_what_is_kept_of_a_score_is_what_the_reader_of_evidence_knows() -> None:
 def test_a_score_of_something_else_or_of_a_part_is_refused(score: dict[str, Any], said: str) -> None:
     with pytest.raises(ShipError, match=said):
         presence_of({"a.json": score}, ENCODING.id, MODEL)
+
+
+def test_the_version_of_the_presence_model_is_kept_and_an_older_score_names_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (named,) = presence_of({"a.json": scored()}, ENCODING.id, MODEL)["scenes"]
+    assert named["presence_version"] == VERSION
+    older = {name: value for name, value in scored().items() if name != "presence_version"}
+    monkeypatch.setattr("models.detector.ship.VERSION", 1)
+    (unnamed,) = presence_of({"a.json": older}, ENCODING.id, MODEL)["scenes"]
+    assert "presence_version" not in unnamed
+    monkeypatch.setattr("models.detector.ship.VERSION", 2)
+    with pytest.raises(ShipError, match="by presence model 1, installed is 2: score the scene again"):
+        presence_of({"a.json": older}, ENCODING.id, MODEL)
 
 
 @pytest.mark.parametrize("missing", ["encoding_id", "model_sha256", "data_sha256"])

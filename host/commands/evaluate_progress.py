@@ -23,7 +23,7 @@ def announcement(plan: Plan, costs: dict[RunKey, float], workers: int) -> str:
     missing runs that are estimated."""
     missing = plan.missing
     if not missing:
-        return f"all {len(plan.jobs)} runs are there already"
+        return "the run is there already" if len(plan.jobs) == 1 else f"all {len(plan.jobs)} runs are there already"
     parts = []
     if costs:
         processes = f"{workers} process{'es' if workers > 1 else ''}"

@@ -11,16 +11,20 @@ from models.evidence.jobs import Evaluation, Job, Plan, material_of
 from models.evidence.kept_looks import is_picture, test_looks, training_looks
 from models.evidence.questions import OF_MEANS, PAIR_LOOKS, fit_settings
 from models.evidence.runs import RunKey
-from models.evidence.settings import LINEAR, NEAREST, PRETRAINED
+from models.evidence.settings import LINEAR, NEAREST, PRETRAINED, EvidenceSettings
 from models.evidence.sized import parted, pool_of, sized_crops
 from models.evidence.subjects import Subject
 from models.evidence.whole import DETECTION, DISTANCE
 
-BATCHES = 2
+# Training steps that are timed: so many as take about this long, within bounds. Fewer steps of a small network take no
+# longer than making it does.
+TIMED_S = 0.4
+LEAST_STEPS, MOST_STEPS = 2, 40
 LOOKS = 8
-# Of a control, for every value of every training image, as run files say (3.5 s and 0.5 s on 192 values of 1,400).
-SECONDS_PER_VALUE = {LINEAR: 1.3e-5, NEAREST: 7e-7}
-LEAST_SECONDS = 0.3
+# Of a control, for every value of every training image, as run files say (the linear probe took 3.5 s on 192 values of
+# 1,400 images, the nearest neighbour 2.4 s on 43,200 of 1,300), and at least.
+SECONDS_PER_VALUE = {LINEAR: 1.3e-5, NEAREST: 4e-8}
+LEAST_SECONDS = 0.5
 # Reading the images and the runs by size that distance is put together from.
 SECONDS_TO_ASSEMBLE = 5.0
 # A test image passes forwards only, itself and its mirror image: about this share of a training step's cost.
@@ -32,8 +36,8 @@ NOT_ESTIMATED = (DETECTION,)
 def estimated_seconds(evaluation: Evaluation, plan: Plan) -> dict[RunKey, float]:
     """Seconds of one core for each missing job, at this machine's present load; `NOT_ESTIMATED` are left out.
 
-    Times `BATCHES` training steps of every kind of network on inputs of every size, once each, and `LOOKS` looks of
-    every subject at every size. The first of the jobs that share looks is taken to measure them.
+    Times a few training steps of every kind of network on inputs of every size, once each, and `LOOKS` looks of every
+    subject at every size. The first of the jobs that share looks is taken to measure them.
     """
     clock = _Clock(evaluation)
     measured = {job.shared for job in plan.jobs if job.key in plan.found}
@@ -74,7 +78,7 @@ class _Clock:
         if kind not in self.per_image:
             self.per_image[kind] = _seconds_per_image(job, *kind, self._device(job), self.evaluation)
         passes = 0 if attacker == PRETRAINED else settings.epochs(question)
-        if attacker == OF_MEANS and question == "identity" and settings.looks > 1:
+        if attacker == OF_MEANS and _of_means(job, settings):
             # It is trained once more, on mean codes.
             passes *= 2
         trained = training * (passes + FORWARD_SHARE)
@@ -90,7 +94,7 @@ class _Clock:
         training, test = self._images(job)
         each = training_looks(subject, settings)
         looks = training * each + test * test_looks(question, settings)
-        if question == "identity" and settings.looks > 1 and not is_picture(subject):
+        if _of_means(job, settings):
             # Looks that no mirror turned, for mean codes.
             looks += training * each
         if question == "identity" and job.sized is None:
@@ -121,6 +125,11 @@ class _Clock:
         return self.evaluation.device if job.sized is None else "cpu"
 
 
+def _of_means(job: Job, settings: EvidenceSettings) -> bool:
+    """Whether an answer from mean codes is wanted (`kept_looks.looks_for_means`)."""
+    return job.key.question == "identity" and settings.looks > 1 and not is_picture(job.subject)
+
+
 def _timed_look(subject: Subject, face_px: float | None) -> tuple[float, int, int]:
     """Seconds of one look of a crop (of a face of `face_px`, or as it is), and its side and channels."""
     rng = np.random.default_rng(0)
@@ -137,11 +146,16 @@ def _seconds_per_image(job: Job, attacker: str, side: int, channels: int, device
     from models.attackers.fit import fit
 
     settings = fit_settings(job.subject, job.key.question, attacker, 0, evaluation.settings)
-    count = BATCHES * settings.batch
-    looks = np.random.default_rng(0).integers(0, 16, (count, 1, side, side, channels), np.uint8)
-    labels = np.arange(count, dtype=np.int64) % 2
-    fit(looks[: settings.batch], 15, labels[: settings.batch], 2, replace(settings, epochs=1), device=device)
-    started = time.perf_counter()
-    fit(looks, 15, labels, 2, replace(settings, epochs=1), device=device)
+
+    def timed(steps: int) -> float:
+        looks = rng.integers(0, 16, (steps * settings.batch, 1, side, side, channels), np.uint8)
+        labels = np.arange(len(looks), dtype=np.int64) % 2
+        started = time.perf_counter()
+        fit(looks, 15, labels, 2, replace(settings, epochs=1), device=device)
+        return time.perf_counter() - started
+
+    rng = np.random.default_rng(0)
+    timed(1)  # libraries choose their ways at the first step
+    steps = int(np.clip(TIMED_S / timed(1), LEAST_STEPS, MOST_STEPS))
     # What is timed is one pass and the forward pass that follows it.
-    return (time.perf_counter() - started) / (count * (1 + FORWARD_SHARE))
+    return timed(steps) / (steps * settings.batch * (1 + FORWARD_SHARE))

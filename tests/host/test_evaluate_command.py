@@ -37,6 +37,8 @@ def evaluate(*words: object) -> Any:
         (["--width", "0"], "--width"),
         (["--width", "nan"], "--width"),
         (["--width", "inf"], "--width inf: expected a finite number above 0"),
+        (["--sizes", "12,large"], "--sizes 12,large: expected numbers"),
+        (["--sizes", "24,12"], "sizes of faces 24, 12: expected pixels of the face's larger side, ascending"),
         (["--questions", "who"], 'no question "who"'),
         (["--attackers", "spy"], 'no attacker "spy"'),
         (["--against", "nobody"], 'cannot compare against "nobody"'),
@@ -139,3 +141,13 @@ def test_in_a_hurry_the_small_attacker_is_asked_alone(
     assert found.exit_code == 0, found.output
     settings = asked[0].settings
     assert (settings.attackers, settings.seeds, settings.quick) == (attackers, seeds, "--quick" in words)
+    assert settings.sizes_px is None
+
+
+def test_sizes_of_faces_are_those_that_were_given(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("torch", reason="attackers need torch: pip install 'canopic[train]'")
+    asked: list[Evaluation] = []
+    monkeypatch.setattr(command, "_evaluated", lambda evaluation, _: asked.append(evaluation) or {"subjects": []})
+    found = evaluate("--attackers", "small", "--sizes", "12, 16.5,24", "--data", data, "--out", tmp_path / "out")
+    assert found.exit_code == 0, found.output
+    assert asked[0].settings.sizes_px == (12.0, 16.5, 24.0)

@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
@@ -47,7 +46,7 @@ def train_encoder(
         check_torch()
         where = asked_device(device)
     from models.encoder.alternate import LearningError, learn_chain
-    from models.encoder.material import archive_material
+    from models.encoder.material import learning_material
 
     with (
         expected(PlanError, DataMissingError, status=WRONG_INPUT),
@@ -55,7 +54,7 @@ def train_encoder(
         _Watch(settings) as watch,
     ):
         try:
-            material = archive_material(data, np.random.default_rng(settings.seed), settings.material)
+            material = learning_material(data, settings)
             learn_chain(settings, material, directory, watch.step, device=where)
         except KeyboardInterrupt:
             say("canopic: interrupted; the same command goes on where it stopped")

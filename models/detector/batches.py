@@ -77,7 +77,7 @@ def random_batch(
     plane = (samples.cells if encoded else samples.plain).shape[1:3]
     for index in rng.integers(len(samples), size=size):
         boxes, ignore = samples.boxes_of(int(index))
-        top, left = _window(boxes[~ignore] / np.float32(cell_px), plane, window, rng)
+        top, left = random_window(boxes[~ignore] / np.float32(cell_px), plane, window, rng)
         part = (int(index), slice(top, top + window[0]), slice(left, left + window[1]))
         boxes = boxes - np.array([left, top, 0, 0], np.float32) * cell_px
         exposure = float(np.exp(rng.uniform(np.log(0.55), np.log(1.4))))
@@ -161,11 +161,14 @@ def _exposed_plain(image: NDArray[np.uint8], exposure: float) -> NDArray[np.uint
     return np.asarray(np.clip(image * np.float32(exposure ** (1 / 2.2)), 0, 255), np.uint8)
 
 
-def _window(
-    faces: NDArray[np.float32], cells: tuple[int, ...], window: tuple[int, int], rng: np.random.Generator
+def random_window(
+    faces: NDArray[np.float32], plane: tuple[int, ...], window: tuple[int, int], rng: np.random.Generator
 ) -> tuple[int, int]:
-    """Top row and left column of a random window, usually one that holds the centre of a face (boxes in cells)."""
-    room = (cells[0] - window[0], cells[1] - window[1])
+    """Top row and left column of a random window of `window` on a plane of `plane` (rows, columns), whole numbers.
+
+    Usually one that holds the centre of a face: boxes float32 (n, 4), in the unit of both.
+    """
+    room = (plane[0] - window[0], plane[1] - window[1])
     if len(faces) and rng.random() < 0.7:
         x, y, width, height = faces[rng.integers(len(faces))]
         top = (y + height / 2) - rng.uniform(0.1, 0.9) * window[0]

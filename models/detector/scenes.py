@@ -94,8 +94,15 @@ def boxes_on_plane(
     boxes: NDArray[np.float32], ignore: NDArray[np.bool_]
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Boxes float32 (n, 4) in plane pixels clipped to the plane, and whether each is to be ignored (see `place`)."""
+    return boxes_within(boxes, ignore, (PLANE_ROWS_PX, PLANE_COLUMNS_PX))
+
+
+def boxes_within(
+    boxes: NDArray[np.float32], ignore: NDArray[np.bool_], size_px: tuple[int, int]
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """As `boxes_on_plane`, for a window of `size_px` (rows, columns) from whose corner boxes count."""
     corner = np.maximum(boxes[:, :2], 0)
-    end = np.minimum(boxes[:, :2] + boxes[:, 2:], np.array([PLANE_COLUMNS_PX, PLANE_ROWS_PX], np.float32))
+    end = np.minimum(boxes[:, :2] + boxes[:, 2:], np.array(size_px[::-1], np.float32))
     size = end - corner
     seen = (size > 0).all(axis=1)
     share = size.clip(0).prod(axis=1) / np.maximum(boxes[:, 2:].prod(axis=1), 1e-6)

@@ -2,9 +2,11 @@
 
 Each cycle (Tan et al., "CAnOPIC", ICME 2020, Sec. 3.2; par.nsf.gov/biblio/10217888):
 
+    0. where the plan has scenes, a detector learns to find faces in windows of them through the encoder as it is
     1. codes of the encoder as it is are cached; fresh networks judge it
     2. recognition and detection networks learn from the cached codes
-    3. they are fixed, and the encoder descends on cross-entropy(detection) - alpha * entropy(recognition)
+    3. they are fixed, and the encoder descends on cross-entropy(detection) - alpha * entropy(recognition) [+ weight *
+       the detector's loss in scenes]
 
 Here is what is done; what there is at any moment, and how it is kept, is `models.encoder.learning`. A learning can be
 killed anywhere and goes on from its checkpoint with the result of one that was never stopped, bit for bit on one
@@ -12,24 +14,35 @@ machine and thread. Which cycle's encoder is kept, fresh networks decide: docs/d
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 
 from models.attackers.device import CPU, own_random_state
 from models.attackers.fit import one_thread
+from models.detector.network import FaceNetwork
+from models.detector.scenes import Scene
 from models.encoder.adversaries import Training, accuracy, new_network, right_answers
 from models.encoder.chain import Chain
 from models.encoder.judge import judged, score
-from models.encoder.learning import DETECTION, ENCODER, RECOGNITION, Learning
+from models.encoder.learning import DETECTION, ENCODER, RECOGNITION, SCENES, Learning
 from models.encoder.material import LearningMaterial
 from models.encoder.objective import PARTS, encoder_loss
 from models.encoder.plan import AdversaryPlan, EncoderPlan, PlanError
+from models.encoder.scene_detection import (
+    SceneLesson,
+    SceneTraining,
+    new_detector,
+    precision_in_windows,
+    scene_camera,
+    scene_lesson,
+)
+from models.encoder.scene_windows import margin_px, scenes_apart, training_scenes, windows_in_parts
 from optics.encoding import Encoding
 
 # Steps of any kind between two checkpoints.
@@ -117,12 +130,15 @@ class _Alternation:
     def _phase(self) -> str:
         """Does what is left of the phase; the name of the one that follows."""
         learning = self.learning
+        if learning.phase == "scenes":
+            self._train_detector()
+            return "judge"
         if learning.phase == "judge":
             return self._judge()
         kind, _, number = learning.phase.partition(" ")
         if kind == "encoder":
             self._train_encoder()
-            return "judge"
+            return learning.first_phase
         plan = learning.plan.recognition if kind == "recognition" else learning.plan.detection
         self._train_adversary(kind, int(number), plan)
         if int(number) + 1 < len(plan.networks):
@@ -133,8 +149,7 @@ class _Alternation:
         learning = self.learning
         choice = learning.plan.choice
         last = learning.cycle == learning.plan.schedule.cycles
-        learning.history.append({"cycle": learning.cycle, "seconds": {}, "adversaries": []})
-        entry = learning.history[-1]
+        entry = learning.entry
         if last or learning.cycle % choice.every == 0:
             self._tell("judge", 0, 1, {})
             parts = ("identity", "held_out_identity", "face", "held_out_face")
@@ -142,7 +157,9 @@ class _Alternation:
             entry |= judged(lessons, choice, learning.plan.seed + learning.cycle, learning.device)
             entry["effective_levels"] = learning.effective_levels()
             learning.keep(-float(len(learning.history)) if choice.keep == "last" else -score(entry, choice))
-            self._tell("judge", 1, 1, {kind: entry[kind]["accuracy"] for kind in ("identity", "face")})
+            numbers = {kind: entry[kind]["accuracy"] for kind in ("identity", "face")}
+            scenes = entry.get("scenes", {}).get("ap")
+            self._tell("judge", 1, 1, numbers | ({} if scenes is None else {"scenes_ap": scenes}))
         return "done" if last or self._ended() else "recognition 0"
 
     def _ended(self) -> bool:
@@ -156,6 +173,46 @@ class _Alternation:
                 return True
         best = 0 if learning.best is None else int(learning.best["cycle"])
         return schedule.patience is not None and learning.cycle - best >= schedule.patience
+
+    def _train_detector(self) -> None:
+        """The detector of scenes learns from this cycle's encoder, and says how well faces are found with it."""
+        learning, plan, source = self.learning, self.learning.plan.scenes, self.learning.material.scenes
+        if plan is None or source is None:
+            raise PlanError(f"{learning.plan.name} asks for scenes, and its images have none; use `learning_material`")
+        seed = [learning.plan.seed, learning.cycle, SCENES]
+        if learning.inner is None:
+            new = "scenes" not in learning.networks
+            if new:
+                learning.networks["scenes"] = new_detector(plan, learning.channels, seed).to(learning.device)
+            learning.inner = {"new": new}
+        network = cast(FaceNetwork, learning.networks["scenes"])
+        count = plan.new_windows if learning.inner["new"] else plan.windows
+        scenes = training_scenes(source, np.random.default_rng([*seed, 0]))
+        lesson = self._scene_lesson(scenes, count, [*seed, 1])
+        camera = scene_camera(learning.plan)
+        training = SceneTraining(network, lesson, plan, camera, [*seed, 2], learning.inner["new"])
+        if "training" in learning.inner:
+            training.restore(learning.inner["training"])
+        while not training.done:
+            training.advance()
+            self._tell("scenes", training.step, training.steps, {"loss": training.losses / training.step})
+            self._stepped(lambda: {**(learning.inner or {}), "training": training.state()})
+        # The same windows in every cycle, so that their numbers compare.
+        test = self._scene_lesson(scenes_apart(source), plan.held_out, [learning.plan.seed, SCENES, 3])
+        found = precision_in_windows(network, test, np.random.default_rng([*seed, 4]))
+        learning.entry["scenes"] = {"loss": training.losses / training.steps} | found
+
+    def _scene_lesson(self, scenes: Iterator[Scene], count: int, seed: list[int]) -> SceneLesson:
+        plan = self.learning.plan
+        if plan.scenes is None:
+            raise PlanError(f"{plan.name} has no section 'scenes'")
+        margin, rng = margin_px(plan.chain.start.side_px, plan.chain.pool), np.random.default_rng(seed)
+
+        def report(done: int, total: int) -> None:
+            self._tell("scenes, measuring", done, total, {})
+
+        parts = windows_in_parts(scenes, count, plan.scenes.window_px, margin, rng, report)
+        return scene_lesson(self.learning.chain, parts)
 
     def _train_adversary(self, kind: str, number: int, plan: AdversaryPlan) -> None:
         learning, network_plan = self.learning, plan.networks[number]
@@ -186,7 +243,7 @@ class _Alternation:
         test = learning.lesson("held_out_identity" if kind == "recognition" else "held_out_face")
         codes = test.looks.codes[:, 0]
         right = right_answers(network, network_plan.upsample, codes, test.looks.full_scale, test.labels)
-        learning.history[-1]["adversaries"].append(
+        learning.entry["adversaries"].append(
             {
                 "kind": kind,
                 "network": network_plan.name,
@@ -225,7 +282,7 @@ class _Alternation:
             self._tell("encoder", step, steps, {name: value / step for name, value in sums.items()})
             position = {"rng": rng.bit_generator.state, "step": step, "sums": sums}
             self._stepped(lambda position=position: position)  # type: ignore[misc]
-        learning.history[-1]["encoder"] = {name: value / steps for name, value in sums.items()} | {"slope": slope}
+        learning.entry["encoder"] = {name: value / steps for name, value in sums.items()} | {"slope": slope}
 
     def _stepped(self, position: Callable[[], dict[str, Any]]) -> None:
         """A step is done: checkpoint now and then, and end when as many were done as asked for."""
@@ -250,7 +307,7 @@ class _Alternation:
     def _clock(self) -> None:
         """The time since the last call belongs to this phase."""
         now = time.monotonic()
-        times = self.learning.history[-1]["seconds"]
+        times = self.learning.entry["seconds"]
         kind = self.learning.phase.partition(" ")[0]
         times[kind] = times.get(kind, 0.0) + now - self.timed
         self.timed = now

@@ -41,6 +41,8 @@ def judged(lessons: dict[str, Lesson], plan: ChoicePlan, seed: int, device: str 
 def score(found: dict[str, Any], plan: ChoicePlan) -> float:
     """What a choice maximises, see `ChoicePlan`."""
     identity, face = float(found["identity"]["accuracy"]), float(found["face"]["accuracy"])
+    if plan.faces == "scenes":
+        face = float(found["scenes"]["ap"] or 0.0)
     if plan.face_at_least is not None:
         return 2 - identity if face >= plan.face_at_least else face
     return face - plan.identity_weight * identity

@@ -17,19 +17,21 @@ from models.encoder.material import LearningMaterial
 from models.encoder.nuisance import CameraNuisance
 from models.encoder.plan import EncoderPlan, PlanError
 from models.encoder.record import learning_record
+from models.encoder.scene_detection import new_detector
 from models.encoder.start import start_digest, starting_chain
 from optics.whole_file import write_whole
 
 # Parts of the seed, so that every use of randomness has a stream of its own.
-LOOKS, RECOGNITION, DETECTION, ENCODER = 1, 100, 200, 300
+LOOKS, RECOGNITION, DETECTION, ENCODER, SCENES = 1, 100, 200, 300, 400
 
 
 class Learning:
     """Everything that has to be the same for a learning to go on as if it had never been stopped.
 
     chain, optimizer: the encoder and its descent. networks: adversaries, by the phase in which they learn. cycle and
-    phase: what is done next, "judge", "recognition NUMBER", "detection NUMBER", "encoder", or "done". inner: where in
-    that phase, None at its beginning. history: what is known of each cycle. best: the encoder that is kept so far.
+    phase: what is done next, "scenes", "judge", "recognition NUMBER", "detection NUMBER", "encoder", or "done"; a plan
+    without scenes has none of the first. inner: where in that phase, None at its beginning. history: what is known of
+    each cycle. best: the encoder that is kept so far.
 
     Raises PlanError for a plan with nothing to learn, or other than that of the checkpoint in `folder`.
     """
@@ -42,7 +44,7 @@ class Learning:
         self.nuisance = CameraNuisance(plan.nuisance, plan.chain.pool) if plan.nuisance.on else None
         self.optimizer = _encoder_optimizer(plan, self.chain)
         self.networks: dict[str, nn.Module] = {}
-        self.cycle, self.phase = 0, "judge"
+        self.cycle, self.phase = 0, self.first_phase
         self.inner: dict[str, Any] | None = None
         self.history: list[dict[str, Any]] = []
         self.best: dict[str, Any] | None = None
@@ -53,9 +55,26 @@ class Learning:
             self._restore(state)
 
     @property
+    def first_phase(self) -> str:
+        """With which every cycle begins."""
+        return "judge" if self.plan.scenes is None else "scenes"
+
+    @property
+    def entry(self) -> dict[str, Any]:
+        """What is known of this cycle, in `history`."""
+        if len(self.history) == self.cycle:
+            self.history.append({"cycle": self.cycle, "seconds": {}, "adversaries": []})
+        return self.history[-1]
+
+    @property
     def slope(self) -> float:
         """How steep the soft quantization is in this cycle."""
         return self.plan.schedule.slope + self.plan.schedule.slope_rise * self.cycle
+
+    @property
+    def channels(self) -> int:
+        """Of its codes: three colours of each filter."""
+        return 3 * self.chain.filters
 
     def effective_levels(self) -> int | None:
         """Of the encoder as it is; None without quantization."""
@@ -124,6 +143,10 @@ class Learning:
         self.optimizer.load_state_dict(state["optimizer"])
         few = self.material.few()
         for name, weights in state["networks"].items():
+            if name == "scenes" and self.plan.scenes is not None:
+                self.networks[name] = new_detector(self.plan.scenes, self.channels, [0]).to(self.device)
+                self.networks[name].load_state_dict(weights)
+                continue
             kind, _, number = name.partition(" ")
             plan = self.plan.recognition if kind == "recognition" else self.plan.detection
             part = "identity" if kind == "recognition" else "face"

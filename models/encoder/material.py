@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,8 @@ from models.detector.archives import (
     read_scenes,
     validation_part,
 )
-from models.encoder.plan import MaterialPlan, PlanError
+from models.encoder.plan import EncoderPlan, MaterialPlan, PlanError
+from models.encoder.scene_windows import SceneSource, archive_scenes
 
 EVALUATION_PEOPLE = 71
 
@@ -36,7 +37,8 @@ class LearningMaterial:
     `faces` with `people` int64 (n,), 0..classes - 1: whom the recognition networks learn. `held_out_faces` with
     `held_out_people`: other images of the same people, which only say how good recognition is. `positives` and
     `negatives`: with and without a face, to learn detection from; `held_out_positives`, `held_out_negatives`: to test
-    it. `names`: people by their number. `digests`: SHA-256 by archive, for the record.
+    it. `names`: people by their number. `digests`: SHA-256 by archive, for the record. `scenes`: what
+    windows to find faces in are cut from, None where the plan does not ask for it.
     """
 
     faces: Images
@@ -49,6 +51,7 @@ class LearningMaterial:
     held_out_negatives: Images
     names: tuple[str, ...] = ()
     digests: dict[str, str] = field(default_factory=dict)
+    scenes: SceneSource | None = None
 
     @property
     def classes(self) -> int:
@@ -66,7 +69,11 @@ class LearningMaterial:
     def counts(self) -> dict[str, int]:
         """Number of images by part, and of people."""
         parts = ("faces", "held_out_faces", "positives", "negatives", "held_out_positives", "held_out_negatives")
-        return {"people": self.classes} | {part: len(getattr(self, part)) for part in parts}
+        scenes = {}
+        if self.scenes is not None:
+            scenes["photographs"] = len(self.scenes.training.photographs)
+            scenes["held_out_photographs"] = len(self.scenes.apart)
+        return {"people": self.classes} | {part: len(getattr(self, part)) for part in parts} | scenes
 
     def digest(self) -> str:
         """SHA-256 of every image and label: a learning is only resumed with what it was begun with."""
@@ -74,6 +81,13 @@ class LearningMaterial:
         for part in (self.faces, self.people, self.held_out_faces, self.held_out_people, self.positives,
                      self.negatives, self.held_out_positives, self.held_out_negatives):  # fmt: skip
             found.update(f"{part.dtype} {part.shape}".encode() + np.ascontiguousarray(part).tobytes())
+        if self.scenes is not None:
+            source = self.scenes.training
+            for photograph in (*source.photographs, *self.scenes.apart):
+                for each in (photograph.image, photograph.boxes, photograph.ignore):
+                    found.update(f"{each.dtype} {each.shape}".encode() + np.ascontiguousarray(each).tobytes())
+            for crops in (source.faces, source.non_faces):
+                found.update(f"{crops.dtype} {crops.shape}".encode() + np.ascontiguousarray(crops).tobytes())
         return found.hexdigest()
 
 
@@ -81,6 +95,15 @@ def evaluation_people(rows: list[dict[str, str]], count: int = EVALUATION_PEOPLE
     """The people whom evaluations use: those with the most images in the table of the faces by person, ties by name."""
     images = Counter(row["person"] for row in rows)
     return sorted(images, key=lambda person: (-images[person], person))[:count]
+
+
+def learning_material(data: Path, plan: EncoderPlan) -> LearningMaterial:
+    """Everything that `plan` learns from, out of the archives in folder `data`: raises as `archive_material`."""
+    material = archive_material(data, np.random.default_rng(plan.seed), plan.material)
+    if plan.scenes is None:
+        return material
+    digests = material.digests | {SCENES: file_digest(archive_path(data, SCENES))}
+    return replace(material, scenes=archive_scenes(data), digests=digests)
 
 
 def archive_material(data: Path, rng: np.random.Generator, limits: MaterialPlan | None = None) -> LearningMaterial:

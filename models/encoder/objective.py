@@ -4,19 +4,25 @@ Equation 1 of Tan et al., "CAnOPIC", ICME 2020 (par.nsf.gov/biblio/10217888), wi
 a price for bits above a budget. Entropies and cross-entropies are in nats.
 """
 
+from itertools import islice
+from typing import cast
+
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from models.detector.network import FaceNetwork
 from models.encoder.adversaries import answers, entropy
 from models.encoder.bits import soft_bits
 from models.encoder.chain import Chain, Nuisance
 from models.encoder.looks import light_of, scaled, soft_codes, varied_crops
 from models.encoder.material import LearningMaterial
 from models.encoder.plan import EncoderPlan
+from models.encoder.scene_detection import scene_camera, scene_loss
+from models.encoder.scene_windows import cut_windows, margin_px, training_scenes
 
-PARTS = ("loss", "detection", "entropy", "bits")
+PARTS = ("loss", "detection", "entropy", "bits", "scenes")
 
 
 def encoder_loss(
@@ -33,7 +39,8 @@ def encoder_loss(
     Half of the batch are faces: of the people, and as many of others. Entropy needs no label, so it counts on all of
     them; what a network is sure of on faces that it has not learned by heart is what it would be sure of tomorrow.
     With `privacy.entropy_on: people` it counts on the network's own people alone, as published.
-    networks: "recognition 0", ..., "detection 0", ..., as many as the plan has, on the chain's device.
+    networks: "recognition 0", ..., "detection 0", ..., as many as the plan has, on the chain's device; where it
+    asks for scenes also "scenes", whose loss on windows is added (`models.encoder.scene_detection.scene_loss`).
     """
     count = plan.schedule.batch // 2
     known = count if len(material.positives) == 0 else count - count // 2
@@ -49,7 +56,14 @@ def encoder_loss(
         for number, network in enumerate(plan.detection.networks)
     ]
     detection = torch.stack(detections).mean()
-    loss, unsure, bits = detection, torch.zeros(()), torch.zeros(())
+    loss, unsure, bits, scenes = detection, torch.zeros(()), torch.zeros(()), torch.zeros(())
+    if plan.scenes is not None and material.scenes is not None:
+        margin = margin_px(plan.chain.start.side_px, plan.chain.pool)
+        some = islice(training_scenes(material.scenes, rng), plan.scenes.batch)
+        windows = cut_windows(some, plan.scenes.window_px, margin, rng)
+        network = cast(FaceNetwork, networks["scenes"])
+        scenes = scene_loss(chain, network, windows, slope, scene_camera(plan), rng, through)
+        loss = plan.scenes.crops_weight * loss + plan.scenes.weight * scenes
     if plan.privacy.alpha > 0:
         asked = values[: known if plan.privacy.entropy_on == "people" else count]
         entropies = [
@@ -62,4 +76,5 @@ def encoder_loss(
     if plan.privacy.bits_budget is not None and plan.chain.levels is not None:
         bits = soft_bits(cells[:count], chain.thresholds(), slope, through)
         loss = loss + plan.privacy.bits_weight * functional.relu(bits - plan.privacy.bits_budget)
-    return loss, dict(zip(PARTS, (loss.item(), detection.item(), unsure.item(), bits.item()), strict=True))
+    parts = (loss, detection, unsure, bits, scenes)
+    return loss, dict(zip(PARTS, (part.item() for part in parts), strict=True))

@@ -15,7 +15,9 @@ from pydantic_core import PydanticCustomError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from models.detector.scenes import POOLS
 from models.encoder.chain_plan import ChainPlan
+from models.encoder.scene_plan import ScenesPlan
 from models.encoder.sections import Count, Positive, Section, Share
 
 NetworkName = Literal["small", "resnet18", "googlenet"]
@@ -119,6 +121,9 @@ class ChoicePlan(Section):
     face_at_least: Share | None = Field(
         default=None, description="of encoders this good at faces the most private one is kept, else the best at faces"
     )
+    faces: Literal["crops", "scenes"] = Field(
+        default="crops", description="how good at faces: crops told apart, or average precision in windows of scenes"
+    )
     every: Count = Field(default=3, description="judge every so many cycles, and the last")
 
 
@@ -188,6 +193,24 @@ class EncoderPlan(Section):
     choice: ChoicePlan = ChoicePlan()
     nuisance: NuisancePlan = NuisancePlan()
     material: MaterialPlan = MaterialPlan()
+    scenes: ScenesPlan | None = Field(default=None, description="also faces in whole scenes; null: crops alone")
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.scenes is None:
+            if self.choice.faces == "scenes":
+                raise PydanticCustomError("plan", "'choice: {faces: scenes}' expects a section 'scenes'")
+            return self
+        pool = self.chain.pool
+        if self.chain.levels is None or self.chain.range != "fixed":
+            raise PydanticCustomError("plan", "'scenes' expects levels and 'range: fixed': a camera's codes")
+        if not POOLS[0] <= pool <= POOLS[1] or any(side % pool for side in self.scenes.window_px):
+            raise PydanticCustomError(
+                "plan",
+                "chain.pool is {pool}: 'scenes' expects {low}..{high} px, and windows of whole cells",
+                {"pool": pool, "low": POOLS[0], "high": POOLS[1]},
+            )
+        return self
 
 
 def plan_file(word: str) -> Path:

@@ -14,7 +14,7 @@ from models.attackers.looks import looks_of
 from models.attackers.views import View
 from models.detector.metrics import bootstrap_interval, wilson_interval
 from models.encoder.alternate import Progress, learn
-from models.encoder.material import archive_material
+from models.encoder.material import learning_material
 from models.encoder.plan import EncoderPlan
 from models.encoder.sweep import JudgePlan
 from models.encoder.sweep_images import IMAGES, limits, questions
@@ -44,7 +44,7 @@ def run_point(plan: EncoderPlan, judge: JudgePlan, data: Path, folder: Path, dev
             _say(folder, progress.cycle, f"learning, {progress.phase}")
 
     _say(folder, 0, "reading images")
-    material = archive_material(data, np.random.default_rng(plan.seed), plan.material)
+    material = learning_material(data, plan)
     encoding = learn(plan, material, folder, report, device=device)
     images = read_material(data, questions(judge), limits(judge), folder.parent.parent / IMAGES)
 

@@ -9,6 +9,9 @@ from models.encoder.sweep import JudgePlan
 SECONDS = {"small": 0.62e-3, "resnet18": 0.91e-3, "googlenet": 2.6e-3}
 WIDTH = 0.25
 ENCODER_S = 1.2e-3  # one image through one step of the encoder, without its adversaries
+WINDOW_S = 10e-3  # one window of a scene made and measured; that of 224 x 288 px, as the next two
+DETECTOR_S = 1.3e-3  # one window through one step of a detector of the default widths
+ENCODER_WINDOW_S = 40e-3  # one window through one step of the encoder and the detector
 LOOK_S = 0.9e-3  # one measurement of one crop while learning; the judge's take a third
 START_S = 8.0  # a process with torch, and the archives
 CELLS = 64  # of the codes that these were measured on
@@ -29,11 +32,18 @@ def rough_seconds(plan: EncoderPlan, judge: JudgePlan) -> float:
     )
     chosen = people * choice.identity_epochs + both * choice.face_epochs
     cycle += chosen * _image(choice.network, cells) / choice.every
+    first = 0.0
+    if plan.scenes is not None:
+        scenes = plan.scenes
+        steps = scenes.detector_batch * DETECTOR_S
+        cycle += (scenes.windows + scenes.held_out) * WINDOW_S + scenes.steps * steps
+        cycle += schedule.encoder_steps * scenes.batch * ENCODER_WINDOW_S
+        first = (scenes.new_windows + scenes.held_out) * WINDOW_S + scenes.new_steps * steps
     trained = judge.people * min(judge.most_training, 20), 2 * judge.faces_training
     judging = sum(trained) * judge.looks * LOOK_S / 3
     for network in judge.networks:
         judging += (trained[0] * judge.epochs + trained[1] * judge.face_epochs) * _image(network, cells)
-    return START_S + schedule.cycles * cycle + judging
+    return START_S + first + schedule.cycles * cycle + judging
 
 
 def _adversaries(plan: AdversaryPlan, images: float, cells: float) -> float:

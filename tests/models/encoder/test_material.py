@@ -12,8 +12,9 @@ import pytest
 from numpy.typing import NDArray
 
 from models.detector.archives import DataMissingError
-from models.encoder.material import EVALUATION_PEOPLE, archive_material, evaluation_people
-from models.encoder.plan import MaterialPlan
+from models.encoder.material import EVALUATION_PEOPLE, archive_material, evaluation_people, learning_material
+from models.encoder.plan import MaterialPlan, checked_plan
+from tests.models.archive_files import write_archive
 
 LIMITS = MaterialPlan(photographs=False)
 SIDE = 64
@@ -104,3 +105,35 @@ def test_limits_are_kept_and_the_seed_chooses_within_them(data: Path) -> None:
 def test_a_missing_archive_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataMissingError, match=r"faces_identity_lfw64\.tar is missing.*--data"):
         archive_material(tmp_path, np.random.default_rng(0), LIMITS)
+
+
+def test_scenes_are_read_where_a_plan_asks_for_them(data: Path) -> None:
+    plan = checked_plan({"material": {"photographs": False}}, "test")
+    with_scenes = checked_plan({"material": {"photographs": False}, "scenes": {}}, "test")
+    with pytest.raises(DataMissingError, match=r"scenes_faces_wider480\.tar is missing"):
+        learning_material(data, with_scenes)
+    names = [f"{number}.jpg" for number in range(40)]
+    splits = ["test", *["train"] * 39]
+    size = {"width": "48", "height": "36", "n_faces": "1"}
+    boxes = {"x": "5", "y": "6", "w": "12", "h": "15", "invalid": "0"}
+    tables = {
+        "images.csv": [{"file": name, "split": split, **size} for name, split in zip(names, splits, strict=True)],
+        "boxes.csv": [{"file": name, **boxes} for name in names],
+    }
+    rng = np.random.default_rng(0)
+    pictures = {name: rng.integers(0, 256, (36, 48, 3), np.uint8) for name in names}
+    write_archive(data / "scenes_faces_wider480.tar", tables, pictures)
+    crops, both = learning_material(data, plan), learning_material(data, with_scenes)
+    assert crops.scenes is None
+    assert both.scenes is not None
+    learned = {one.name for one in both.scenes.training.photographs}
+    apart = {one.name for one in both.scenes.apart}
+    assert learned
+    assert apart
+    assert not learned & apart
+    assert learned | apart == set(names[1:])
+    # Scenes change nothing else, and count as images of their own.
+    assert np.array_equal(crops.positives, both.positives)
+    assert crops.digest() != both.digest()
+    assert set(both.counts()) == {*crops.counts(), "photographs", "held_out_photographs"}
+    assert "scenes_faces_wider480.tar" in both.digests

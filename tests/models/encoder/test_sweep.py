@@ -21,7 +21,9 @@ from host.sweep.local import LocalExecutor
 from host.sweep.report import write_report
 from host.sweep.run import Progress, SweepBusyError, folder_of, reasons, run_points
 from host.sweep.table import LiveTable
+from models.encoder.plan import checked_plan
 from models.encoder.sweep import SWEEPS, JudgePlan, Point, SweepError, SweepPlan, points_of, read_sweep
+from models.encoder.sweep_cost import rough_seconds
 from models.encoder.sweep_front import Joined, Measure, beaten_beyond, join, pareto_front
 from tests.models.encoder.sweep_tasks import WHAT, told
 
@@ -343,3 +345,13 @@ def test_the_command_lists_and_says_what_is_missing(tmp_path: Path, capsys: pyte
             train_sweep(directory=tmp_path, **options)  # type: ignore[arg-type]
         assert ended.value.exit_code == 2
         assert word in capsys.readouterr().err
+
+
+def test_scenes_cost_time_in_each_cycle_and_more_in_the_first() -> None:
+    def seconds(**values: Any) -> float:
+        return rough_seconds(checked_plan(values, "test"), JudgePlan())
+
+    crops, few = seconds(schedule={"cycles": 4}), seconds(schedule={"cycles": 4}, scenes={})
+    longer = seconds(schedule={"cycles": 5}, scenes={}) - few
+    assert longer > seconds(schedule={"cycles": 5}) - crops
+    assert few - crops > 4 * (longer - (seconds(schedule={"cycles": 5}) - crops))

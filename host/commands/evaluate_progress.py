@@ -95,7 +95,7 @@ class Shown(Watcher):
             self._table = (count, live_table(summarised(self._names, self._seen[:count]), self._quick))
         now = time.monotonic()
         lines = [
-            Text(f"  {task.name}{said} ({duration(now - began)})", style="dim", overflow="ellipsis", no_wrap=True)
+            Text(f"  {task.name}{said} ({since(now - began)})", style="dim", overflow="ellipsis", no_wrap=True)
             for task, (began, said) in list(self._running.items())
         ]
         return Group(self._table[1], self._progress, *lines)
@@ -144,6 +144,11 @@ def _cells(found: dict[str, Any] | None) -> tuple[str, str]:
     low, high = found["interval_95"]
     seeds = f"{found['seeds']} seed" + ("s" if found["seeds"] > 1 else "")
     return f"{100 * found['mean']:.1f} % ({100 * low:.1f}..{100 * high:.1f})", seeds
+
+
+def since(seconds: float) -> str:
+    """Minutes and seconds: "3:07"."""
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
 
 
 def duration(seconds: float) -> str:

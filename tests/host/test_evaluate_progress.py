@@ -105,8 +105,8 @@ def test_every_task_has_a_line_until_it_ends(clock: Clock) -> None:
     clock.now += 20
     found = text_of(shown)
     assert "0/3" in found
-    assert "clean, detection, seed 0: training, loss 0.50, 300 of 1500 (60 s)" in found
-    assert "clean, face, small, seed 0 (20 s)" in found
+    assert "clean, detection, seed 0: training, loss 0.50, 300 of 1500 (1:00)" in found
+    assert "clean, face, small, seed 0 (0:20)" in found
     shown.ended(face)
     shown.there(FACES[0], run(FACES[0]), 2)
     found = text_of(shown)

@@ -14,7 +14,11 @@ QUESTIONS = {
     "verification, true accept at 1 % false accept": "same person or not: true accept at 1 % false accept",
     "face": "face or no face",
     "same-photographs": "face or no face, same photographs",
+    "surroundings": "who is it, face covered",
+    "face-alone": "who is it, all but the face covered",
 }
+# Who it is by what surrounds a face, and by the face.
+COVERED = ("surroundings", "face-alone")
 # Attackers that learn nothing of their own, or one layer: for comparison, as `canopic evaluate` calls them.
 CONTROLS = ("nearest", "linear")
 PRETRAINED = "pretrained"
@@ -67,7 +71,7 @@ def attacks_section(attacks: Mapping[str, Any]) -> str:
             f"Naming the person of the nearest training picture, by what the last layer of {retrieval['headline']} "
             f"reads, is right in {percent(found['mean'])} ({interval(found['interval_95'])})."
         )
-    sentences += [_memory(best), _judgement(attacks["results"]), SIZE_OF_FACES]
+    sentences += [_known_by(attacks["results"]), _memory(best), _judgement(attacks["results"]), SIZE_OF_FACES]
     rows = [
         "| question | attacker | share | 95 % | n | guessing | right on its training images |",
         "|---|---|---|---|---|---|---|",
@@ -98,6 +102,19 @@ SIZE_OF_FACES = (
     "The faces of these pictures span about 48 px on the sensor plane. A larger face gives more away, a smaller one "
     "less."
 )
+
+
+def _known_by(results: Mapping[str, Any]) -> str:
+    """How much of it is the face, and how much what surrounds it; empty where that was not asked."""
+    found = [results[name]["attackers"][results[name]["headline"]] for name in COVERED if name in results]
+    if len(found) < len(COVERED):
+        return ""
+    covered, alone = (f"{percent(one['mean'])} ({interval(one['interval_95'])})" for one in found)
+    return (
+        "Pictures of one person are often of one event, with the same light, clothes and background. With the face "
+        f"covered by one colour, attackers trained on such pictures name {covered}; with everything else covered, "
+        f"{alone}."
+    )
 
 
 def distance_section(distance: Mapping[str, Any]) -> str:

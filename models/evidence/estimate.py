@@ -9,6 +9,7 @@ from models.datasets.windows import CROP_PX
 from models.evidence.head_start import NETWORK
 from models.evidence.jobs import Evaluation, Job, Plan, material_of
 from models.evidence.kept_looks import is_picture, test_looks, training_looks
+from models.evidence.material import OF_PEOPLE
 from models.evidence.questions import OF_MEANS, PAIR_LOOKS, fit_settings
 from models.evidence.runs import RunKey
 from models.evidence.settings import LINEAR, NEAREST, PRETRAINED, EvidenceSettings
@@ -127,7 +128,7 @@ class _Clock:
 
 def _of_means(job: Job, settings: EvidenceSettings) -> bool:
     """Whether an answer from mean codes is wanted (`kept_looks.looks_for_means`)."""
-    return job.key.question == "identity" and settings.looks > 1 and not is_picture(job.subject)
+    return job.key.question in OF_PEOPLE and settings.looks > 1 and not is_picture(job.subject)
 
 
 def _timed_look(subject: Subject, face_px: float | None) -> tuple[float, int, int]:

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from models.attackers.looks import looks_of
 from models.attackers.views import View
-from models.evidence.material import Labelled, Material, question_digest
+from models.evidence.material import OF_PEOPLE, Labelled, Material, question_digest
 from models.evidence.runs import canonical, digest
 from models.evidence.settings import EvidenceSettings
 from models.evidence.subjects import Subject
@@ -31,7 +31,7 @@ def training_looks(subject: Subject, settings: EvidenceSettings) -> int:
 
 def test_looks(question: str, settings: EvidenceSettings) -> int:
     """Measurements of each test image: several only where the question is who it is."""
-    return settings.looks if question == "identity" else 1
+    return settings.looks if question in OF_PEOPLE else 1
 
 
 def kept_looks(
@@ -85,7 +85,7 @@ def looks_for_means(
     None of them is mirrored, as test looks are not: the mean of a face and its mirror image is neither. Pictures are
     left out: the mean of shifted pictures says less than each of them.
     """
-    if question != "identity" or tested.shape[1] < 2 or is_picture(subject):
+    if question not in OF_PEOPLE or tested.shape[1] < 2 or is_picture(subject):
         return None
     half = f"{question} train"
     sums = question_digest(question, material, settings.limits)

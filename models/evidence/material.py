@@ -22,6 +22,7 @@ from models.detector.archives import (
     read_crops,
     read_scenes,
 )
+from models.evidence.covered import face_alone, without_face
 from optics.whole_file import whole_file
 
 # Raise it when the same archives and limits give other images: runs on other material are then not reused.
@@ -71,8 +72,9 @@ class Labelled:
 class Material:
     """All parts by name ("identity train", ...), the digest of archives and limits, and the people by label.
 
-    identity: who is it, labels are people. face: face (1) or no face (0), two sources. windows: the same from the same
-    photographs. unseen: faces of people in no training part, labels are people (at least two faces each).
+    identity: who is it, labels are people. surroundings, face-alone: the same with the face covered, and with all but
+    the face covered (`models.evidence.covered`). face: face (1) or no face (0), two sources. windows: the same from the
+    same photographs. unseen: faces of people in no training part, labels are people (at least two faces each).
     """
 
     parts: dict[str, Labelled]
@@ -86,7 +88,11 @@ ARCHIVES = {
     "face": (FACES, NON_FACES),
     "same-photographs": (SCENES,),
     "pretraining": (FACES_BY_PERSON, FACES),
+    "surroundings": (FACES_BY_PERSON,),
+    "face-alone": (FACES_BY_PERSON,),
 }
+# Questions of who it is: their labels are people.
+OF_PEOPLE = ("identity", "surroundings", "face-alone")
 
 
 def needed_archives(questions: tuple[str, ...]) -> tuple[str, ...]:
@@ -103,7 +109,8 @@ def read_material(data: Path, questions: tuple[str, ...], limits: Limits, cache:
     for question in (one for one in ARCHIVES if one in questions):
         for name, part in _kept(data, question, limits, sums, cache).items():
             parts[f"{question} {name}"] = part
-    people = int(parts["identity train"].labels.max()) + 1 if "identity" in questions else 0
+    named = [parts[f"{question} train"].labels for question in OF_PEOPLE if question in questions]
+    people = int(named[0].max()) + 1 if named else 0
     return Material(parts, people, digest_of(limits, sums), sums)
 
 
@@ -134,13 +141,24 @@ def _kept(data: Path, question: str, limits: Limits, sums: dict[str, str], cache
 
 
 def _identity(data: Path, limits: Limits) -> dict[str, Labelled]:
+    return _people(data, limits) | {"unseen": _unseen(data, limits.unseen)}
+
+
+def _people(data: Path, limits: Limits) -> dict[str, Labelled]:
     everyone = read_crops(data, FACES_BY_PERSON)
     people = evaluation_people([row["person"] for row in everyone.rows], limits.people)
     return {
         "train": _by_person(everyone, "train", people, limits.most_training),
         "test": _by_person(everyone, "test", people, limits.most_test),
-        "unseen": _unseen(data, limits.unseen),
     }
+
+
+def _surroundings(data: Path, limits: Limits) -> dict[str, Labelled]:
+    return {name: Labelled(without_face(part.images), part.labels) for name, part in _people(data, limits).items()}
+
+
+def _face_alone(data: Path, limits: Limits) -> dict[str, Labelled]:
+    return {name: Labelled(face_alone(part.images), part.labels) for name, part in _people(data, limits).items()}
 
 
 def evaluation_people(names: list[str], count: int) -> list[str]:
@@ -182,7 +200,7 @@ def _pretraining(data: Path, limits: Limits) -> dict[str, Labelled]:
     nobody is judged. Labels mean nothing here."""
     everyone = read_crops(data, FACES_BY_PERSON)
     judged = set(evaluation_people([row["person"] for row in everyone.rows], limits.people))
-    own = _identity(data, limits)["train"].images
+    own = _people(data, limits)["train"].images
     free = [index for index, row in enumerate(everyone.rows) if row["person"] not in judged]
     images = np.concatenate([own, everyone.images[free], read_crops(data, FACES, "train").images])[: limits.pairs]
     return {"train": Labelled(images, np.zeros(len(images), np.int64))}
@@ -209,4 +227,11 @@ def _windows(data: Path, limits: Limits) -> dict[str, Labelled]:
     return found
 
 
-MAKERS = {"identity": _identity, "face": _faces, "same-photographs": _windows, "pretraining": _pretraining}
+MAKERS = {
+    "identity": _identity,
+    "face": _faces,
+    "same-photographs": _windows,
+    "pretraining": _pretraining,
+    "surroundings": _surroundings,
+    "face-alone": _face_alone,
+}

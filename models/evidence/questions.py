@@ -1,7 +1,8 @@
 """The questions that attackers answer about a subject's looks, each trained afresh. Torch comes in when one is asked.
 
 identity: who of the evaluation's people is it, from one look and from the mean of several. face: is there a face, two
-sources. same-photographs: the same, faces and faceless windows cut from the same photographs.
+sources. same-photographs: the same, faces and faceless windows cut from the same photographs. surroundings: who is it,
+with the face covered; face-alone: with everything else covered (`models.evidence.covered`).
 """
 
 from dataclasses import asdict
@@ -26,7 +27,7 @@ from models.evidence.kept_looks import (
     training_looks,
     unseen_looks,
 )
-from models.evidence.material import Material, question_digest
+from models.evidence.material import OF_PEOPLE, Material, question_digest
 from models.evidence.runs import MEANS, Measure, share
 from models.evidence.settings import (
     CONTROLS,
@@ -125,17 +126,17 @@ def ask(
 ) -> dict[str, Measure]:
     """Train one attacker and say how often it is right: measures by name (see `runs.share`), JSON objects.
 
-    The question's own name: from one look. For identity also "identity, several looks" (networks: the mean of the
+    The question's own name: from one look. For who it is also "identity, several looks" (networks: the mean of the
     logits over the looks of each face; controls: from mean codes), "identity, several looks, mean codes" (the small
-    network, trained anew on means of looks), "retrieval" (the nearest training image by the angle between what the last
-    layer reads), and, where the material has faces of unseen people, "verification" (`models.attackers.verification` on
-    the same).
+    network, trained anew on means of looks), and for "identity" itself "retrieval" (the nearest training image by the
+    angle between what the last layer reads), and, where the material has faces of unseen people, "verification"
+    (`models.attackers.verification` on the same).
     train_accuracy: on the training images' first looks, None for the nearest image. teacher: a face embedding (ONNX),
     for the pretrained attacker. device: see `models.attackers.device`.
     """
     trained, tested = train_and_test_looks(subject, question, material, settings, cache)
     train, test = material.parts[f"{question} train"], material.parts[f"{question} test"]
-    classes = material.people if question == "identity" else 2
+    classes = material.people if question in OF_PEOPLE else 2
 
     def measure(named: NDArray[np.int64], train_accuracy: float | None) -> Measure:
         found = share(named == test.labels, test.labels, classes, len(train))
@@ -170,7 +171,7 @@ def ask(
     fitted = fit(trained, subject.full_scale, train.labels, classes, how, device=device)
     accuracy = fitted.train_accuracy
     results = {question: measure(fitted.logits(tested[:, 0]).argmax(axis=1), accuracy)}
-    if question != "identity":
+    if question not in OF_PEOPLE:
         return results
     if tested.shape[1] > 1:
         several = measure(fitted.mean_logits(tested).argmax(axis=1), accuracy)
@@ -182,6 +183,8 @@ def ask(
         named = averaged.logits(mean_codes(tested, subject.full_scale)).argmax(axis=1)
         several = measure(named, averaged.train_accuracy)
         results[f"{question}, several looks{MEANS}"] = several | {"looks": tested.shape[1]}
+    if question != "identity":
+        return results
     features, wanted = fitted.features(trained[:, 0]), fitted.features(tested[:, 0])
     results["retrieval"] = measure(nearest_labels(features, train.labels, wanted, cosine=True), accuracy)
     if f"{question} unseen" in material.parts:

@@ -10,7 +10,10 @@ from models.detector.metrics import wilson_interval
 from models.evidence.runs import MEANS, Measure, Run, correct_images
 
 SCHEMA = "canopic-evidence-1"
-IDENTITY, SEVERAL, FACE = "identity", "identity, several looks", "face"
+SEVERAL_LOOKS = ", several looks"
+IDENTITY, FACE = "identity", "face"
+SEVERAL = IDENTITY + SEVERAL_LOOKS
+SURROUNDINGS, FACE_ALONE = "surroundings", "face-alone"
 VERIFICATION, EQUAL_ERROR = "verification", "verification, equal error rate"
 TRUE_ACCEPT = "verification, true accept at 1 % false accept"
 RETRIEVAL, WINDOWS = "retrieval", "same-photographs"

@@ -2,15 +2,17 @@
 
 from dataclasses import dataclass, field
 
-from models.evidence.material import Limits
+from models.evidence.material import OF_PEOPLE, Limits
 
-CROP_QUESTIONS = ("identity", "face", "same-photographs")
+CROP_QUESTIONS = ("identity", "face", "same-photographs", "surroundings", "face-alone")
 WORDS = {
     "identity": "identity",
     "verification": "identity",
     "retrieval": "identity",
     "face": "face",
     "same-photographs": "same-photographs",
+    "surroundings": "surroundings",
+    "face-alone": "face-alone",
     "detection": "detection",
     "distance": "distance",
 }
@@ -62,9 +64,9 @@ class EvidenceSettings:
 
     def epochs(self, question: str) -> int:
         """Passes over the training images for one of `CROP_QUESTIONS`."""
-        return {"identity": self.identity_epochs, "face": self.face_epochs, "same-photographs": self.windows_epochs}[
-            question
-        ]
+        if question in OF_PEOPLE:
+            return self.identity_epochs
+        return {"face": self.face_epochs, "same-photographs": self.windows_epochs}[question]
 
 
 def check_attackers(attackers: tuple[str, ...]) -> None:
@@ -90,4 +92,4 @@ def asked_of(attacker: str, question: str, seed: int, pretrained_seeds: int | No
     controls only once, the pretrained one `pretrained_seeds` times."""
     if attacker == PRETRAINED:
         return question == "identity" and (pretrained_seeds is None or seed < pretrained_seeds)
-    return attacker not in CONTROLS or (question == "identity" and seed == 0)
+    return attacker not in CONTROLS or (question in OF_PEOPLE and seed == 0)

@@ -2,7 +2,19 @@
 
 from typing import Any
 
-from models.evidence.report import EQUAL_ERROR, FACE, IDENTITY, RETRIEVAL, SEVERAL, TRUE_ACCEPT, WINDOWS, headline
+from models.evidence.report import (
+    EQUAL_ERROR,
+    FACE,
+    FACE_ALONE,
+    IDENTITY,
+    RETRIEVAL,
+    SEVERAL,
+    SEVERAL_LOOKS,
+    SURROUNDINGS,
+    TRUE_ACCEPT,
+    WINDOWS,
+    headline,
+)
 from models.evidence.settings import CONTROLS, PRETRAINED
 
 BUILDS = {"mask": "mask", "pair": "pair of masks", "no": "not realisable", "-": "-"}
@@ -25,6 +37,7 @@ def page(document: dict[str, Any]) -> str:
     parts += _method(document) + main_table(document["subjects"]) + ["", MEMORISING, ""]
     parts += (
         verification_table(document["subjects"])
+        + known_by_table(document["subjects"])
         + attackers_table(document["subjects"])
         + _verdicts(document["verdicts"])
         + _goals(document["goals"])
@@ -115,6 +128,28 @@ def verification_table(rows: list[dict[str, Any]]) -> list[str]:
         cells = [_share(headline(row, name)) for name in (EQUAL_ERROR, TRUE_ACCEPT, RETRIEVAL)]
         cells += [_share(controls.get(name)) for name in CONTROLS]
         lines.append(f"| {row['name']} | {' | '.join(cells)} |")
+    return [*lines, ""]
+
+
+def known_by_table(rows: list[dict[str, Any]]) -> list[str]:
+    """Who it is with the face covered, and with all but the face covered. Nothing where not asked."""
+    asked = [row for row in rows if any(headline(row, name) for name in (SURROUNDINGS, FACE_ALONE))]
+    if not asked:
+        return []
+    lines = [
+        "## What people are known by",
+        "",
+        "Photographs of one person are often of one event: the same light, clothes and background. Who it is, asked of "
+        "the same crops: whole; with an ellipse around the face filled with the mean colour of the rest; and with all "
+        "but that ellipse filled with the mean colour of the face. The best attacker of each, trained afresh on crops "
+        "of that kind (the pretrained one is asked of whole crops alone).",
+        "",
+        "| subject | whole % | several looks % | face covered % | several looks % | face alone % | several looks % |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in asked:
+        names = [name + more for name in (IDENTITY, SURROUNDINGS, FACE_ALONE) for more in ("", SEVERAL_LOOKS)]
+        lines.append(f"| {row['name']} | {' | '.join(_share(headline(row, name)) for name in names)} |")
     return [*lines, ""]
 
 

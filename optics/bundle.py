@@ -105,6 +105,11 @@ def bundle_from_bytes(content: bytes) -> Bundle:
     if len(content) > LARGEST_FILE_BYTES:
         raise BundleError(f"file of {len(content)} bytes is larger than any bundle ({LARGEST_FILE_BYTES} bytes)")
     entries = unpack(content)
+    if "manifest.json" not in entries and "kernels.npy" in entries:
+        raise BundleError(
+            "this is an encoding alone, not a CAnOPIC bundle: a bundle (.canopic) holds the models for it, too; train "
+            "a detector for it and ship both (docs/bundle.md)"
+        )
     if "manifest.json" not in entries:
         raise BundleError("manifest.json is missing: this zip file is not a CAnOPIC bundle")
     _check_manifest(entries)

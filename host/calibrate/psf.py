@@ -135,8 +135,10 @@ def designed_psf(bundle: Bundle) -> Floats:
     kernel = bundle.encoding.kernels[0].astype(np.float64)
     if kernel.min() < 0:
         raise ValueError(
-            "the bundle's first kernel has negative taps, which no mask's PSF has: calibrate a bundle whose mask is "
-            "described (`mask`, array psf), or one with realisable kernels"
+            "the bundle's first kernel has negative taps, which no mask's PSF has: it takes a pair of masks, and a "
+            "pair's PSFs are not calibrated here. Calibrate its board alone and seal that (`canopic calibrate board`, "
+            "`canopic seal`), or calibrate a bundle with realisable kernels, or one whose mask is described (`mask`, "
+            "array psf)"
         )
     return np.repeat(kernel[np.newaxis], 3, axis=0)
 

@@ -75,11 +75,13 @@ def compare_codes(
 
 
 def calibrated_twin(bundle: Bundle, seed: int, progress: Callable[[str], None]) -> Bundle:
-    """The bundle sealed with short calibrations of the twin of a seed. Raises SealError where one does not pass."""
+    """The bundle sealed with short calibrations of the twin of a seed. Raises SealError where one does not pass,
+    ValueError, before anything is acquired, for an encoding that one mask cannot be."""
+    # All of them first: the board's calibration takes minutes, and a pair of masks would be refused only after it.
+    procedures = {kind: procedure_of(kind, bundle, quick=kind != "board") for kind in CALIBRATED}
     kept: dict[Kind, Kept] = {}
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    for kind in CALIBRATED:
-        procedure = procedure_of(kind, bundle, quick=kind != "board")
+    for kind, procedure in procedures.items():
         with TwinParts(seed, bundle=bundle).calibrating(procedure, bundle) as session:
             outcome, _ = run_procedure(
                 procedure, session, progress=lambda step, *_, of=kind: progress(f"calibrate {of}: {step.text}")

@@ -198,7 +198,7 @@ class _Alternation:
             self._tell("scenes", training.step, training.steps, {"loss": training.losses / training.step})
             self._stepped(lambda: {**(learning.inner or {}), "training": training.state()})
         # The same windows in every cycle, so that their numbers compare.
-        test = self._scene_lesson(scenes_apart(source), plan.held_out, [learning.plan.seed, SCENES, 3])
+        test = self._scene_lesson(scenes_apart(source), plan.apart, [learning.plan.seed, SCENES, 3])
         found = precision_in_windows(network, test, np.random.default_rng([*seed, 4]))
         learning.entry["scenes"] = {"loss": training.losses / training.steps} | found
 

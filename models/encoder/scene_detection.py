@@ -61,7 +61,7 @@ def scene_camera(plan: EncoderPlan) -> CameraNuisance | None:
     """The plan's nuisances with the exposures of scenes, None where nuisances are off."""
     if plan.scenes is None or not plan.nuisance.on:
         return None
-    span = {"exposure_span": plan.scenes.exposure_span}
+    span = {"exposure_span": plan.scenes.exposures}
     return CameraNuisance(plan.nuisance.model_copy(update=span), plan.chain.pool)
 
 

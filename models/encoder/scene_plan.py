@@ -19,7 +19,7 @@ class ScenesPlan(Section):
 
     windows: Count = Field(default=800, description="new windows that the detector learns from in each cycle")
     new_windows: Count = Field(default=4000, description="in the first cycle, where it is new")
-    held_out: Count = Field(default=240, description="windows of photographs kept apart, for the average precision")
+    apart: Count = Field(default=240, description="windows of photographs kept apart, for the average precision")
     window_px: Annotated[list[SidePx], Field(min_length=2, max_length=2)] = Field(
         default=[224, 288], description="rows and columns of a window; multiples of four cells"
     )
@@ -35,7 +35,7 @@ class ScenesPlan(Section):
     steps: Count = Field(default=250, description="of the detector in each cycle after the first")
     new_steps: Count = Field(default=1000, description="of the detector in the first cycle")
     learning_rate: Positive = 2e-3
-    exposure_span: Annotated[list[Positive], Field(min_length=2, max_length=2)] | None = Field(
+    exposures: Annotated[list[Positive], Field(min_length=2, max_length=2)] | None = Field(
         default=[0.55, 1.4],
         description="each window is exposed by a factor from this span (log-uniform), where nuisances are on; null: "
         "each meters itself",
@@ -43,6 +43,6 @@ class ScenesPlan(Section):
 
     @model_validator(mode="after")
     def _ascends(self) -> Self:
-        if self.exposure_span is not None and self.exposure_span[0] > self.exposure_span[1]:
-            raise PydanticCustomError("scenes", "exposure_span is expected to be [low, high]")
+        if self.exposures is not None and self.exposures[0] > self.exposures[1]:
+            raise PydanticCustomError("scenes", "exposures are expected to be [low, high]")
         return self

@@ -36,9 +36,9 @@ def rough_seconds(plan: EncoderPlan, judge: JudgePlan) -> float:
     if plan.scenes is not None:
         scenes = plan.scenes
         steps = scenes.detector_batch * DETECTOR_S
-        cycle += (scenes.windows + scenes.held_out) * WINDOW_S + scenes.steps * steps
+        cycle += (scenes.windows + scenes.apart) * WINDOW_S + scenes.steps * steps
         cycle += schedule.encoder_steps * scenes.batch * ENCODER_WINDOW_S
-        first = (scenes.new_windows + scenes.held_out) * WINDOW_S + scenes.new_steps * steps
+        first = (scenes.new_windows + scenes.apart) * WINDOW_S + scenes.new_steps * steps
     trained = judge.people * min(judge.most_training, 20), 2 * judge.faces_training
     judging = sum(trained) * judge.looks * LOOK_S / 3
     for network in judge.networks:

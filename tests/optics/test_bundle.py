@@ -203,6 +203,10 @@ def test_a_newer_schema_is_refused_with_what_to_do() -> None:
         (b"\x89PNG\r\n", "not a CAnOPIC bundle"),
         (CONTENT[:-30], "truncated or damaged"),
         (pack({"readme.txt": b"hello"}), "manifest.json is missing"),
+        (
+            pack({"kernels.npy": b"", "thresholds.npy": b""}),
+            "an encoding alone, not a CAnOPIC bundle: .* train a detec",
+        ),
         (pack({"manifest.json": b"[]"}), "not a JSON object"),
         (pack({"manifest.json": b"{"}), "not valid JSON"),
         (pack({"manifest.json": b"[" * 100_000}), "not valid JSON"),

@@ -58,7 +58,7 @@ def plan(**scenes: Any) -> EncoderPlan:
             "choice": {"network": {"width": 0.05}, "identity_epochs": 1, "face_epochs": 1, "every": 1},
             "scenes": {
                 "window_px": WINDOW_PX, "batch": 2, "widths": [4, 6, 8], "detector_batch": 4,
-                "windows": 12, "new_windows": 20, "held_out": 6, "new_steps": 7, "steps": 4, **scenes,
+                "windows": 12, "new_windows": 20, "apart": 6, "new_steps": 7, "steps": 4, **scenes,
             },
         },
         "test",
@@ -226,7 +226,7 @@ def test_the_loss_reaches_every_parameter_of_the_encoder_and_none_of_the_detecto
 
 def test_an_encoder_descends_on_what_the_detector_misses() -> None:
     """A detector that learned through a sharp mask is fixed; a blurred mask in front of it becomes sharper."""
-    sharp = plan(new_steps=150, detector_batch=8, widths=[8, 12, 16], learning_rate=5e-3, exposure_span=None)
+    sharp = plan(new_steps=150, detector_batch=8, widths=[8, 12, 16], learning_rate=5e-3, exposures=None)
     seen = windows(40, side_px=31)
     assert sharp.scenes is not None
     network = new_detector(sharp.scenes, 3, [0])
@@ -313,7 +313,7 @@ def test_a_choice_can_go_by_scenes() -> None:
         ({"scenes": {"window_px": [64, 64]}, "chain": {"pool": 2}}, r"pool is 2: 'scenes' expects 4\.\.32 px"),
         ({"scenes": {}, "chain": {"range": "per_frame"}}, "range: fixed"),
         ({"scenes": {}, "chain": {"levels": None}}, "expects levels"),
-        ({"scenes": {"exposure_span": [2.0, 1.0]}}, r"expected to be \[low, high\]"),
+        ({"scenes": {"exposures": [2.0, 1.0]}}, r"expected to be \[low, high\]"),
         ({"scenes": {"window_px": [64]}}, "window_px"),
     ],
 )

@@ -155,12 +155,12 @@ def dark_checks(dark: Mapping[str, NDArray[Any]], sensor: Mapping[str, Any]) -> 
     gain, noise_dn = float(dark["gain"]), float(dark["noise_dn"])
     dn_per_e = float(sensor["system_gain_dn_per_e"])
     full_scale_dn = 2.0 ** int(sensor["bits"]) - 1
-    read_noise_e, sealed_e = noise_dn / dn_per_e, float(sensor["read_noise_e"])
+    dark_e = max(float(sensor.get("dark_current_e_per_s") or 0.0), 0.0) * float(dark["exposure_us"][0]) / 1e6
+    # A warm sensor's current is noisy, too (its variance are its electrons), and that is no noise of reading.
+    read_noise_e = math.sqrt(max((noise_dn / dn_per_e) ** 2 - dark_e, 0.0))
+    sealed_e = float(sensor["read_noise_e"])
     sigma_e = float(sensor.get("read_noise_e_sigma") or 0.0)
-    expected_dn = (
-        float(sensor["black_level_dn"])
-        + float(sensor.get("dark_current_e_per_s") or 0.0) * float(dark["exposure_us"][0]) / 1e6 * dn_per_e * gain
-    )
+    expected_dn = float(sensor["black_level_dn"]) + dark_e * dn_per_e * gain
     return [
         at_most(
             "read_noise",

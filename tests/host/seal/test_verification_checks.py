@@ -151,6 +151,15 @@ def test_darkness(noise_dn: float, level_dn: float, passed: list[bool]) -> None:
     assert [check.passed for check in dark_checks(dark(noise_dn, level_dn), SENSOR)] == passed
 
 
+def test_the_noise_of_a_warm_sensors_current_is_no_read_noise() -> None:
+    """2 000 electrons per second are 20 in 10 ms: with 3 e of read noise, 5.4 e in all."""
+    warm = SENSOR | {"dark_current_e_per_s": 2_000.0}
+    assert [check.passed for check in dark_checks(dark(0.1 * 29**0.5, 66.0), warm)] == [True, True]
+    assert dark_checks(dark(0.1 * 29**0.5, 66.0), warm)[0].value == pytest.approx(3.0)
+    assert not dark_checks(dark(0.1 * 29**0.5, 66.0), SENSOR)[0].passed
+    assert not dark_checks(dark(0.1 * 50**0.5, 66.0), warm)[0].passed
+
+
 def test_light() -> None:
     def found(exposure_us: float, gain: float) -> Outcome:
         return Outcome("range", True, "", {"exposure_us": exposure_us, "gain": gain})

@@ -1,11 +1,13 @@
-"""An encoding without learning: a Gaussian mask, and thresholds that are given or make codes equally frequent.
+"""An encoding without learning: a Gaussian mask, and thresholds that are spread, given, or make codes equally frequent.
 
-    python -m models.detector.gaussian_encoding --data ../shared/data --out encoding.npz
+    python -m models.detector.gaussian_encoding --out encoding.npz
+    python -m models.detector.gaussian_encoding --sigma 4 --levels 8 --data ../shared/data --out frequent.npz
     python -m models.detector.gaussian_encoding --sigma 16 --pool 32 --thresholds 0.05,0.15,0.4,0.9 --out wide.npz
 
 `models.detector.compare_encodings` measures what it is based on.
 """
 
+import math
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -35,6 +37,8 @@ HIGHEST = 0.9
 LEAST_STEP = 0.0085
 # What thresholds as float32 (24 bits) may lose of it.
 ROUNDING = 1e-6
+# Of full scale: 2.5 mV, to which spread thresholds are rounded.
+THOUSAND = 1000
 
 
 def gaussian_kernel(sigma_px: float, side_px: int = KERNEL_SIDE_PX) -> NDArray[np.float32]:
@@ -78,6 +82,33 @@ def chosen_thresholds(
     return np.asarray(distinct[np.arange(THRESHOLDS) * len(distinct) // THRESHOLDS], np.float32)
 
 
+def spread_thresholds(levels: int) -> NDArray[np.float64]:
+    """Distinct thresholds, each the same factor above the one below: float64 (levels - 1,), from darkness to `HIGHEST`.
+
+    A face far darker than what meters its scene still changes codes (docs/decisions/0043).
+    """
+    return np.geomspace(LOWEST, HIGHEST, levels)[1:]
+
+
+def spread_encoding(sigma_px: float = SIGMA_PX, levels: int = LEVELS, pool: int = POOL_PX) -> Encoding:
+    """A Gaussian mask and a ladder of `levels` - 1 thresholds in whole thousandths of full scale.
+
+    Rises are those of `spread_thresholds`, each at least `LEAST_STEP`: what that takes from the others they give up in
+    proportion to what they have beyond it. Raises ValueError unless 2 <= levels <= 16.
+    """
+    if not 2 <= levels <= THRESHOLDS + 1:
+        raise ValueError(f"levels must be 2..{THRESHOLDS + 1}, got {levels}")
+    rises = np.diff(spread_thresholds(levels), prepend=LOWEST)
+    least = np.full(levels - 1, LEAST_STEP)
+    least[0] = 0
+    beyond = np.maximum(rises - least, 0)
+    ladder = LOWEST + np.cumsum(least + (rises.sum() - least.sum()) * beyond / beyond.sum())
+    found: list[int] = []
+    for one in ladder:
+        found.append(max(round(one * THOUSAND), found[-1] + math.ceil(LEAST_STEP * THOUSAND) if found else 0))
+    return Encoding(gaussian_kernel(sigma_px), given_thresholds([one / THOUSAND for one in found]), pool)
+
+
 def given_thresholds(distinct: list[float]) -> NDArray[np.float32]:
     """Fifteen thresholds, float32 (15,), of 1 to 15 given ones, ascending shares of full scale; repeated evenly.
 
@@ -89,7 +120,10 @@ def given_thresholds(distinct: list[float]) -> NDArray[np.float32]:
             f"expected 1 to {THRESHOLDS} ascending thresholds in 0..1, got {', '.join(map(str, distinct))}"
         )
     if len(values) > 1 and np.diff(values).min() < LEAST_STEP - ROUNDING:
-        raise ValueError(f"thresholds must lie {LEAST_STEP:g} of full scale apart, two are {np.diff(values).min():.4g}")
+        raise ValueError(
+            f"thresholds must lie {LEAST_STEP:g} of full scale apart, two are {np.diff(values).min():.4g}: "
+            "ask for fewer, or for others"
+        )
     return np.asarray(values[np.arange(THRESHOLDS) * len(values) // THRESHOLDS], np.float32)
 
 
@@ -149,25 +183,26 @@ def training_material(data: Path) -> Material:
 def main(
     out: Annotated[Path, typer.Option(help="The .npz file to write.")],
     data: Annotated[
-        Path | None, typer.Option(help="Folder with the image archives, to choose thresholds from.")
+        Path | None,
+        typer.Option(help="Folder with the image archives: thresholds then make codes of its scenes equally frequent."),
     ] = None,
     sigma: Annotated[float, typer.Option(help="Width of the Gaussian mask, px.")] = SIGMA_PX,
-    levels: Annotated[int, typer.Option(help="Codes that occur, 3..16.")] = LEVELS,
+    levels: Annotated[int, typer.Option(help="Codes that occur, 2..16 (chosen from images: 3..16).")] = LEVELS,
     pool: Annotated[int, typer.Option(help="Side of a cell, px.")] = POOL_PX,
     thresholds: Annotated[
-        str | None, typer.Option(help="Given instead of chosen: shares of full scale, as 0.05,0.15,0.4,0.9.")
+        str | None, typer.Option(help="Given ones: shares of full scale, as 0.05,0.15,0.4,0.9.")
     ] = None,
 ) -> None:
-    """Write an encoding: thresholds chosen from the training scenes, or given ones."""
+    """Write an encoding. Unless given or chosen from images, each threshold is the same factor above the one below."""
     console = Console(stderr=True)
     try:
         if thresholds is not None:
-            given = given_thresholds([float(part) for part in thresholds.split(",")])
-            encoding = Encoding(gaussian_kernel(sigma), given, pool)
+            given = [float(part) for part in thresholds.split(",")]
+            encoding = Encoding(gaussian_kernel(sigma), given_thresholds(given), pool)
         elif data is not None:
             encoding = chosen_encoding(data, sigma, levels, pool)
         else:
-            raise ValueError("thresholds are chosen from images or given: add --data FOLDER or --thresholds T,T,...")
+            encoding = spread_encoding(sigma, levels, pool)
         np.savez(
             out, kernels=encoding.kernels, thresholds=encoding.thresholds, pool=encoding.pool, range=encoding.range
         )

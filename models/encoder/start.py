@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from models.detector.archives import file_digest
-from models.detector.gaussian_encoding import gaussian_kernel
+from models.detector.gaussian_encoding import gaussian_kernel, spread_thresholds
 from models.encoder.chain import LOWEST, METERED_AT, Chain, ChainSettings
 from models.encoder.chain_plan import ChainPlan, StartPlan
 from models.encoder.height import HeightKernels
@@ -94,12 +94,6 @@ def file_encoding(plan: StartPlan) -> Encoding:
 def start_digest(plan: StartPlan) -> str | None:
     """SHA-256 of the file that a start goes on from, None where there is none."""
     return None if plan.path is None else file_digest(Path(plan.path))
-
-
-def spread_thresholds(levels: int) -> NDArray[np.float64]:
-    """Thresholds of a fixed range, each the same factor above the one below: float64 (levels - 1,), the last
-    `METERED_AT`. A face far darker than what meters its scene still changes codes."""
-    return np.geomspace(LOWEST, METERED_AT, levels)[1:]
 
 
 def file_thresholds(encoding: Encoding, levels: int, kind: str) -> NDArray[np.float64]:

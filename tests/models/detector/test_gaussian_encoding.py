@@ -11,15 +11,15 @@ from models.detector.card import model_card
 from models.detector.gaussian_encoding import (
     HIGHEST,
     LOWEST,
-    chosen_encoding,
     chosen_thresholds,
     gaussian_kernel,
     given_thresholds,
     main,
     options_of,
+    spread_encoding,
 )
 from models.encoding_file import read_encoding
-from optics.bundle import default_bundle_path, read_bundle, resolve_bundle
+from optics.bundle import read_bundle, resolve_bundle
 from optics.encoding import Encoding, quantize
 
 
@@ -125,8 +125,6 @@ def test_given_thresholds_need_no_images(tmp_path: Path) -> None:
     encoding = read_encoding(tmp_path / "wide.npz")
     assert (encoding.pool, encoding.effective_levels) == (32, 5)
     with pytest.raises(SystemExit):
-        main(tmp_path / "none.npz")
-    with pytest.raises(SystemExit):
         main(tmp_path / "none.npz", thresholds="high,low")
     assert not (tmp_path / "none.npz").exists()
 
@@ -143,7 +141,24 @@ def test_an_encoding_file_gives_the_encoding_back(tmp_path: Path) -> None:
     assert read_encoding(tmp_path / "encoding.npz") == encoding
 
 
-def test_the_choice_gives_the_shipped_encoding_again(shared_data: Path) -> None:
-    again, shipped = chosen_encoding(shared_data), read_bundle(default_bundle_path()).encoding
-    np.testing.assert_array_equal(again.kernels, shipped.kernels)
-    np.testing.assert_allclose(again.thresholds, shipped.thresholds, rtol=1e-3)
+@pytest.mark.parametrize("levels", [2, 5, 8, 12, 16])
+def test_without_images_thresholds_are_each_the_same_factor_above_the_one_below(levels: int, tmp_path: Path) -> None:
+    main(tmp_path / "plain.npz", levels=levels)
+    encoding = read_encoding(tmp_path / "plain.npz")
+    found = np.unique(encoding.thresholds)
+    assert encoding == spread_encoding(levels=levels)
+    assert len(found) == levels - 1
+    assert found[-1] == np.float32(0.9)
+    wanted = (0.9 / 0.012) ** (1 / (levels - 1))
+    # Rounded to a thousandth of full scale, and the lowest moved apart where a comparator could not tell them.
+    bright = found[found > 0.1]
+    assert bright[1:] / bright[:-1] == pytest.approx(wanted, rel=0.03)
+    assert levels == 2 or np.diff(found).min() >= 0.0085 - 1e-6
+
+
+@pytest.mark.parametrize("levels", [1, 17])
+def test_a_board_has_fifteen_comparators(levels: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(tmp_path / "plain.npz", levels=levels)
+    assert "levels must be 2..16" in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "plain.npz").exists()

@@ -11,7 +11,7 @@ from calibration.comparators_drift import find_drift
 from host.board.bench import ApproachName
 from host.board.thresholds import COMPARATORS, DAC_FULL_SCALE, REFERENCE_VOLTS
 
-# A nineteenth of the default encoding's smallest step (38 mV) and a fortieth of what an armed board takes for a fault
+# An eleventh of the default encoding's smallest step (22 mV) and a fortieth of what an armed board takes for a fault
 # (75 mV): far above what a check resolves, so it tells ageing and warmth from noise before codes suffer.
 DRIFT_LIMIT_VOLTS = 2e-3
 # One check a minute then gives a false alarm in two years, were every comparator exactly at the limit all the time.

@@ -4,7 +4,8 @@ Recognition networks say who it is, detection networks whether there is a face. 
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -185,13 +186,22 @@ def entropy(logits: Tensor) -> Tensor:
 
 def answers(network: nn.Module, plan: NetworkPlan, values: Tensor) -> Tensor:
     """Logits of values in 0..1 (n, channels, rows, columns), with gradients to the values and not to the network."""
+    with fixed(network):
+        logits: Tensor = network(network_input(values, plan.upsample))
+    return logits
+
+
+@contextmanager
+def fixed(network: nn.Module) -> Iterator[None]:
+    """Within it the network is judged by, not trained: gradients go through it to what it is given and none to it."""
     network.eval()
     for parameter in network.parameters():
         parameter.requires_grad_(False)
-    logits: Tensor = network(network_input(values, plan.upsample))
-    for parameter in network.parameters():
-        parameter.requires_grad_(True)
-    return logits
+    try:
+        yield
+    finally:
+        for parameter in network.parameters():
+            parameter.requires_grad_(True)
 
 
 def _device(network: nn.Module) -> torch.device:

@@ -42,6 +42,7 @@ from models.encoder.scene_detection import (
     scene_camera,
     scene_lesson,
 )
+from models.encoder.scene_plan import ScenesPlan
 from models.encoder.scene_windows import margin_px, scenes_apart, training_scenes, windows_in_parts
 from optics.encoding import Encoding
 
@@ -188,7 +189,7 @@ class _Alternation:
         network = cast(FaceNetwork, learning.networks["scenes"])
         count = plan.new_windows if learning.inner["new"] else plan.windows
         scenes = training_scenes(source, np.random.default_rng([*seed, 0]))
-        lesson = self._scene_lesson(scenes, count, [*seed, 1])
+        lesson = self._scene_lesson(plan, scenes, count, [*seed, 1])
         camera = scene_camera(learning.plan)
         training = SceneTraining(network, lesson, plan, camera, [*seed, 2], learning.inner["new"])
         if "training" in learning.inner:
@@ -198,20 +199,19 @@ class _Alternation:
             self._tell("scenes", training.step, training.steps, {"loss": training.losses / training.step})
             self._stepped(lambda: {**(learning.inner or {}), "training": training.state()})
         # The same windows in every cycle, so that their numbers compare.
-        test = self._scene_lesson(scenes_apart(source), plan.apart, [learning.plan.seed, SCENES, 3])
+        test = self._scene_lesson(plan, scenes_apart(source), plan.apart, [learning.plan.seed, SCENES, 3])
         found = precision_in_windows(network, test, np.random.default_rng([*seed, 4]))
         learning.entry["scenes"] = {"loss": training.losses / training.steps} | found
 
-    def _scene_lesson(self, scenes: Iterator[Scene], count: int, seed: list[int]) -> SceneLesson:
-        plan = self.learning.plan
-        if plan.scenes is None:
-            raise PlanError(f"{plan.name} has no section 'scenes'")
-        margin, rng = margin_px(plan.chain.start.side_px, plan.chain.pool), np.random.default_rng(seed)
+    def _scene_lesson(self, plan: ScenesPlan, scenes: Iterator[Scene], count: int, seed: list[int]) -> SceneLesson:
+        """`count` windows of `scenes` through the encoder as it is."""
+        chain, rng = self.learning.plan.chain, np.random.default_rng(seed)
 
         def report(done: int, total: int) -> None:
             self._tell("scenes, measuring", done, total, {})
 
-        parts = windows_in_parts(scenes, count, plan.scenes.window_px, margin, rng, report)
+        margin = margin_px(chain.start.side_px, chain.pool)
+        parts = windows_in_parts(scenes, count, plan.window_px, margin, rng, report)
         return scene_lesson(self.learning.chain, parts)
 
     def _train_adversary(self, kind: str, number: int, plan: AdversaryPlan) -> None:

@@ -4,6 +4,7 @@ import hashlib
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,15 +81,19 @@ class LearningMaterial:
         found = hashlib.sha256()
         for part in (self.faces, self.people, self.held_out_faces, self.held_out_people, self.positives,
                      self.negatives, self.held_out_positives, self.held_out_negatives):  # fmt: skip
-            found.update(f"{part.dtype} {part.shape}".encode() + np.ascontiguousarray(part).tobytes())
+            found.update(_named_bytes(part))
         if self.scenes is not None:
             source = self.scenes.training
             for photograph in (*source.photographs, *self.scenes.apart):
                 for each in (photograph.image, photograph.boxes, photograph.ignore):
-                    found.update(f"{each.dtype} {each.shape}".encode() + np.ascontiguousarray(each).tobytes())
+                    found.update(_named_bytes(each))
             for crops in (source.faces, source.non_faces):
-                found.update(f"{crops.dtype} {crops.shape}".encode() + np.ascontiguousarray(crops).tobytes())
+                found.update(_named_bytes(crops))
         return found.hexdigest()
+
+
+def _named_bytes(array: NDArray[Any]) -> bytes:
+    return f"{array.dtype} {array.shape}".encode() + np.ascontiguousarray(array).tobytes()
 
 
 def evaluation_people(rows: list[dict[str, str]], count: int = EVALUATION_PEOPLE) -> list[str]:

@@ -16,9 +16,11 @@ from torch import Tensor
 
 from models.detector.batches import mirror_symmetric
 from models.detector.decode import decode
+from models.detector.evaluate import LOWEST_SCORE
 from models.detector.metrics import Matches, average_precision, bootstrap_interval, match
 from models.detector.network import FaceNetwork, detector_loss
 from models.detector.targets import make_targets
+from models.encoder.adversaries import fixed
 from models.encoder.chain import Chain, quantized
 from models.encoder.looks import light_of, scaled, soft_codes
 from models.encoder.nuisance import CameraNuisance
@@ -26,8 +28,6 @@ from models.encoder.plan import EncoderPlan
 from models.encoder.scene_plan import ScenesPlan
 from models.encoder.scene_windows import SceneWindows
 
-# Candidates below this score hardly change the average precision, and there are many.
-LOWEST_SCORE = 0.02
 BOOTSTRAP_ROUNDS = 300
 
 
@@ -210,12 +210,8 @@ def scene_loss(
     images = light_of(windows.images, chain.settings.light, chain.device)
     codes, _ = soft_codes(chain, images, slope, camera, rng, straight_through)
     values = scaled(inner(codes, windows.margin_px // chain.settings.pool), chain)
-    network.eval()
-    for parameter in network.parameters():
-        parameter.requires_grad_(False)
-    heat, box = network(values.contiguous(memory_format=torch.channels_last))
-    for parameter in network.parameters():
-        parameter.requires_grad_(True)
+    with fixed(network):
+        heat, box = network(values.contiguous(memory_format=torch.channels_last))
     rows, columns = values.shape[2:]
     each = [
         make_targets(boxes, ignore, rows, columns, chain.settings.pool)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from models.encoder.material import LearningMaterial
 from models.encoder.plan import EncoderPlan, PlanError, checked_plan
+from tests.models.encoder.records import record
 
 torch = pytest.importorskip("torch", reason="learning needs torch: pip install 'canopic[train]'")
 
@@ -62,15 +63,6 @@ def material(seed: int = 0, people: int = 3, each: int = 6) -> LearningMaterial:
         crops(labels, True), labels, crops(tests, True), tests,
         crops(strangers, True), crops(strangers, False), crops(strangers[:6], True), crops(strangers[:6], False),
     )  # fmt: skip
-
-
-def record(folder: Path) -> dict[str, Any]:
-    """learning.json without the times."""
-    found: dict[str, Any] = json.loads((folder / "learning.json").read_text())
-    found.pop("seconds")
-    for entry in found["cycles"]:
-        entry.pop("seconds")
-    return found
 
 
 class KilledError(Exception):

@@ -1,6 +1,5 @@
 """Faces in whole scenes while learning: windows are what scenes hold, and the encoder follows the detector's loss."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from models.encoder.scene_windows import (
     scenes_apart,
     windows_in_parts,
 )
+from tests.models.encoder.records import record
 
 torch = pytest.importorskip("torch", reason="learning needs torch: pip install 'canopic[train]'")
 
@@ -111,14 +111,6 @@ def material(seed: int = 0) -> LearningMaterial:
         crops(12, rng), people, crops(6, rng), people[::2], crops(8, rng), crops(8, rng), crops(4, rng), crops(4, rng),
         scenes=source(seed),
     )  # fmt: skip
-
-
-def record(folder: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((folder / "learning.json").read_text())
-    found.pop("seconds")
-    for entry in found["cycles"]:
-        entry.pop("seconds")
-    return found
 
 
 def test_windows_hold_the_faces_where_their_boxes_say() -> None:

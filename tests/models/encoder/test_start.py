@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from models.detector.gaussian_encoding import LEAST_STEP, spread_encoding
 from models.encoder.chain_plan import ChainPlan
 from models.encoder.plan import PlanError, checked_plan
 from optics.encoding import Encoding
@@ -117,3 +118,11 @@ def test_a_file_of_even_width_has_no_mirror_image(tmp_path: Path) -> None:
     start = {"form": "file", "path": str(tmp_path / "encoding.npz")}
     with pytest.raises(PlanError, match=r"chain\.symmetric: .* need an odd width, got 6 px"):
         starting_chain(chain_plan(kernels="signed", symmetric=True, start=start), crops(8, 0), 0)
+
+
+@pytest.mark.parametrize("levels", [4, 10, 16])
+def test_a_spread_start_is_the_ladder_that_needs_no_learning(levels: int) -> None:
+    """`gaussian_encoding.spread_encoding` rounds to thousandths, and moves up what that brings too near."""
+    plan = chain_plan(levels=levels, thresholds="spread", least_step=LEAST_STEP, start={"side_px": 5})
+    found = np.unique(starting_chain(plan, crops(0, 0), 0).export().thresholds)
+    assert found == pytest.approx(np.unique(spread_encoding(levels=levels).thresholds), abs=0.0015)
